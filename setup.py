@@ -1,0 +1,81 @@
+"""Packaging of scipion-em-polardenoise.
+
+The base install is the Scipion wing: a plugin that the GUI imports, Python 3.8 and no torch. The
+extra `engine` adds what the denoiser itself needs; it installs where the torch libraries of the
+field exist (Python >= 3.11) and is empty elsewhere, so that an older Scipion still gets the plugin
+and runs the engine from another environment.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def read_version():
+    """Read `__version__` as text: importing the package needs what is about to be installed."""
+    text = (HERE / "polardenoise" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r"^__version__ = [\"']([^\"']+)[\"']", text, re.MULTILINE).group(1)
+
+
+ENGINE = [
+    requirement + '; python_version >= "3.11"'
+    for requirement in [
+        "torch>=2.4",
+        "torch-fourier-slice>=0.6",
+        "torch-ctf>=0.6",
+        "torch-fourier-shell-correlation>=0.6",
+        "torch-fourier-shift>=0.6",
+        "torch-grid-utils>=0.6",
+        "gemmi>=0.7",
+        "safetensors>=0.4",
+        "einops>=0.7",
+        "matplotlib",
+        "scipy",
+    ]
+]
+
+DEVELOPMENT = [
+    "scipion-app>=3.8",
+    "scipion-em-relion>=5.0.2",
+    "pytest>=8",
+    "pytest-timeout",
+    "pytest-xdist",
+    "starfile>=0.5",
+    "ruff",
+    "mypy",
+]
+
+setup(
+    name="scipion-em-polardenoise",
+    version=read_version(),
+    description="Joint denoising of whole cryo-EM particle sets with the polar transformer",
+    long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    license="GPL-3.0-or-later",
+    keywords="scipion cryo-em single-particle denoising",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Bio-Informatics",
+    ],
+    python_requires=">=3.8",
+    packages=find_packages(include=["polardenoise", "polardenoise.*"]),
+    package_data={
+        "polardenoise": [
+            "*.png",
+            "protocols.conf",
+            "pretrained/*/*",
+            "templates/*.json.template",
+        ]
+    },
+    install_requires=["scipion-pyworkflow>=3.11.2", "scipion-em>=3.11", "numpy", "mrcfile"],
+    extras_require={"engine": ENGINE, "dev": DEVELOPMENT},
+    entry_points={
+        "pyworkflow.plugin": ["polardenoise = polardenoise"],
+        "console_scripts": ["polardenoise = polardenoise.engine.cli:main"],
+    },
+)
