@@ -1,0 +1,29 @@
+"""Names and numbers that the Scipion wing shares: variables, versions, the engine's needs."""
+
+# Configuration variables (scipion.conf or the environment).
+POLARDENOISE_HOME = "POLARDENOISE_HOME"
+POLARDENOISE_ENV_ACTIVATION = "POLARDENOISE_ENV_ACTIVATION"
+
+# The engine has the plugin's own version: both travel in one package.
+V0_1_0 = "0.1.0"
+SUPPORTED_VERSIONS = [V0_1_0]
+
+ENGINE_MODULE = "polardenoise.engine"
+ENGINE_PYTHON = (3, 11)
+
+# What the engine imports, as Python finds it, and what pip calls it.
+ENGINE_LIBRARIES = {
+    "torch": "torch",
+    "torch_fourier_slice": "torch-fourier-slice",
+    "torch_ctf": "torch-ctf",
+    "torch_fourier_shell_correlation": "torch-fourier-shell-correlation",
+    "torch_fourier_shift": "torch-fourier-shift",
+    "torch_grid_utils": "torch-grid-utils",
+    "gemmi": "gemmi",
+    "safetensors": "safetensors",
+    "einops": "einops",
+    "mrcfile": "mrcfile",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "matplotlib": "matplotlib",
+}

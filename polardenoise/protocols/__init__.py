@@ -1,0 +1,1 @@
+"""The protocols that polardenoise offers in Scipion."""
