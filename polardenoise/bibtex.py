@@ -1,4 +1,5 @@
-r"""
+r"""BibTeX of the works that the protocols cite, as Scipion reads it: from this docstring.
+
 @article{anden2025,
   title = {Joint Denoising of Cryo-{EM} Projection Images using Polar Transformers},
   author = {Andén, Joakim and Sagemüller, Justus},

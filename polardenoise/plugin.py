@@ -38,16 +38,15 @@ class Plugin(pwem.Plugin):
     __module__ = "polardenoise"
 
     _homeVar = POLARDENOISE_HOME
-    _pathVars = []
-    _supportedVersions = SUPPORTED_VERSIONS
+    _supportedVersions = SUPPORTED_VERSIONS  # noqa: RUF012 - Scipion's attribute
     _url = "https://github.com/scipion-em/scipion-em-polardenoise"
-    _processingField = ["SPA"]
+    _processingField = ["SPA"]  # noqa: RUF012 - Scipion's attribute
 
     @classmethod
     def _defineVariables(cls):
         cls._defineEmVar(
             POLARDENOISE_HOME,
-            "polardenoise-%s" % V0_1_0,
+            f"polardenoise-{V0_1_0}",
             description="Folder of the engine's private environment, used only where Scipion's own "
             "Python lacks the engine's libraries.",
             var_type=VarTypes.FOLDER,
@@ -55,9 +54,9 @@ class Plugin(pwem.Plugin):
         cls._defineVar(
             POLARDENOISE_ENV_ACTIVATION,
             "",
-            description="Command that activates an environment in which `python -m %s` runs, for "
-            "example one with a GPU build of torch. Empty: Scipion's own Python, else the private "
-            "environment." % ENGINE_MODULE,
+            description="Command that activates an environment in which the engine runs "
+            f"(`python -m {ENGINE_MODULE}`), for example one with a GPU build of torch. Empty: "
+            "Scipion's own Python, else the private environment.",
             var_type=VarTypes.STRING,
         )
 
@@ -96,7 +95,7 @@ class Plugin(pwem.Plugin):
             if importlib.util.find_spec(module) is None
         ]
         if sys.version_info[:2] < ENGINE_PYTHON:
-            missing.insert(0, "Python >= %d.%d" % ENGINE_PYTHON)
+            missing.insert(0, "Python >= {}.{}".format(*ENGINE_PYTHON))
         return missing
 
     @classmethod
@@ -111,9 +110,9 @@ class Plugin(pwem.Plugin):
         named = (cls.getVar(POLARDENOISE_ENV_ACTIVATION) or "").strip()
         if not named and not cls.getMissingLibraries():
             return ""
-        activation = named or "conda activate polardenoise-%s" % V0_1_0
+        activation = named or f"conda activate polardenoise-{V0_1_0}"
         if activation.startswith("conda "):
-            activation = "%s %s" % (cls.getCondaActivationCmd(), activation)
+            activation = f"{cls.getCondaActivationCmd()} {activation}"
         return activation.rstrip("; &").strip()
 
     @classmethod
@@ -134,12 +133,12 @@ class Plugin(pwem.Plugin):
         activation = cls.getEngineActivation()
         python = "python" if activation else shlex.quote(sys.executable)
         if gpu:
-            # Scipion formats the program only where it stands in for GPUs: any other % must survive it.
+            # Scipion %-formats a program that waits for GPUs: any other % has to survive that.
             activation, python = activation.replace("%", "%%"), python.replace("%", "%%")
-        program = "%s -m %s" % (python, ENGINE_MODULE)
+        program = f"{python} -m {ENGINE_MODULE}"
         if gpu:
             program = "CUDA_VISIBLE_DEVICES=%(GPU)s " + program
-        return "%s && %s" % (activation, program) if activation else program
+        return f"{activation} && {program}" if activation else program
 
     @classmethod
     def validateInstallation(cls):
@@ -156,10 +155,10 @@ class Plugin(pwem.Plugin):
         if not missing or os.path.exists(cls.getHome(INSTALLED_FLAG)):
             return []
         return [
-            "The engine of polardenoise cannot run here, missing: %s." % ", ".join(missing),
+            f"The engine of polardenoise cannot run here, missing: {', '.join(missing)}.",
             "Install it in Scipion's own Python (3.11 or later): pip install \"scipion-em-polardenoise"
             '[engine]", or build its private environment: scipion3 installb polardenoise,',
-            "or name an environment that has it: %s in scipion.conf." % POLARDENOISE_ENV_ACTIVATION,
+            f"or name an environment that has it: {POLARDENOISE_ENV_ACTIVATION} in scipion.conf.",
         ]
 
     @classmethod
@@ -169,7 +168,7 @@ class Plugin(pwem.Plugin):
         Conda brings the Python, pip the libraries. The plugin's own folder is linked into the
         environment by a path file, so that engine and plugin are always the same version.
         """
-        name = "polardenoise-%s" % V0_1_0
+        name = f"polardenoise-{V0_1_0}"
         source = os.path.dirname(os.path.abspath(__file__))
         conda = cls.getCondaActivationCmd()
         requirements = " ".join(sorted(set(ENGINE_LIBRARIES.values())))
@@ -178,26 +177,22 @@ class Plugin(pwem.Plugin):
             "open(os.path.join(site.getsitepackages()[0], 'polardenoise.pth'), 'w')"
             ".write(os.path.abspath('source'))\""
         )
+        python = "{}.{}".format(*ENGINE_PYTHON)
+        steps = [
+            f"{conda} conda activate {name}",
+            f"python -m pip install {requirements}",
+            "mkdir -p source",
+            f"ln -sfn {shlex.quote(source)} source/polardenoise",
+            write_path_file,
+            f"python -m {ENGINE_MODULE} --help > /dev/null",
+            f"touch {INSTALLED_FLAG}",
+        ]
         commands = [
             (
-                "%s conda create -y -n %s python=%d.%d && touch ENVIRONMENT_CREATED"
-                % (conda, name, ENGINE_PYTHON[0], ENGINE_PYTHON[1]),
+                f"{conda} conda create -y -n {name} python={python} && touch ENVIRONMENT_CREATED",
                 "ENVIRONMENT_CREATED",
             ),
-            (
-                "%s conda activate %s && python -m pip install %s && mkdir -p source && "
-                "ln -sfn %s source/polardenoise && %s && python -m %s --help > /dev/null && touch %s"
-                % (
-                    conda,
-                    name,
-                    requirements,
-                    shlex.quote(source),
-                    write_path_file,
-                    ENGINE_MODULE,
-                    INSTALLED_FLAG,
-                ),
-                INSTALLED_FLAG,
-            ),
+            (" && ".join(steps), INSTALLED_FLAG),
         ]
         env.addPackage(
             "polardenoise",
