@@ -1,0 +1,46 @@
+# make demo    the main job through a real headless Scipion project; pictures in demo/report/index.html
+# make test    lint, types, all tests
+# One .venv for both, made once and again when what it is made from changes.
+
+SHELL := /bin/bash
+VENV := .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+
+# Scipion pins numpy 1.26.1, which runs on Python 3.11 and 3.12. The first of these that starts is taken.
+CANDIDATES := python3.11 python3.12 python3 python
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for python in $(CANDIDATES); do \
+	$$python -c '$(FITS)' 2>/dev/null && { echo $$python; break; }; done)
+
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: demo test lint format environment clean
+
+demo: environment
+	$(BIN)/python demo/run_demo.py
+
+test: lint
+	$(PYTEST) -n $(WORKERS) --dist loadfile --durations 15
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: environment
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+environment: $(STAMP)
+
+$(STAMP): setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or 3.12 found; install one, or make PYTHON=/path/to/it"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+		--constraint constraints.txt --editable '.[engine,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo/work demo/report .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,222 @@
+"""The command line: quick, one line for a mistake, exit codes, summaries."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from polardenoise import __version__
+from polardenoise.engine import cli
+from polardenoise.engine.commands import benchmark
+from polardenoise.engine.errors import InputError
+
+PROGRAM = [sys.executable, "-m", "polardenoise.engine"]
+
+
+def run_program(*words, **keywords):
+    return subprocess.run([*PROGRAM, *words], capture_output=True, text=True, **keywords)
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Make `polardenoise benchmark speed -o X` do what the test says."""
+
+    def replace(run):
+        monkeypatch.setattr(benchmark, "run", run)
+        return ["benchmark", "speed", "-o", "somewhere"]
+
+    return replace
+
+
+def test_help_lists_every_command():
+    finished = run_program("--help")
+    assert finished.returncode == 0
+    for name in cli.COMMANDS:
+        assert f"    {name} " in finished.stdout
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_keeps_to_the_interface(name):
+    module = cli.import_command(name)
+    assert module.HELP
+    assert "\n" not in module.HELP
+    parser = cli.Parser(prog=name)
+    module.add_arguments(parser)
+    assert "--json" not in parser.format_help(), "--json is added by the command line itself"
+    assert callable(module.run)
+    assert callable(module.summarise)
+
+
+def test_help_and_mistakes_load_no_torch():
+    code = (
+        "import sys\n"
+        "from polardenoise.engine.cli import COMMANDS, build_parser\n"
+        "build_parser(COMMANDS).format_help()\n"
+        "print(sorted({'torch', 'matplotlib', 'scipy', 'pwem'} & set(sys.modules)))\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert printed.stdout.strip() == "[]", printed.stderr
+
+
+def test_help_answers_at_once():
+    best = min(timed(lambda: run_program("--help")) for _ in range(3))
+    assert best < 1.0  # 0.1 s on an idle machine; the tests share theirs
+
+
+def timed(action):
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def test_version():
+    assert run_program("--version").stdout == f"polardenoise {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        ([], "COMMAND"),
+        (["denois"], "denois"),
+        (["benchmark"], "required"),
+        (["benchmark", "speed", "-o", "x", "--out", "y"], "--out"),
+        (["benchmark", "colour", "-o", "x"], "colour"),
+    ],
+)
+def test_mistake_in_the_command_line_is_one_line_and_two(words, fragment):
+    finished = run_program(*words)
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert finished.stderr.count("\n") == 1
+    assert fragment in finished.stderr
+    assert finished.stderr.startswith("polardenoise")
+
+
+def test_later_command_says_so():
+    finished = run_program("benchmark", "quality", "-o", "x")
+    assert finished.returncode == 2
+    assert "not available yet" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_input_error_is_told_in_one_line(pretend, capsys):
+    def run(_arguments):
+        raise InputError("a.star:\n row 3 points past the end")
+
+    assert cli.main(pretend(run)) == 2
+    assert capsys.readouterr().err == "polardenoise benchmark: a.star: row 3 points past the end\n"
+
+
+def test_system_error_names_the_file(pretend, capsys):
+    def run(_arguments):
+        raise OSError(28, "No space left on device", "/data/out.mrcs")
+
+    assert cli.main(pretend(run)) == 2
+    assert capsys.readouterr().err.endswith("/data/out.mrcs: No space left on device\n")
+
+
+def test_memory_running_out_is_told(pretend, capsys):
+    def run(_arguments):
+        raise MemoryError
+
+    assert cli.main(pretend(run)) == 2
+    assert "out of memory" in capsys.readouterr().err
+
+
+def test_defect_of_ours_shows_its_traceback(pretend):
+    def run(_arguments):
+        raise ZeroDivisionError("ours")
+
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        cli.main(pretend(run))
+
+
+def test_summary_goes_to_stdout_and_json(pretend, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmark, "summarise", lambda summary: f"value {summary['value']}")
+    destination = tmp_path / "summary.json"
+    words = pretend(lambda arguments: {"value": 1.5, "words": arguments.command_line})
+    assert cli.main([*words, "--json", str(destination)]) == 0
+    assert capsys.readouterr().out == "value 1.5\n"
+    assert json.loads(destination.read_text()) == {
+        "value": 1.5,
+        "words": ["polardenoise", *words, "--json", str(destination)],
+    }
+    assert os.listdir(tmp_path) == ["summary.json"]
+
+
+def test_json_that_cannot_be_written_is_refused_before_the_work(pretend, capsys, tmp_path):
+    ran = []
+    words = pretend(lambda arguments: ran.append(arguments))
+    assert cli.main([*words, "--json", str(tmp_path / "absent" / "a.json")]) == 2
+    assert cli.main([*words, "--json", str(tmp_path)]) == 2
+    assert not ran
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_no_json_is_left_by_a_failure(pretend, tmp_path):
+    def run(_arguments):
+        raise InputError("no")
+
+    assert cli.main([*pretend(run), "--json", str(tmp_path / "a.json")]) == 2
+    assert os.listdir(tmp_path) == []
+
+
+def test_interruption_is_130(pretend, capsys):
+    def run(_arguments):
+        raise KeyboardInterrupt
+
+    assert cli.main(pretend(run)) == 130
+    assert capsys.readouterr().err == "polardenoise benchmark: interrupted\n"
+
+
+WAITING = """
+import sys, time
+from polardenoise.engine import cli
+from polardenoise.engine.commands import benchmark
+def run(arguments):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned", flush=True)
+benchmark.run = run
+sys.exit(cli.main(["benchmark", "speed", "-o", "x"]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_run_cleans_up(number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert out == "cleaned\n"
+    assert "Traceback" not in err
+
+
+def test_reader_that_leaves_is_met_quietly():
+    process = subprocess.Popen(
+        [*PROGRAM, "models"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=60)
+    assert err == b""
+
+
+def test_options_are_not_abbreviated():
+    parser = cli.build_parser(["benchmark"])
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["benchmark", "speed", "--outp", "x"])
+    assert isinstance(parser, argparse.ArgumentParser)
