@@ -26,8 +26,9 @@ HELIX_SPACING = 9.8
 STRAND_SPACING = 4.8
 LAYER_SPACING = 10.0
 # Edge of the cells in which two bodies may not both have atoms, and the share of shared cells that is still a contact.
-CELL = 6.0
-CONTACT = 0.04
+CELL = 5.0
+CONTACT = 0.08
+TRIES = 6
 
 FAMILIES = ("globular", "elongated", "ring", "membrane", "dihedral")
 FAMILY_SHARES = (0.32, 0.20, 0.16, 0.16, 0.16)
@@ -50,7 +51,7 @@ def build_phantom(seed: int) -> Atoms:
     family = FAMILIES[int(np.searchsorted(np.cumsum(FAMILY_SHARES)[:-1], generator.random()))]
     order, dihedral = _draw_symmetry(family, generator)
     copies = order * (2 if dihedral else 1)
-    largest = 1500.0 if copies > 2 else 700.0
+    largest = {1: 500.0, 2: 800.0}.get(copies, 1500.0)
     smallest = max(50.0, 14.0 * copies)
     mass = math.exp(generator.uniform(math.log(smallest), math.log(largest)))
     residues = max(60, round(mass / RESIDUE_KILODALTON / copies))
@@ -95,13 +96,20 @@ def _build_protomer(family: str, residues: int, generator: np.random.Generator) 
         if number == 0:
             body = last = domain
             continue
-        # Elongated molecules grow at their tip, the others around their centre.
-        target = last if family == "elongated" and generator.random() < 0.8 else body
-        offset = _contact_offset(domain, body, _centre(target), directions[number])
-        domain = domain.copy()
-        domain[:, :3] += offset
-        body = np.concatenate([body, domain])
-        last = domain
+        if family == "elongated":
+            # These grow mostly at their tip.
+            target = _centre(last if generator.random() < 0.7 else body)
+            offset = _contact_offset(domain, body, target, directions[number])
+        else:
+            # The others fill their hollows: of several ways in, the one that ends nearest the middle.
+            ways = [
+                _contact_offset(domain, body, _centre(body), direction)
+                for direction in _draw_directions(family, TRIES, generator)
+            ]
+            offset = min(ways, key=lambda way: float((way**2).sum()))
+        last = domain.copy()
+        last[:, :3] += offset
+        body = np.concatenate([body, last])
     body[:, :3] -= _centre(body)
     return body
 
@@ -110,7 +118,7 @@ def _draw_directions(family: str, count: int, generator: np.random.Generator) ->
     """Draw from which side each domain comes, `(count, 3)` unit vectors."""
     directions = generator.normal(size=(count, 3))
     if family == "elongated":
-        directions = 0.5 * directions + np.array([0.0, 0.0, 1.6])
+        directions = 0.8 * directions + np.array([0.0, 0.0, 1.3])
     elif family == "membrane":
         # Soluble domains sit above the membrane, now and then also below.
         below = generator.random(count) < (0.3 if generator.random() < 0.4 else 0.0)
@@ -127,7 +135,7 @@ def _build_domain(residues: int, generator: np.random.Generator) -> np.ndarray:
     scale = (residues * RESIDUE_VOLUME / (4 / 3 * np.pi * aspect.prod())) ** (1 / 3)
     half = aspect * scale
     kinds = _draw_layers(max(1, round(2 * half[0] / LAYER_SPACING)), generator)
-    twist = np.radians(generator.uniform(-35, 20))
+    winding = -min(math.radians(generator.uniform(10, 22)) / STRAND_SPACING, 0.9 / half[1])
 
     elements: list[tuple[str, np.ndarray, np.ndarray, float]] = []
     for layer, kind in enumerate(kinds):
@@ -143,16 +151,12 @@ def _build_domain(residues: int, generator: np.random.Generator) -> np.ndarray:
             length = 2 * half[2] * math.sqrt(max(0.0, inside)) - generator.uniform(0, 7)
             if length < 7:
                 continue
-            # Sheets are twisted by about -20 degrees a strand, layers of helices against each other.
-            angle = twist * (layer - (len(kinds) - 1) / 2)
-            if kind == "strand":
-                angle += np.radians(-16.0) * (column - (columns - 1) / 2) * min(1.0, 7 / columns)
-            else:
-                angle += generator.normal(0, 0.12)
-            tilt = generator.normal(0, 0.05)
-            direction = np.array([math.sin(tilt), math.sin(angle), math.cos(angle)])
+            # The whole domain winds about y, as sheets do: about -20 degrees from strand to strand.
+            wind = _rotation_about_y(winding * y)
+            lean = generator.normal(0, 0.06, size=2)
+            direction = wind @ np.array([lean[0], lean[1], 1.0])
             direction /= np.linalg.norm(direction)
-            centre = np.array([x, y, generator.normal(0, 1.5)])
+            centre = wind @ np.array([x, y, generator.normal(0, 1.5)])
             elements.append((kind, centre, direction, length))
     if not elements:
         elements = [("helix", np.zeros(3), np.array([0.0, 0.0, 1.0]), residues * 1.5)]
@@ -276,7 +280,7 @@ def _contact_offset(
         cells = _cells(domain[:, :3] + target + distance * direction)
         return float(np.isin(cells, occupied).mean())
 
-    return target + _closest_distance(share_in_contact, 1200.0) * direction
+    return target + _closest_distance(share_in_contact, 480.0) * direction
 
 
 def _closest_distance(share_in_contact: object, farthest: float) -> float:
@@ -308,6 +312,11 @@ def _symmetry_rotations(order: int, dihedral: bool) -> np.ndarray:
 def _rotation_about_z(angle: float) -> np.ndarray:
     cosine, sine = math.cos(angle), math.sin(angle)
     return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+def _rotation_about_y(angle: float) -> np.ndarray:
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
 
 
 def _rotation_from_z(direction: np.ndarray) -> np.ndarray:

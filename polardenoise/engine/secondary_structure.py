@@ -1,7 +1,7 @@
 """Ideal helices, strands and loops as atoms: what phantoms are built of.
 
 Atoms are rows `x, y, z, strength, mass` of a float64 array: Angstrom, electron scattering in carbon atoms, Dalton. A
-residue is its four backbone atoms, its CB, and one point for the rest of its side chain, so that it weighs what an
+residue is its four backbone atoms, its CB, and three points for the rest of its side chain, so that it weighs what an
 average protein residue weighs (7.8 heavy atoms).
 
 Geometry: alpha helix 1.5 A rise, 100 degrees a residue, CA radius 2.3 A (Arnott & Wonacott 1966; the cylindrical
@@ -64,7 +64,7 @@ def build_helix(length: float, generator: np.random.Generator) -> np.ndarray:
     backbone = np.stack([radius * np.cos(angles), radius * np.sin(angles), heights], axis=-1)
     outward = np.stack([np.cos(angle - 0.34), np.sin(angle - 0.34), np.zeros(residues)], axis=-1)
     root = np.stack([np.zeros(residues), np.zeros(residues), height - 0.5], axis=-1)
-    return _assemble_residues(backbone, root + 3.3 * outward, outward, sizes)
+    return _assemble_residues(backbone, root + 3.3 * outward, outward, sizes, generator)
 
 
 def build_strand(length: float, generator: np.random.Generator) -> np.ndarray:
@@ -95,7 +95,7 @@ def build_strand(length: float, generator: np.random.Generator) -> np.ndarray:
     oxygen = np.stack([0.3 * side, -1.45 * side, height + 1.4], axis=-1)
     backbone = np.stack([nitrogen, alpha, carbonyl, oxygen], axis=1)
     outward = np.stack([side, zero, zero], axis=-1)
-    return _assemble_residues(backbone, alpha + 1.5 * outward, outward, sizes)
+    return _assemble_residues(backbone, alpha + 1.5 * outward, outward, sizes, generator)
 
 
 def build_loop(
@@ -132,7 +132,7 @@ def build_loop(
     carbonyl = alpha + 1.2 * tangent
     backbone = np.stack([alpha - 1.2 * tangent, alpha, carbonyl, carbonyl - 1.2 * facing], axis=1)
     return _assemble_residues(
-        backbone, alpha + 1.5 * facing, facing, draw_side_chains(residues, generator)
+        backbone, alpha + 1.5 * facing, facing, draw_side_chains(residues, generator), generator
     )
 
 
@@ -143,21 +143,27 @@ def draw_side_chains(residues: int, generator: np.random.Generator) -> np.ndarra
 
 
 def _assemble_residues(
-    backbone: np.ndarray, beta: np.ndarray, outward: np.ndarray, sizes: np.ndarray
+    backbone: np.ndarray,
+    beta: np.ndarray,
+    outward: np.ndarray,
+    sizes: np.ndarray,
+    generator: np.random.Generator,
 ) -> np.ndarray:
     """Join backbone `(n, 4, 3)`, CBs `(n, 3)` and the rest of the side chains into atom rows."""
-    residues = len(backbone)
-    atoms = np.empty((residues, 6, 5))
+    atoms = np.empty((len(backbone), 8, 5))
     atoms[:, :4, :3] = backbone
     atoms[:, :4, 3] = BACKBONE_STRENGTH
     atoms[:, :4, 4] = BACKBONE_MASS
     atoms[:, 4, :3] = beta
     beyond = np.maximum(sizes - 1, 0)
-    # The centre of what lies beyond the CB: a long side chain reaches farther, but folds back.
-    atoms[:, 5, :3] = beta + outward * (0.8 + 0.4 * beyond)[:, None]
-    atoms[:, 4, 3] = SIDE_CHAIN_STRENGTH * np.minimum(sizes, 1)
-    atoms[:, 4, 4] = SIDE_CHAIN_MASS * np.minimum(sizes, 1)
-    atoms[:, 5, 3] = SIDE_CHAIN_STRENGTH * beyond
-    atoms[:, 5, 4] = SIDE_CHAIN_MASS * beyond
+    # What lies beyond the CB is three points: a long side chain reaches farther, and leans to one side.
+    reach = (0.8 + 0.4 * beyond)[:, None, None] * np.array([0.4, 0.9, 1.4])[:, None]
+    lean = (
+        generator.normal(0.0, 0.5, size=(len(backbone), 1, 3)) * np.array([0.5, 1.0, 1.5])[:, None]
+    )
+    atoms[:, 5:, :3] = beta[:, None] + outward[:, None] * reach + lean
+    share = np.stack([np.minimum(sizes, 1), *[beyond / 3] * 3], axis=1)
+    atoms[:, 4:, 3] = SIDE_CHAIN_STRENGTH * share
+    atoms[:, 4:, 4] = SIDE_CHAIN_MASS * share
     flat = atoms.reshape(-1, 5)
     return flat[flat[:, 4] > 0]
