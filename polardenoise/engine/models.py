@@ -1,0 +1,204 @@
+"""The networks: polar transformer, polar CNN and the single-image DnCNN they are judged against.
+
+Every network maps sets of normalised images `(sets, images, box, box)` to clean estimates of the same shape: noise of
+standard deviation about 1 and background 0 in, the CTF-free clean signal in the same units out.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from polardenoise.engine.layers import AngularAttention, AngularBlock, AngularConv
+from polardenoise.engine.polar import PolarGrid
+
+
+@dataclass(frozen=True)
+class PolarConfig:
+    """Sizes of a polar network.
+
+    Attributes
+    ----------
+    box, rings, angles : int
+        The polar grid (see `PolarGrid`).
+    hidden : int
+        Channels of the polar CNNs.
+    query : int
+        Channels of the attention's queries and keys.
+    value : int
+        Channels of the attended features; the raw polar image is attended beside them.
+    length : int
+        Angular filter length in steps.
+    before, after : int
+        Angular blocks before and after the attention.
+    """
+
+    box: int = 64
+    rings: int = 32
+    angles: int = 128
+    hidden: int = 128
+    query: int = 64
+    value: int = 128
+    length: int = 9
+    before: int = 4
+    after: int = 4
+
+
+@dataclass(frozen=True)
+class DnCNNConfig:
+    """Sizes of a DnCNN: `depth` 3 x 3 convolutions of `channels` channels."""
+
+    box: int = 64
+    depth: int = 12
+    channels: int = 48
+
+
+class PolarTransformer(nn.Module):
+    """Joint denoising of a set of images by angular attention (arXiv 2506.11283, section 4).
+
+    Polar map, a polar CNN, one angular attention over the set, a second polar CNN over (noisy polar image, features,
+    attended values), and the least-squares inverse of the polar map.
+    """
+
+    def __init__(self, config: PolarConfig):
+        super().__init__()
+        self.config = config
+        hidden, length = config.hidden, config.length
+        self.grid = PolarGrid(config.box, config.rings, config.angles)
+        self.encoder = stack_angular_blocks(config.rings, hidden, length, config.before)
+        self.to_query = AngularConv(hidden, config.query, length)
+        self.to_key = AngularConv(hidden, config.query, length)
+        self.to_value = AngularConv(hidden, config.value, length)
+        self.attention = AngularAttention()
+        gathered = config.rings + hidden + config.value + config.rings
+        self.decoder = stack_angular_blocks(gathered, hidden, length, config.after)
+        self.to_rings = AngularConv(hidden, config.rings, length)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Denoise `(sets, images, box, box)`; images of one set see one another, sets do not."""
+        with torch.autocast(images.device.type, enabled=False):
+            polar = self.grid.to_polar(images)  # (sets, images, rings, angles)
+        features, query, key = self.describe(polar)
+        flat = polar.flatten(0, 1)  # (sets * images, rings, angles)
+        value = torch.cat([self.to_value(features), flat.to(features.dtype)], dim=1)
+        # The softmax and the transforms of angular attention need single precision, whatever the convolutions use.
+        with torch.autocast(images.device.type, enabled=False):
+            attended = self.attention(
+                query, key, value.to(polar.dtype).unflatten(0, images.shape[:2])
+            )
+        gathered = torch.cat([flat, features, attended.flatten(0, 1)], dim=1)
+        estimate = self.to_rings(self.decoder(gathered))  # (sets * images, rings, angles)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.grid.to_images(estimate.to(polar.dtype).unflatten(0, images.shape[:2]))
+
+    def describe(self, polar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute features, queries and keys.
+
+        Parameters
+        ----------
+        polar : Tensor
+            `(sets, images, rings, angles)`.
+
+        Returns
+        -------
+        tuple of Tensor
+            Features `(sets * images, hidden, angles)`; queries and keys `(sets, images, query, angles)`, in the
+            precision of `polar`.
+        """
+        features = self.encoder(polar.flatten(0, 1))
+        query = self.to_query(features).to(polar.dtype).unflatten(0, polar.shape[:2])
+        key = self.to_key(features).to(polar.dtype).unflatten(0, polar.shape[:2])
+        return features, query, key
+
+
+class PolarCNN(nn.Module):
+    """The polar transformer without its attention: a single-image network on the polar grid."""
+
+    def __init__(self, config: PolarConfig):
+        super().__init__()
+        self.config = config
+        self.grid = PolarGrid(config.box, config.rings, config.angles)
+        self.encoder = stack_angular_blocks(
+            config.rings, config.hidden, config.length, config.before + config.after
+        )
+        self.to_rings = AngularConv(config.hidden, config.rings, config.length)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Denoise `(sets, images, box, box)`, each image by itself."""
+        with torch.autocast(images.device.type, enabled=False):
+            polar = self.grid.to_polar(images)  # (sets, images, rings, angles)
+        estimate = self.to_rings(self.encoder(polar.flatten(0, 1)))
+        with torch.autocast(images.device.type, enabled=False):
+            return self.grid.to_images(estimate.to(polar.dtype).unflatten(0, images.shape[:2]))
+
+
+class DnCNN(nn.Module):
+    """The single-image convolutional denoiser of Zhang et al. (2017), predicting the clean image.
+
+    The original predicts the noise and subtracts it, which at SNR 0.05 means carrying twenty times the signal's power
+    through every layer; predicting the signal is the stronger baseline here.
+    """
+
+    def __init__(self, config: DnCNNConfig):
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = [nn.Conv2d(1, config.channels, 3, padding=1), nn.ReLU()]
+        for _ in range(config.depth - 2):
+            layers += [
+                nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False),
+                nn.BatchNorm2d(config.channels),
+                nn.ReLU(),
+            ]
+        layers.append(nn.Conv2d(config.channels, 1, 3, padding=1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Denoise `(sets, images, box, box)`, each image by itself."""
+        flat = images.flatten(0, 1)[:, None]  # (sets * images, 1, box, box)
+        # Channels last is the layout that the CPU and tensor-core convolutions work in.
+        estimate = self.layers(flat.to(memory_format=torch.channels_last))
+        return estimate[:, 0].to(images.dtype).unflatten(0, images.shape[:2])
+
+
+Denoiser = PolarTransformer | PolarCNN | DnCNN
+
+#: Network class and configuration class by the name that the command line and model.json use.
+ARCHITECTURES: dict[str, tuple[type, type]] = {
+    "polar-transformer": (PolarTransformer, PolarConfig),
+    "polar-cnn": (PolarCNN, PolarConfig),
+    "dncnn": (DnCNN, DnCNNConfig),
+}
+
+
+def build_model(architecture: str, sizes: dict[str, int]) -> Denoiser:
+    """Build an untrained network.
+
+    Parameters
+    ----------
+    architecture : str
+        A key of `ARCHITECTURES`.
+    sizes : dict
+        Fields of the architecture's configuration; what is left out takes its default.
+
+    Raises
+    ------
+    KeyError
+        If the architecture is unknown.
+    TypeError
+        If a size is unknown.
+    """
+    network, config = ARCHITECTURES[architecture]
+    return network(config(**sizes))
+
+
+def describe_sizes(model: Denoiser) -> dict[str, int]:
+    """Sizes of a network as `build_model` takes them."""
+    return asdict(model.config)
+
+
+def stack_angular_blocks(channels_in: int, hidden: int, length: int, count: int) -> nn.Sequential:
+    """Chain `count` angular blocks from `channels_in` to `hidden` channels."""
+    channels = [channels_in] + [hidden] * count
+    return nn.Sequential(
+        *(AngularBlock(a, b, length) for a, b in zip(channels, channels[1:], strict=False))
+    )
