@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .atoms import Atoms, density_of_atoms
-from .errors import InputError
-from .phantoms import build_phantom
+from polardenoise.engine.atoms import Atoms, density_of_atoms
+from polardenoise.engine.errors import InputError
+from polardenoise.engine.phantoms import build_phantom
 
 STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
 MAP_ENDINGS = (".mrc", ".map", ".ccp4", ".rec")
@@ -86,7 +86,7 @@ def read_density(
         path = Path(source)
         ending = _ending_without_compression(path)
         if ending in MAP_ENDINGS:
-            from .maps import read_map_density
+            from polardenoise.engine.maps import read_map_density
 
             volume, map_pixel_size = read_map_density(path, box, pixel_size)
             return Density(torch.from_numpy(np.ascontiguousarray(volume)), map_pixel_size)

@@ -16,8 +16,8 @@ import math
 
 import numpy as np
 
-from .atoms import Atoms
-from .secondary_structure import build_helix, build_loop, build_strand
+from polardenoise.engine.atoms import Atoms
+from polardenoise.engine.secondary_structure import build_helix, build_loop, build_strand
 
 RESIDUE_KILODALTON = 0.110
 # Volume that a residue takes with the spacings used here, loops included (a real protein: 133 A^3).
@@ -295,7 +295,7 @@ def _closest_distance(share_in_contact: object, farthest: float) -> float:
 
 
 def _cells(positions: np.ndarray) -> np.ndarray:
-    """Number the cells in which points lie, `(n,)` int64, unique numbers for different cells."""
+    """Give the numbers of the cells in which points lie, `(n,)` int64, unique numbers for different cells."""
     index = np.floor(positions / CELL).astype(np.int64) + (1 << 19)
     return np.unique((index[:, 2] << 40) + (index[:, 1] << 20) + index[:, 0])
 
