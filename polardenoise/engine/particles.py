@@ -1,0 +1,343 @@
+"""Particle sets: a STAR file and the stacks it names, checked before anything is computed.
+
+Reading the set looks at everything cheap: the STAR file's form, numbers, and the header, size and reach of every stack.
+Pixels are read on demand, in the order of the files; `check_pixels` looks at all of them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from polardenoise.engine.ctf import CtfParameters
+from polardenoise.engine.errors import InputError
+from polardenoise.engine.mrc_header import StackHeader
+from polardenoise.engine.particle_columns import (
+    CTF_STATE_LABEL,
+    NUMBER_LABELS,
+    ParticleColumns,
+    find_angles,
+    find_ctf,
+    find_ctf_state,
+    find_origins,
+    find_pixel_size,
+    find_random_subset,
+)
+from polardenoise.engine.particle_stacks import ImageNames, check_stacks
+from polardenoise.engine.particle_tables import (
+    find_optics_rows,
+    find_optics_table,
+    find_particle_table,
+)
+from polardenoise.engine.stacks import read_images_at
+from polardenoise.engine.star import StarDocument, StarTable, read_star
+from polardenoise.engine.star_writing import write_star
+
+
+@dataclass(frozen=True)
+class ParticleSet:
+    """A set of `n` particle images and what is known about them.
+
+    Attributes
+    ----------
+    star_path : Path
+        The STAR file.
+    document : StarDocument
+        Its text.
+    table : StarTable
+        The table whose rows are the particles.
+    optics : StarTable | None
+        The table of optics groups, where there is one (RELION 3.1 and later).
+    optics_row : ndarray
+        `(n,)` each particle's row of it, from 0; empty without one.
+    headers : tuple[StackHeader, ...]
+        Of every stack named.
+    stack_of_row, index_in_stack : ndarray
+        `(n,)` int64: which stack, and which of its images (from 0).
+    box : int
+        `N`, pixels, even.
+    pixel_size : ndarray
+        `(n,)` Angstrom per pixel.
+    random_subset : ndarray | None
+        `(n,)` 1 or 2, the half-set.
+    ctf : CtfParameters | None
+        None where the images carry no CTF.
+    ctf_state : str
+        "none", "raw", "flipped" or "corrected".
+    angles : ndarray | None
+        `(n, 3)` rot, tilt, psi in degrees, RELION's Euler angles.
+    origins : ndarray
+        `(n, 2)` x, y in Angstrom, RELION's sign; zeros where there are none.
+    """
+
+    star_path: Path
+    document: StarDocument
+    table: StarTable
+    optics: StarTable | None
+    optics_row: np.ndarray
+    headers: tuple[StackHeader, ...]
+    stack_of_row: np.ndarray
+    index_in_stack: np.ndarray
+    box: int
+    pixel_size: np.ndarray
+    random_subset: np.ndarray | None
+    ctf: CtfParameters | None
+    ctf_state: str
+    angles: np.ndarray | None
+    origins: np.ndarray
+
+    def __len__(self) -> int:
+        """Count the particles."""
+        return len(self.stack_of_row)
+
+    @property
+    def stacks(self) -> tuple[Path, ...]:
+        """Where the stacks lie."""
+        return tuple(header.path for header in self.headers)
+
+    def column(self, label: str) -> list[str] | None:
+        """Give a column as text.
+
+        Parameters
+        ----------
+        label : str
+            Without the leading underscore.
+
+        Returns
+        -------
+        list[str] | None
+            One value for each particle, from its own row, else from its optics group; None if neither
+            table has the column.
+        """
+        if label in self.table.labels:
+            return self.table.column(label)
+        if self.optics is not None and label in self.optics.labels:
+            values = self.optics.column(label)
+            return [values[row] for row in self.optics_row]
+        return None
+
+
+def read_particles(star_path: Path | str) -> ParticleSet:
+    """Read a particle set and check all of it but the pixels.
+
+    Parameters
+    ----------
+    star_path : Path | str
+        A STAR file of RELION 3.0, 3.1 or later, or of a program that writes the same.
+
+    Returns
+    -------
+    ParticleSet
+        Whose stacks are there, whole, and hold every image named.
+
+    Raises
+    ------
+    InputError
+        Names the file, the row and the cure. A pixel size is needed; voltage and spherical aberration only
+        with a defocus.
+    """
+    document = read_star(star_path)
+    table = find_particle_table(document)
+    optics = find_optics_table(document, table)
+    names, columns, stated = _read_columns(document, table, optics)
+    dimensions = columns.find("rlnImageDimensionality")
+    if dimensions is not None:
+        columns.refuse_where(
+            dimensions > 2,
+            "a 3D subtomogram (rlnImageDimensionality); polardenoise takes 2D particles",
+        )
+    pixel_size = find_pixel_size(columns)
+    ctf = find_ctf(columns)
+    ctf_state = find_ctf_state(columns, stated, ctf is not None)
+    random_subset = find_random_subset(columns)
+    headers, index_in_stack = check_stacks(names)
+    return ParticleSet(
+        star_path=document.path,
+        document=document,
+        table=table,
+        optics=optics,
+        optics_row=columns.optics_row,
+        headers=headers,
+        stack_of_row=names.file_of_row,
+        index_in_stack=index_in_stack,
+        box=headers[0].columns,
+        pixel_size=pixel_size,
+        random_subset=random_subset,
+        ctf=ctf,
+        ctf_state=ctf_state,
+        angles=find_angles(columns),
+        origins=find_origins(columns, pixel_size),
+    )
+
+
+def read_images(particles: ParticleSet, rows: np.ndarray | slice) -> np.ndarray:
+    """Read the images of some particles.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The set.
+    rows : ndarray | slice
+        `(m,)` particles in any order, repeated or not. The files are read in their own order, in large
+        pieces, so that memory hardly exceeds the result.
+
+    Returns
+    -------
+    ndarray
+        `(m, N, N)` float32, in the order of `rows`.
+
+    Raises
+    ------
+    InputError
+        If a pixel is not a finite number; names the row and the stack.
+    """
+    if isinstance(rows, slice):
+        rows = np.arange(len(particles))[rows]
+    rows = np.asarray(rows, dtype=np.int64)
+    images = np.empty((len(rows), particles.box, particles.box), dtype=np.float32)
+    for places, pixels in _read_in_file_order(particles, rows):
+        images[places] = pixels
+    return images
+
+
+def check_pixels(particles: ParticleSet) -> None:
+    """Look at every pixel of the set once, in the order of the files, in bounded memory.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The set.
+
+    Raises
+    ------
+    InputError
+        If an image is blank (one grey value) or has a pixel that is not a finite number; names the row and
+        the stack.
+    """
+    rows = np.arange(len(particles))
+    for places, pixels in _read_in_file_order(particles, rows):
+        blank = pixels.min(axis=(1, 2)) == pixels.max(axis=(1, 2))
+        if blank.any():
+            raise InputError(
+                f"{_name_image(particles, int(places[blank].min()))} is blank, every pixel has one value;"
+                " remove the row"
+            )
+
+
+def write_particles(
+    particles: ParticleSet,
+    star_out: Path | str,
+    image_names: list[str],
+    new_columns: dict[str, list[str]],
+    optics_columns: dict[str, list[str]],
+) -> None:
+    """Write the STAR file again with other images, and nothing else touched.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The set as it was read.
+    star_out : Path | str
+        The new STAR file; appears when it is complete.
+    image_names : list[str]
+        `n` names, written as given into `rlnImageName`.
+    new_columns : dict[str, list[str]]
+        Label -> `n` values. A column the particle table has is replaced, a new one comes last.
+    optics_columns : dict[str, list[str]]
+        Label -> one value for each row of the optics table, replaced or appended there. Without an optics
+        table they become particle columns, of one value for all or `n` values.
+    """
+    of_particles = {"rlnImageName": image_names, **new_columns}
+    changes = [(particles.table, of_particles)]
+    if particles.optics is not None:
+        changes.append((particles.optics, optics_columns))
+    else:
+        for label, values in optics_columns.items():
+            of_particles[label] = values * len(particles) if len(values) == 1 else values
+    write_star(particles.document, star_out, changes)
+
+
+def _read_columns(
+    document: StarDocument, table: StarTable, optics: StarTable | None
+) -> tuple[ImageNames, ParticleColumns, set[str]]:
+    """Read image names, numbers and the stated CTF state, in one pass over the rows."""
+    path = document.path
+    labels = [label for label in NUMBER_LABELS if label in table.labels]
+    texts = [k for k in ("rlnImageName", "rlnOpticsGroup", CTF_STATE_LABEL) if k in table.labels]
+    names = ImageNames(path, len(table))
+    own = {label: np.empty(len(table)) for label in labels}
+    groups: list[str] = []
+    stated: set[str] = set()
+    for part, columns in table.column_chunks([*texts, *labels]):
+        names.add(part.start, columns[0])
+        if "rlnOpticsGroup" in texts:
+            groups.extend(columns[1])
+        if CTF_STATE_LABEL in texts:
+            stated.update(columns[len(texts) - 1])
+        for label, values in zip(labels, columns[len(texts) :], strict=True):
+            own[label][part] = _as_numbers(
+                path, label, values, f"row {{}} of data_{table.name}", part.start
+            )
+    shared: dict[str, np.ndarray] = {}
+    optics_row = np.zeros(0, dtype=np.int64)
+    if optics is not None:
+        optics_row = find_optics_rows(document, table, optics, groups or None)
+        for label in (label for label in NUMBER_LABELS if label in optics.labels):
+            place = f"row {{}} of data_{optics.name}"
+            shared[label] = _as_numbers(path, label, optics.column(label), place, 0)
+        if CTF_STATE_LABEL in optics.labels:
+            states = optics.column(CTF_STATE_LABEL)
+            stated = {states[row] for row in np.unique(optics_row)}
+    return names, ParticleColumns(path, len(table), own, shared, optics_row), stated
+
+
+def _as_numbers(path: Path, label: str, values: list[str], place: str, first: int) -> np.ndarray:
+    """Turn text into finite numbers; `place` words where a bad one stands."""
+    try:
+        numbers = np.fromiter(map(float, values), dtype=np.float64, count=len(values))
+    except ValueError:
+        numbers = np.array([_number_or_nan(value) for value in values])
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if bad.size:
+        raise InputError(
+            f"{path}: {place.format(first + bad[0] + 1)}: {label} is {values[bad[0]]!r}, not a finite number;"
+            " correct it"
+        )
+    return numbers
+
+
+def _number_or_nan(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _read_in_file_order(
+    particles: ParticleSet, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give the places in `rows` and the pixels of images, some at a time; refuse what is not finite."""
+    stacks, indices = particles.stack_of_row[rows], particles.index_in_stack[rows]
+    order = np.lexsort((indices, stacks))
+    bounds = np.flatnonzero(np.diff(stacks[order])) + 1
+    for places in np.split(order, bounds) if len(order) else []:
+        header = particles.headers[int(stacks[places[0]])]
+        for part, pixels in read_images_at(header, indices[places]):
+            if pixels.dtype.kind == "f":
+                bad = ~np.isfinite(pixels).all(axis=(1, 2))
+                if bad.any():
+                    raise InputError(
+                        f"{_name_image(particles, int(rows[places[part]][bad].min()))} has pixels that are not"
+                        " finite numbers; remove the row or extract it again"
+                    )
+            yield places[part], pixels
+
+
+def _name_image(particles: ParticleSet, row: int) -> str:
+    """Word which image belongs to a row (from 0)."""
+    index = particles.index_in_stack[row] + 1
+    stack = particles.headers[particles.stack_of_row[row]].path
+    return f"{particles.star_path}: row {row + 1}: image {index} of {stack}"
