@@ -90,11 +90,14 @@ def compute_ctf(parameters: CtfParameters, pixel_size: Tensor | float, box: int)
         parameters.
     """
     to_micrometres = 1e-4
-    u, v = parameters.defocus_u, parameters.defocus_v
+    # torch-ctf takes the root of the astigmatism: name the axes so that u is the longer one.
+    u = torch.maximum(parameters.defocus_u, parameters.defocus_v)
+    v = torch.minimum(parameters.defocus_u, parameters.defocus_v)
+    swapped = parameters.defocus_u < parameters.defocus_v
     return calculate_ctf_2d(
         defocus=(u + v) / 2 * to_micrometres,
         astigmatism=(u - v) / 2 * to_micrometres,
-        astigmatism_angle=parameters.defocus_angle,
+        astigmatism_angle=torch.where(swapped, 90.0, 0.0) + parameters.defocus_angle,
         voltage=parameters.voltage,
         spherical_aberration=parameters.spherical_aberration,
         amplitude_contrast=parameters.amplitude_contrast,
