@@ -1,0 +1,127 @@
+"""`polardenoise reconstruct`: half maps, the whole map and their Fourier shell correlation."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+HELP = "reconstruct two half maps and the whole map from particles with known poses"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("particles", metavar="PARTICLES.star", type=Path, help="with angles")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, required=True, help="folder of the results"
+    )
+    parser.add_argument(
+        "--symmetry",
+        default="c1",
+        metavar="GROUP",
+        help="c1, cN, dN, t, o, i1 or i2; RELION's axes",
+    )
+    parser.add_argument(
+        "--ctf",
+        choices=["auto", "on", "off"],
+        default="auto",
+        help="weight by the CTF; auto follows what the STAR states about the images (default)",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="MAP",
+        type=Path,
+        help="a map to compare with, same box and pixel size",
+    )
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Reconstruct, compare, write; everything is computed before the first file is written.
+
+    Returns
+    -------
+    dict[str, Any]
+        What `summary.json` holds.
+
+    Raises
+    ------
+    InputError
+        If the particles, the symmetry or the reference cannot be used.
+    """
+    from polardenoise.engine import fsc, reconstruct
+    from polardenoise.engine.fsc_report import plot_fsc, write_fsc_star
+    from polardenoise.engine.outputs import provenance, write_json
+    from polardenoise.engine.particle_facts import common_pixel_size, is_denoised
+    from polardenoise.engine.particles import read_particles
+    from polardenoise.engine.stacks import write_volume
+    from polardenoise.engine.symmetry import symmetry_matrices
+
+    symmetry = symmetry_matrices(arguments.symmetry)
+    particles = read_particles(arguments.particles)
+    reconstruct.require_poses(particles)
+    pixel_size, box = common_pixel_size(particles), particles.box
+    ctf, warnings = reconstruct.choose_ctf(particles, arguments.ctf)
+    rows1, rows2, halves = reconstruct.split_halves(particles)
+    reference = None
+    if arguments.reference is not None:
+        reference = reconstruct.read_reference(arguments.reference, box, pixel_size)
+
+    maps = reconstruct.reconstruct_halves(particles, rows1, rows2, ctf, symmetry)
+    half_curve = fsc.fourier_shell_correlation(maps.half1, maps.half2)
+    denoised = is_denoised(particles)
+    label = reconstruct.CONSISTENCY if denoised else reconstruct.RESOLUTION
+    resolution = fsc.resolution_at(half_curve, 0.143, pixel_size, box)
+    summary: dict[str, Any] = {
+        "fsc_0.143_angstrom": resolution,
+        "fsc_0.5_angstrom": fsc.resolution_at(half_curve, 0.5, pixel_size, box),
+        "fsc_means": label,
+    }
+    reference_curve = None
+    if reference is not None:
+        reference_curve = fsc.fourier_shell_correlation(maps.volume, reference)
+        summary["fsc_0.5_to_reference_angstrom"] = fsc.resolution_at(
+            reference_curve, 0.5, pixel_size, box
+        )
+    summary |= {
+        "nyquist_angstrom": 2 * pixel_size,
+        "particles": len(rows1) + len(rows2),
+        "half1_particles": len(rows1),
+        "half2_particles": len(rows2),
+        "halves": halves,
+        "denoised": denoised,
+        "ctf": ctf,
+        "ctf_state": particles.ctf_state,
+        "symmetry": arguments.symmetry.lower(),
+        "box": box,
+        "pixel_size": pixel_size,
+        "warnings": warnings,
+        "output": str(arguments.output),
+        "provenance": provenance(arguments.command_line, particles=str(arguments.particles)),
+    }
+
+    folder = arguments.output
+    write_volume(folder / "half1.mrc", maps.half1, pixel_size)
+    write_volume(folder / "half2.mrc", maps.half2, pixel_size)
+    write_volume(folder / "volume.mrc", maps.volume, pixel_size)
+    write_fsc_star(folder / "fsc.star", half_curve, reference_curve, pixel_size, resolution, label)
+    plot_fsc(folder / "fsc.png", half_curve, reference_curve, pixel_size, label)
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def summarise(summary: dict[str, Any]) -> str:
+    """Say what was found, for people."""
+    lines = [
+        f"{summary['particles']} particles ({summary['half1_particles']} + "
+        f"{summary['half2_particles']}, halves: {summary['halves']}), CTF: {summary['ctf']}",
+        f"half maps agree to {summary['fsc_0.143_angstrom']:.2f} A at FSC 0.143, "
+        f"{summary['fsc_0.5_angstrom']:.2f} A at 0.5 ({summary['fsc_means']}; "
+        f"Nyquist {summary['nyquist_angstrom']:.2f} A)",
+    ]
+    if "fsc_0.5_to_reference_angstrom" in summary:
+        lines.append(
+            "the map agrees with the reference to "
+            f"{summary['fsc_0.5_to_reference_angstrom']:.2f} A at FSC 0.5"
+        )
+    lines += [f"warning: {warning}" for warning in summary["warnings"]]
+    return "\n".join([*lines, f"maps and curves in {summary['output']}"])

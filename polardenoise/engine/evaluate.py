@@ -1,0 +1,285 @@
+"""How close denoised images come to the truth: relative error and ring correlation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_fourier_shell_correlation import fourier_ring_correlation
+
+from polardenoise.engine.ctf import apply_ctf, compute_ctf
+from polardenoise.engine.errors import InputError
+from polardenoise.engine.outputs import Progress
+from polardenoise.engine.particle_facts import read_provenance
+from polardenoise.engine.particles import ParticleSet, read_images, read_particles
+
+BYTES_READ_AT_ONCE = 8 * 2**20
+CTF_FREE_STATES = ("none", "corrected")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Sums over the images compared so far; two of them add up.
+
+    Parameters
+    ----------
+    residual, estimate_power, truth_power, product : float
+        `sum |e - t|^2`, `sum |e|^2`, `sum |t|^2` and `sum e t` over the pixels of the disk.
+    ring_correlation : Tensor
+        `(N // 2 + 1,)` float64: the images' Fourier ring correlations, summed.
+    count : int
+        Images.
+    """
+
+    residual: float
+    estimate_power: float
+    truth_power: float
+    product: float
+    ring_correlation: Tensor
+    count: int
+
+    def __add__(self, other: Comparison) -> Comparison:
+        """Join the sums over two lots of images."""
+        return Comparison(
+            self.residual + other.residual,
+            self.estimate_power + other.estimate_power,
+            self.truth_power + other.truth_power,
+            self.product + other.product,
+            self.ring_correlation + other.ring_correlation,
+            self.count + other.count,
+        )
+
+    def relative_mse(self) -> float:
+        """Give `sum |e - t|^2 / sum |t|^2`."""
+        return self.residual / self.truth_power
+
+    def relative_mse_scaled(self) -> float:
+        """Give the relative error after the one global scale that makes it smallest."""
+        if self.estimate_power == 0:
+            return 1.0
+        explained = self.product**2 / (self.estimate_power * self.truth_power)
+        return max(1.0 - explained, 0.0)
+
+    def mean_ring_correlation(self) -> np.ndarray:
+        """Give the mean over images of the ring correlation, `(N // 2 + 1,)`."""
+        return (self.ring_correlation / self.count).cpu().numpy()
+
+
+def disk_mask(box: int) -> Tensor:
+    """Mark the pixels that errors are measured on: `(N, N)` bool, the disk of radius `N / 2 - 1` about the centre."""
+    squares = (torch.arange(box) - box // 2) ** 2
+    return squares[:, None] + squares <= (box / 2 - 1) ** 2
+
+
+def compare_images(estimate: Tensor, truth: Tensor) -> Comparison:
+    """Compare images with their truth on the disk.
+
+    Parameters
+    ----------
+    estimate, truth : Tensor
+        `(n, N, N)` in the same order and units.
+
+    Returns
+    -------
+    Comparison
+        Of these images.
+    """
+    mask = disk_mask(truth.shape[-1]).to(truth.device)
+    estimate = estimate.to(torch.float64) * mask
+    truth = truth.to(torch.float64) * mask
+    return Comparison(
+        float((estimate - truth).square().sum()),
+        float(estimate.square().sum()),
+        float(truth.square().sum()),
+        float((estimate * truth).sum()),
+        fourier_ring_correlation(estimate, truth).sum(0).to(torch.float64),
+        len(truth),
+    )
+
+
+def relative_mse(estimate: Tensor, truth: Tensor) -> float:
+    """Give the squared error relative to the truth's power, on the disk of radius `N / 2 - 1`.
+
+    Parameters
+    ----------
+    estimate, truth : Tensor
+        `(..., N, N)` in the same order and units.
+
+    Returns
+    -------
+    float
+        `sum |estimate - truth|^2 / sum |truth|^2`: sums over all images, so that strong ones weigh more.
+    """
+    mask = disk_mask(truth.shape[-1]).to(truth.device)
+    residual = (estimate.to(torch.float64) - truth)[..., mask]
+    return float(residual.square().sum() / truth.to(torch.float64)[..., mask].square().sum())
+
+
+def relative_mse_scaled(estimate: Tensor, truth: Tensor) -> float:
+    """Give the relative error after multiplying the estimate by its one best scale.
+
+    Parameters
+    ----------
+    estimate, truth : Tensor
+        `(..., N, N)` in the same order.
+
+    Returns
+    -------
+    float
+        `relative_mse(s * estimate, truth)` with `s = sum(estimate truth) / sum(estimate^2)` over the disk.
+    """
+    mask = disk_mask(truth.shape[-1]).to(truth.device)
+    inside, target = estimate.to(torch.float64)[..., mask], truth.to(torch.float64)[..., mask]
+    power = inside.square().sum()
+    scale = (inside * target).sum() / power if power > 0 else torch.zeros(())
+    return float((scale * inside - target).square().sum() / target.square().sum())
+
+
+def compare_particles(particles: ParticleSet, truth: ParticleSet, stage: str) -> Comparison:
+    """Compare a particle set with its truth, row by row, in the CTF state of the set.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        Denoised or noisy images.
+    truth : ParticleSet
+        Their truth in the same order, as a rule free of the CTF: it is then multiplied by each particle's own
+        CTF (raw images) or its absolute value (phase-flipped ones) first.
+    stage : str
+        Name of the progress lines.
+
+    Returns
+    -------
+    Comparison
+        Over all particles; memory does not depend on their number.
+
+    Raises
+    ------
+    InputError
+        If the sets do not match, or the truth has nothing in it.
+    """
+    check_match(particles, truth)
+    kind = _transfer_for_truth(particles, truth)
+    box, count = particles.box, len(particles)
+    at_once = max(BYTES_READ_AT_ONCE // (8 * box * box), 1)
+    total: Comparison | None = None
+    with Progress(stage, count) as progress:
+        for start in range(0, count, at_once):
+            rows = np.arange(start, min(start + at_once, count))
+            target = truth_as_observed(particles, truth, rows, kind)
+            part = compare_images(torch.from_numpy(read_images(particles, rows)), target)
+            total = part if total is None else total + part
+            progress.advance(len(rows))
+    if total is None or total.truth_power == 0:
+        raise InputError(f"{truth.star_path}: the truth is zero everywhere on the disk")
+    return total
+
+
+def truth_as_observed(
+    particles: ParticleSet, truth: ParticleSet, rows: np.ndarray, kind: str | None = None
+) -> Tensor:
+    """Read truth images and give them the CTF that the particles' images carry.
+
+    Parameters
+    ----------
+    particles, truth : ParticleSet
+        As for `compare_particles`.
+    rows : ndarray
+        `(m,)`, from 0.
+    kind : str | None
+        What to multiply by, where it is known already.
+
+    Returns
+    -------
+    Tensor
+        `(m, N, N)` float32.
+    """
+    images = torch.from_numpy(read_images(truth, rows))
+    kind = _transfer_for_truth(particles, truth) if kind is None else kind
+    if kind == "nothing":
+        return images
+    assert particles.ctf is not None
+    index = torch.from_numpy(rows)
+    pixel_size = torch.from_numpy(particles.pixel_size[rows])
+    transfer = compute_ctf(particles.ctf.select(index), pixel_size, particles.box)
+    if kind == "absolute":
+        transfer = transfer.abs()
+    elif kind == "sign":
+        transfer = torch.where(transfer < 0, -1.0, 1.0)
+    return apply_ctf(images, transfer)
+
+
+def check_match(particles: ParticleSet, truth: ParticleSet) -> None:
+    """Refuse two sets that cannot be the same particles in the same order.
+
+    Raises
+    ------
+    InputError
+        If their counts, boxes or pixel sizes differ.
+    """
+    counts = len(particles), len(truth)
+    if counts[0] != counts[1]:
+        raise InputError(
+            f"{truth.star_path}: {counts[1]} rows, but {particles.star_path} has {counts[0]}; "
+            "give the truth of the same particles in the same order"
+        )
+    if particles.box != truth.box:
+        raise InputError(
+            f"{truth.star_path}: box {truth.box} px, but {particles.star_path} has "
+            f"{particles.box} px; denoise with --output-box original"
+        )
+    off = np.abs(particles.pixel_size - truth.pixel_size) > 1e-3 * truth.pixel_size
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        raise InputError(
+            f"{truth.star_path}: row {row + 1}: pixel size {truth.pixel_size[row]:g} A, but "
+            f"{particles.pixel_size[row]:g} A in {particles.star_path}; give the matching truth"
+        )
+
+
+def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
+    """Find the particles that a denoised set was made from, by the provenance beside it.
+
+    Parameters
+    ----------
+    denoised : ParticleSet
+        `OUT.json` beside its STAR names its input under `particles`: a path that holds in the folder of the
+        run, in the working directory or beside the STAR.
+
+    Returns
+    -------
+    ParticleSet | None
+        None where the input is not stated, gone, unreadable, or of other rows or another box.
+    """
+    facts = read_provenance(denoised.star_path)
+    stated = facts.get("particles")
+    if not isinstance(stated, str):
+        return None
+    folders = [Path(), Path(facts.get("working_directory", "")), Path(denoised.star_path).parent]
+    for folder in folders:
+        path = folder / stated
+        if not path.is_file() or path.resolve() == Path(denoised.star_path).resolve():
+            continue
+        try:
+            noisy = read_particles(path)
+        except InputError:
+            continue
+        same_rows = len(noisy) == len(denoised)
+        return noisy if same_rows and noisy.box == denoised.box else None
+    return None
+
+
+def _transfer_for_truth(particles: ParticleSet, truth: ParticleSet) -> str:
+    """Name what the truth's transforms are multiplied by: `nothing`, `signed`, `absolute` or `sign`."""
+    state, truth_state = particles.ctf_state, truth.ctf_state
+    if truth_state in CTF_FREE_STATES:
+        return {"raw": "signed", "flipped": "absolute"}.get(state, "nothing")
+    if state in CTF_FREE_STATES:
+        raise InputError(
+            f"{truth.star_path}: the truth carries its CTF ({truth_state}), the images of "
+            f"{particles.star_path} do not ({state}); give a truth without CTF (no defocus columns)"
+        )
+    return "nothing" if state == truth_state else "sign"

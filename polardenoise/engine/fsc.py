@@ -1,0 +1,63 @@
+"""Fourier shell correlation of volumes, and the resolution read off it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_fourier_shell_correlation import fourier_shell_correlation as correlate_shells
+
+
+def fourier_shell_correlation(first: Tensor, second: Tensor) -> np.ndarray:
+    """Correlate two volumes shell by shell in Fourier space.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        `(N, N, N)` real volumes on the same grid. A scale between them changes nothing.
+
+    Returns
+    -------
+    ndarray
+        `(N // 2 + 1,)` float64: shell `s` is at the spatial frequency `s / (N * pixel size)`. Shell 0 is 1 by
+        definition; a shell in which a volume has nothing is 0.
+    """
+    curve = correlate_shells(first.to(torch.float64), second.to(torch.float64))
+    return curve.cpu().numpy().astype(np.float64)
+
+
+def resolution_at(curve: np.ndarray, threshold: float, pixel_size: float, box: int) -> float:
+    """Find where a correlation curve first falls below a threshold.
+
+    Parameters
+    ----------
+    curve : ndarray
+        `(box // 2 + 1,)` correlation by shell.
+    threshold : float
+        0.143 between half maps, 0.5 against a known truth (Rosenthal & Henderson, J. Mol. Biol. 333, 721, 2003).
+    pixel_size : float
+        Angstrom per pixel.
+    box : int
+        `N`, pixels.
+
+    Returns
+    -------
+    float
+        Resolution in Angstrom at the crossing, interpolated linearly in spatial frequency. A curve that never
+        falls below the threshold gives Nyquist (`2 * pixel_size`); one that begins below it, the first shell
+        (`N * pixel_size`).
+    """
+    below = np.flatnonzero(np.asarray(curve)[1:] < threshold)
+    if len(below) == 0:
+        return 2.0 * pixel_size
+    after = int(below[0]) + 1
+    if after == 1:
+        return box * pixel_size
+    high, low = float(curve[after - 1]), float(curve[after])
+    shell = after - 1 + (high - threshold) / (high - low)
+    return box * pixel_size / shell
+
+
+def shell_frequencies(box: int, pixel_size: float) -> np.ndarray:
+    """Give the spatial frequencies of the shells, `(box // 2 + 1,)`, 1/Angstrom."""
+    return np.arange(box // 2 + 1) / (box * pixel_size)
