@@ -182,6 +182,10 @@ def _build_assembly(structure: gemmi.Structure, path: Path) -> Atoms:
             f"{path}: assembly {assembly.name} has {copies} copies, too large for a single particle; list the file"
             " with use = asu in a MANIFEST.tsv beside it"
         )
+    # Subchains of waters are gone from the model; an operator that still names one could not be applied.
+    present = {residues.subchain_id() for residues in structure[0].subchains()}
+    for generator in assembly.generators:
+        generator.subchains = [name for name in generator.subchains if name in present]
     try:
         model = gemmi.make_assembly(assembly, structure[0], gemmi.HowToNameCopiedChain.Dup)
     except Exception as error:
