@@ -27,3 +27,6 @@ ENGINE_LIBRARIES = {
     "scipy": "scipy",
     "matplotlib": "matplotlib",
 }
+
+# Choices of a form: projects store the place in this list, so names are only ever added at its end.
+SHIPPED_MODELS = ["first", "first-dncnn"]

@@ -38,7 +38,7 @@ class Plugin(pwem.Plugin):
     __module__ = "polardenoise"
 
     _homeVar = POLARDENOISE_HOME
-    _supportedVersions = SUPPORTED_VERSIONS  # noqa: RUF012 - Scipion's attribute
+    _supportedVersions = SUPPORTED_VERSIONS
     _url = "https://github.com/scipion-em/scipion-em-polardenoise"
     _processingField = ["SPA"]  # noqa: RUF012 - Scipion's attribute
 

@@ -1,1 +1,8 @@
 """The protocols that polardenoise offers in Scipion."""
+
+from .protocol_denoise import ProtPolarDenoise
+from .protocol_reconstruct import ProtPolarReconstruct
+from .protocol_simulate import ProtPolarSimulate
+from .protocol_train import ProtPolarTrain
+
+__all__ = ["ProtPolarDenoise", "ProtPolarReconstruct", "ProtPolarSimulate", "ProtPolarTrain"]

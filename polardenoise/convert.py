@@ -1,0 +1,313 @@
+"""A SetOfParticles to the engine's `particles.star`, and the engine's answer back to a set.
+
+Nothing is copied on the way out: rows point into the stacks where they lie, relative to the project's
+folder, unless a format is one that the engine does not read. On the way back every item is
+the input's own, found by its `objId`; only where its pixels lie is new.
+"""
+
+import logging
+import os
+import shutil
+
+import numpy as np
+from pwem.constants import NO_INDEX
+from pyworkflow.object import Integer, Scalar, String
+
+from polardenoise.alignment import ALIGNMENT_LABELS, get_relion_alignment
+from polardenoise.optics_groups import OpticsTable
+from polardenoise.star_loops import format_loop_header, format_row, read_loop
+
+logger = logging.getLogger(__name__)
+
+# The column that carries Scipion's id of a particle through the engine and back.
+OBJECT_ID = "polardenoiseObjId"
+# Attributes of items that are STAR columns: RELION's, and what the engine itself noted about images.
+ENGINE_PREFIXES = ("_rln", "_polardenoise")
+# What the engine may note of a particle beside its pixels, and how Scipion keeps it.
+NOTED_COLUMNS = {"rlnRandomSubset": Integer, "polardenoiseModel": String}
+# What the engine reads in place (MRC in its spellings); anything else is converted first.
+ENGINE_FORMATS = (".mrc", ".mrcs", ".map", ".st")
+
+
+def write_particles_star(particles, star_path, converted_folder, group_attribute=None):
+    """Write the enabled particles of a set as the STAR file that the engine reads.
+
+    Parameters
+    ----------
+    particles : SetOfParticles
+        Any subset over any number of stacks; ids need not be 1..N, nor stacks in order.
+    star_path : str
+        The file to write, RELION 3.1 dialect, rows in the order of the ids.
+    converted_folder : str
+        Where stacks go whose format the engine does not read; not touched where there are none.
+    group_attribute : str, optional
+        Attribute of the particles to write as a column for grouping, for example `_classId`.
+
+    Returns
+    -------
+    int
+        Number of rows.
+
+    Raises
+    ------
+    ValueError
+        If no particle is enabled, or one lacks the CTF, transform or attribute that the first has.
+    """
+    # Without the table of optics groups nothing can be written above the rows: they wait in a file.
+    rows_path = star_path + ".rows"
+    optics = OpticsTable(particles)
+    columns, count = None, 0
+    try:
+        with open(rows_path, "w", encoding="utf-8") as rows:
+            for particle in iter_enabled(particles):
+                if columns is None:
+                    columns = ParticleColumns(
+                        particles, particle, converted_folder, group_attribute
+                    )
+                values = columns.get_values(particle)
+                values.append(optics.get_group(particle))
+                rows.write(format_row(values))
+                count += 1
+        if columns is None:
+            raise ValueError("The input set has no enabled particle.")
+        with open(star_path, "w", encoding="utf-8") as star:
+            star.write(optics.format_table())
+            star.write(format_loop_header("particles", [*columns.labels, "rlnOpticsGroup"]))
+            with open(rows_path, encoding="utf-8") as rows:
+                shutil.copyfileobj(rows, star)
+    finally:
+        if os.path.exists(rows_path):
+            os.remove(rows_path)
+    return count
+
+
+def iter_enabled(particles):
+    """Yield the enabled particles by ascending id: those that `copyItems` copies, in its order.
+
+    The set yields one object over and over: take from it what is needed before the next.
+    """
+    for particle in particles.iterItems(orderBy="id", direction="ASC"):
+        if particle.isEnabled():
+            yield particle
+
+
+class ParticleColumns:
+    """The columns that a set's particles have, decided on the first one, and their values.
+
+    Parameters
+    ----------
+    particles : SetOfParticles
+        The set: says the alignment and the pixel size.
+    first : Particle
+        Its first enabled item: the others must have what it has.
+    converted_folder : str
+        For stacks that have to be converted.
+    group_attribute : str or None
+        Attribute to write as a column besides those that the particle brings.
+    """
+
+    def __init__(self, particles, first, converted_folder, group_attribute):
+        self.pixel_size = particles.getSamplingRate()
+        self.has_ctf = particles.hasCTF() and first.hasCTF()
+        self.has_phase_shift = self.has_ctf and first.getCTF().hasPhaseShift()
+        self.has_coordinate = first.hasCoordinate()
+        self.alignment = particles.getAlignment()
+        self.locate = StackLocator(converted_folder, self.pixel_size)
+
+        self.labels = ["rlnImageName", OBJECT_ID]
+        if self.has_ctf:
+            self.labels += ["rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"]
+        if self.has_phase_shift:
+            self.labels.append("rlnPhaseShift")
+        self.labels += ALIGNMENT_LABELS.get(self.alignment, ())
+        if self.has_coordinate:
+            self.labels += ["rlnCoordinateX", "rlnCoordinateY", "rlnMicrographName"]
+
+        self.attributes = {}
+        if first.hasClassId():
+            self.attributes["rlnClassNumber"] = "_classId"
+        for name, value in first.getAttributes():
+            if name.startswith(ENGINE_PREFIXES) and isinstance(value, Scalar) and value.hasValue():
+                self.attributes.setdefault(name[1:], name)
+        if group_attribute:
+            self.attributes.setdefault(get_group_label(group_attribute), group_attribute)
+        for label in [*self.labels, "rlnOpticsGroup"]:
+            self.attributes.pop(label, None)
+        self.labels += self.attributes
+
+    def get_values(self, particle):
+        """Return the values of one particle, in the order of `labels`."""
+        number = particle.getObjId()
+        index, path = self.locate(*particle.getLocation())
+        values = [f"{index:06d}@{path}", number]
+        if self.has_ctf:
+            ctf = particle.getCTF()
+            if ctf is None:
+                raise ValueError(
+                    f"Particle {number} has no CTF, while the first of the set has one."
+                )
+            values += [float(value) for value in ctf.getDefocus()]
+            if self.has_phase_shift:
+                values.append(float(ctf.getPhaseShift() or 0.0))
+        if self.alignment in ALIGNMENT_LABELS:
+            transform = particle.getTransform()
+            if transform is None:
+                raise ValueError(f"Particle {number} has no transform, while its set is aligned.")
+            matrix = transform.getMatrix()
+            values += get_relion_alignment(matrix, self.alignment, self.pixel_size)
+        if self.has_coordinate:
+            values += get_coordinate(particle)
+        for name in self.attributes.values():
+            value = particle.getAttributeValue(name)
+            if value is None:
+                raise ValueError(f"Particle {number} has no value of {name}, while the first has.")
+            values.append(value)
+        return values
+
+
+def get_coordinate(particle):
+    """Return x, y (pixels of the micrograph) and the micrograph's name, as RELION's plugin writes it."""
+    coordinate = particle.getCoordinate()
+    if coordinate is None:
+        raise ValueError(f"Particle {particle.getObjId()} has no coordinate, while the first has.")
+    name = coordinate.getMicName() or coordinate.getMicId() or particle.getMicId() or ""
+    return [*coordinate.getPosition(), str(name).replace(" ", "")]
+
+
+def get_group_label(attribute):
+    """Name the STAR column of an attribute of the particles, for example `_classId`."""
+    known = {"_classId": "rlnClassNumber", "_micId": "rlnMicrographId"}
+    name = attribute.split(".")[-1].lstrip("_")
+    return known.get(attribute, name if name.startswith("rln") else f"polardenoise_{name}")
+
+
+class StackLocator:
+    """Say where the engine finds an image: where it lies, or in a converted stack.
+
+    Parameters
+    ----------
+    folder : str
+        For converted stacks; made when the first one comes.
+    pixel_size : float
+        Angstrom per pixel, for their headers.
+    """
+
+    def __init__(self, folder, pixel_size):
+        self.folder = folder
+        self.pixel_size = pixel_size
+        self.known = {}
+
+    def __call__(self, index, path):
+        """Return the location `(number from 1, path)` of the image at `index` of `path`."""
+        if path not in self.known:
+            self.known[path] = self.find(path)
+        return (1 if index == NO_INDEX else index), self.known[path]
+
+    def find(self, path):
+        """Return the path that the engine reads for a stack, after converting it where needed."""
+        # Scipion may say a file's kind after a colon, as in particles.mrc:mrcs.
+        plain, _, kind = path.partition(":")
+        readable = plain.lower().endswith(ENGINE_FORMATS) or kind in ("mrc", "mrcs")
+        if readable and not any(character.isspace() for character in plain):
+            return os.path.relpath(plain) if os.path.isabs(plain) else plain
+        os.makedirs(self.folder, exist_ok=True)
+        stem = os.path.splitext(os.path.basename(plain))[0].replace(" ", "_")
+        target = os.path.join(self.folder, f"{len(self.known) + 1:05d}_{stem}.mrcs")
+        if readable:
+            os.symlink(os.path.abspath(plain), target)
+        else:
+            convert_stack(plain, target, self.pixel_size)
+        return target
+
+
+def convert_stack(source, target, pixel_size):
+    """Write a stack of another format as an MRC stack, image by image.
+
+    Parameters
+    ----------
+    source : str
+        Whatever Scipion's ImageHandler reads: SPIDER, HDF5, TIFF, IMAGIC...
+    target : str
+        `.mrcs`, float32.
+    pixel_size : float
+        Angstrom per pixel.
+    """
+    import mrcfile
+    from pwem.emlib.image import ImageHandler
+
+    handler = ImageHandler()
+    columns, rows, sections, images = handler.getDimensions(source)
+    count = max(sections, images)
+    logger.info("Converting %s (%d images) to %s", source, count, target)
+    with mrcfile.new_mmap(target, (count, rows, columns), mrc_mode=2, overwrite=True) as stack:
+        for index in range(count):
+            stack.data[index] = np.asarray(handler.read((index + 1, source)).getData())
+        stack.set_image_stack()
+        stack.voxel_size = pixel_size
+        stack.update_header_stats()
+
+
+def read_denoised_rows(star_path):
+    """Read where the engine put each particle, and what it noted about it.
+
+    Parameters
+    ----------
+    star_path : str
+        The engine's output, made from `write_particles_star`'s.
+
+    Returns
+    -------
+    dict
+        `objId` to `(number from 1, path, *tokens of NOTED_COLUMNS, None where there is no column)`.
+    """
+    rows, texts = {}, {}
+    for row in read_loop(star_path, "particles"):
+        index, path = row["rlnImageName"].split("@", 1)
+        noted = [row.get(label) for label in NOTED_COLUMNS]
+        # A million rows name one stack, one model: keep each text once.
+        shared = [texts.setdefault(text, text) for text in (path, *noted)]
+        rows[int(row[OBJECT_ID])] = (int(index), *shared)
+    return rows
+
+
+def fill_denoised_set(denoised, particles, rows, ctf_corrected):
+    """Fill a set with the input's items, every attribute kept, and the denoised pixels.
+
+    Parameters
+    ----------
+    denoised : SetOfParticles
+        New and empty.
+    particles : SetOfParticles
+        The input of the run.
+    rows : dict
+        Of `read_denoised_rows`.
+    ctf_corrected : bool
+        The pixels carry no CTF any more: the set's flags say so. The items keep their CTF.
+
+    Raises
+    ------
+    ValueError
+        If the engine's answer and the enabled items are not the same particles.
+    """
+    denoised.copyInfo(particles)
+    if ctf_corrected:
+        denoised.setIsPhaseFlipped(True)
+        denoised.setIsAmplitudeCorrected(True)
+
+    def replace_pixels(particle, _):
+        number = particle.getObjId()
+        if number not in rows:
+            raise ValueError(f"Particle {number} is missing from the engine's output.")
+        index, path, *noted = rows[number]
+        particle.setLocation(index, path)
+        # Halves that the engine drew travel on, so that what follows splits as it did; so does the
+        # model's name, by which a later reconstruction knows that its FSC is no resolution.
+        for (label, kind), token in zip(NOTED_COLUMNS.items(), noted):
+            if token is not None and not particle.hasAttribute(f"_{label}"):
+                setattr(particle, f"_{label}", kind(token))
+
+    denoised.copyItems(particles, updateItemCallback=replace_pixels)
+    if denoised.getSize() != len(rows):
+        raise ValueError(
+            f"The engine gave {len(rows)} images for {denoised.getSize()} enabled particles."
+        )

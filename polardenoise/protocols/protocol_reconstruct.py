@@ -1,0 +1,248 @@
+"""Protocol: two half maps, the whole map and their Fourier shell correlation."""
+
+import os
+from enum import Enum
+
+import pyworkflow.protocol.params as params
+from pwem.objects import FSC, SetOfFSCs, Volume
+from pwem.protocols import ProtReconstruct3D
+from pyworkflow.constants import BETA
+
+from polardenoise.convert import write_particles_star
+from polardenoise.protocols.engine_runner import EngineRunner
+from polardenoise.star_loops import read_loop
+from polardenoise.volume_files import prepare_volume
+
+CTF_AUTO, CTF_ON, CTF_OFF = 0, 1, 2
+# The column of fsc.star with each curve, and what the curve is called in Scipion.
+HALVES_COLUMN = "rlnFourierShellCorrelationUnmaskedMaps"
+REFERENCE_COLUMN = "polardenoiseFourierShellCorrelationToReference"
+
+
+class ReconstructOutputs(Enum):
+    """What the protocol gives."""
+
+    outputVolume = Volume
+    outputFSC = SetOfFSCs
+
+
+class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
+    """Reconstruct a map, its two half maps and their FSC from aligned particles.
+
+    The poses of the particles are taken as they are. The volume carries its half maps, so that
+    post-processing and local resolution can follow. Use it where RELION is not at hand; where it is,
+    both give the same.
+
+    Half maps of *denoised* particles agree with each other more than with the molecule, because
+    one model denoised both: their FSC is a consistency, not a resolution. Reconstruct the raw
+    particles at the same poses for that.
+    """
+
+    _label = "reconstruct"
+    _devStatus = BETA
+    _possibleOutputs = ReconstructOutputs
+
+    # --------------------------- form ------------------------------------------------------
+    def _defineParams(self, form):
+        form.addSection(label="Input")
+        form.addParam(
+            "inputParticles",
+            params.PointerParam,
+            pointerClass="SetOfParticles",
+            pointerCondition="hasAlignmentProj",
+            important=True,
+            label="Input particles",
+            help="Particles with projection directions and shifts. Their random halves "
+            "(`_rlnRandomSubset`) make the half maps; without them halves are drawn.",
+        )
+        form.addParam(
+            "symmetryGroup",
+            params.StringParam,
+            default="c1",
+            label="Symmetry group",
+            help="Point group in RELION's notation and axes: c1, cN (for example c4), dN, t, o, i1, i2.",
+        )
+        form.addParam(
+            "doCTF",
+            params.EnumParam,
+            choices=["auto", "on", "off"],
+            default=CTF_AUTO,
+            display=params.EnumParam.DISPLAY_HLIST,
+            label="Correct for the CTF",
+            help="*auto*: as the set states: yes for raw and phase-flipped images, no for images "
+            "without CTF or already corrected.\n*on*: always.\n*off*: never.",
+        )
+        form.addParam(
+            "referenceVolume",
+            params.PointerParam,
+            pointerClass="Volume",
+            allowsNull=True,
+            label="Reference volume (optional)",
+            help="A map to compare with, for example the truth of a simulation: adds the FSC of the "
+            "whole map against it. Same box and pixel size as the particles, same orientation.",
+        )
+        form.addParallelSection(threads=4, mpi=0)
+
+    # --------------------------- steps -----------------------------------------------------
+    def _insertAllSteps(self):
+        config = {
+            "particles": self.describeInput(self.inputParticles),
+            "reference": self.describeInput(self.referenceVolume),
+            "symmetry": self.symmetryGroup.get().strip(),
+            "ctf": self.getEnumText("doCTF"),
+        }
+        self._insertFunctionStep(self.convertInputStep, config, needsGPU=False)
+        self._insertFunctionStep(self.reconstructStep, config, needsGPU=False)
+        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
+
+    def convertInputStep(self, config):
+        """Write the particles as the STAR file that the engine reads; stacks stay where they are."""
+        star = self._getExtraPath("particles.star")
+        write_particles_star(self.inputParticles.get(), star, self._getTmpPath("stacks"))
+        return [star]
+
+    def reconstructStep(self, config):
+        """Run the engine on it."""
+        arguments = [self._getExtraPath("particles.star"), "-o", self.getResultPath()]
+        arguments += ["--symmetry", config["symmetry"], "--ctf", config["ctf"]]
+        if config["reference"] is not None:
+            reference = prepare_volume(self.referenceVolume.get(), self._getTmpPath("reference"))
+            arguments += ["--reference", reference]
+        self.runEngine("reconstruct", arguments, self._getExtraPath("summary.json"))
+        names = ("volume.mrc", "half1.mrc", "half2.mrc", "fsc.star")
+        return [self.getResultPath(name) for name in names]
+
+    def createOutputStep(self, config):
+        """Give the volume with its half maps, and the curves."""
+        volume = Volume()
+        volume.setFileName(self.getResultPath("volume.mrc"))
+        volume.setHalfMaps([self.getResultPath("half1.mrc"), self.getResultPath("half2.mrc")])
+        volume.setSamplingRate(self.inputParticles.get().getSamplingRate())
+        volume.setOrigin()
+
+        curves = self._createSetOfFSCs()
+        names = {HALVES_COLUMN: "half maps", REFERENCE_COLUMN: "map against reference"}
+        if self.readSummary("summary.json").get("denoised"):
+            names[HALVES_COLUMN] = "half maps (consistency, not resolution)"
+        for column, name in names.items():
+            curve = read_curve(self.getResultPath("fsc.star"), column)
+            if curve is not None:
+                curve.setObjLabel(name)
+                curves.append(curve)
+
+        outputs = {
+            ReconstructOutputs.outputVolume.name: volume,
+            ReconstructOutputs.outputFSC.name: curves,
+        }
+        self._defineOutputs(**outputs)
+        for output in outputs.values():
+            self._defineSourceRelation(self.inputParticles, output)
+
+    def getResultPath(self, *names):
+        """Return a path in the folder of the engine's results."""
+        return self._getExtraPath("reconstruction", *names)
+
+    # --------------------------- checks and texts --------------------------------------------
+    def _validate(self):
+        errors = []
+        particles, reference = self.inputParticles.get(), self.referenceVolume.get()
+        if particles is None:
+            return errors
+        if not particles.hasAlignmentProj():
+            errors.append("The particles have no projection directions: align them first.")
+        if particles.isOddX():
+            errors.append(
+                f"The images are {particles.getXDim()} pixels wide: an even box is needed."
+            )
+        if self.doCTF == CTF_ON and not particles.hasCTF():
+            errors.append(
+                "The particles have no CTF to correct for: choose *auto*, or estimate it."
+            )
+        if reference is not None and reference.getXDim() != particles.getXDim():
+            errors.append(
+                f"The reference is {reference.getXDim()} voxels wide, the images "
+                f"{particles.getXDim()}: crop or resize it."
+            )
+        return errors
+
+    def _warnings(self):
+        warnings = []
+        particles = self.inputParticles.get()
+        if particles is None:
+            return warnings
+        first = particles.getFirstItem()
+        if first.getAttributeValue("_rlnRandomSubset") is None:
+            warnings.append(
+                "The particles have no random halves (`_rlnRandomSubset`): they will be drawn. If "
+                "the poses come from one common refinement, the FSC is then too good."
+            )
+        if particles.isAmplitudeCorrected() and self.doCTF == CTF_ON:
+            warnings.append(
+                "The images are already CTF-corrected: with *on* they are corrected twice."
+            )
+        if first.getAttributeValue("_polardenoiseModel") is not None:
+            warnings.append(
+                "The particles are denoised: the FSC of their half maps says how consistent they are, "
+                "not the resolution. Reconstruct the raw particles at these poses for that."
+            )
+        return warnings
+
+    def _summary(self):
+        summary = self.readSummary("summary.json")
+        if not hasattr(self, ReconstructOutputs.outputVolume.name):
+            return ["Not ready yet."]
+        lines = []
+        if "fsc_0.143_angstrom" in summary:
+            meaning = summary.get("fsc_means", "resolution")
+            lines.append(
+                f"FSC 0.143 of the half maps: {summary['fsc_0.143_angstrom']:.2f} Å ({meaning})."
+            )
+        if "fsc_0.5_to_reference_angstrom" in summary:
+            value = summary["fsc_0.5_to_reference_angstrom"]
+            lines.append(f"FSC 0.5 against the reference: {value:.2f} Å.")
+        if "particles" in summary:
+            halves = summary.get("halves", "")
+            lines.append(
+                f"{summary['particles']} particles; halves: {halves}; CTF: {summary['ctf']}."
+            )
+        return lines + [f"Warning: {text}" for text in summary.get("warnings", [])]
+
+    def _methods(self):
+        summary = self.readSummary("summary.json")
+        if "particles" not in summary:
+            return []
+        return [
+            f"Half maps of {summary['particles']} particles were reconstructed by CTF-weighted Fourier "
+            f"back-projection (polardenoise, symmetry {self.symmetryGroup.get()}) and compared by "
+            "Fourier shell correlation [rosenthal2003]."
+        ]
+
+    def _citations(self):
+        return ["anden2025", "rosenthal2003"]
+
+
+def read_curve(star_path, column):
+    """Read one curve of the engine's `fsc.star`.
+
+    Parameters
+    ----------
+    star_path : str
+        The file.
+    column : str
+        Label of the correlation, without the underscore.
+
+    Returns
+    -------
+    FSC or None
+        Correlation over spatial frequency (1/Angstrom), shell 0 left out; None without the column.
+    """
+    frequencies, values = [], []
+    for row in read_loop(star_path, "fsc"):
+        if column not in row:
+            return None
+        if int(row["rlnSpectralIndex"]) > 0:
+            frequencies.append(float(row["rlnResolution"]))
+            values.append(float(row[column]))
+    curve = FSC(objLabel=os.path.basename(column))
+    curve.setData(frequencies, values)
+    return curve

@@ -1,0 +1,250 @@
+"""Protocol: simulate particles of a known molecule, with the truth beside them."""
+
+from enum import Enum
+
+import pyworkflow.protocol.params as params
+from pwem.objects import SetOfParticles, Volume
+from pwem.protocols import EMProtocol
+from pyworkflow.constants import BETA
+
+from polardenoise.import_particles import fill_particle_set
+from polardenoise.protocols.engine_runner import EngineRunner
+from polardenoise.protocols.sources import (
+    define_volume_and_structure_params,
+    list_structures,
+    list_volumes,
+)
+
+SOURCE_PHANTOMS, SOURCE_VOLUMES, SOURCE_STRUCTURES = 0, 1, 2
+NOISES = ["gaussian", "poisson", "coloured"]
+
+
+class SimulateOutputs(Enum):
+    """What the protocol gives."""
+
+    outputParticles = SetOfParticles
+    outputClean = SetOfParticles
+    outputVolume = Volume
+
+
+class ProtPolarSimulate(EngineRunner, EMProtocol):
+    """Simulate noisy particle images of a molecule whose truth is known.
+
+    Gives the noisy particles (CTF, projection directions, shifts, random halves, classes by view), the
+    same images clean, in the same units and order, and the map they were projected from. For trying
+    out, for teaching, and for judging a method against a truth.
+    """
+
+    _label = "simulate particles"
+    _devStatus = BETA
+    _possibleOutputs = SimulateOutputs
+
+    # --------------------------- form ------------------------------------------------------
+    def _defineParams(self, form):
+        form.addSection(label="Molecule")
+        form.addParam(
+            "source",
+            params.EnumParam,
+            choices=["phantom", "map", "atomic structure"],
+            default=SOURCE_PHANTOMS,
+            display=params.EnumParam.DISPLAY_HLIST,
+            label="Molecule from",
+            help="*phantom*: an invented complex of helices and sheets, nothing else is needed.\n"
+            "*map*, *atomic structure*: of this project.",
+        )
+        form.addParam(
+            "phantom",
+            params.IntParam,
+            default=10001,
+            validators=[params.GE(0)],
+            condition=f"source=={SOURCE_PHANTOMS}",
+            label="Phantom number",
+            help="Each number is another molecule. The shipped models were trained on numbers below "
+            "10000: take one above for a fair trial.",
+        )
+        define_volume_and_structure_params(
+            form, f"source=={SOURCE_VOLUMES}", f"source=={SOURCE_STRUCTURES}"
+        )
+        form.addParam(
+            "boxSize",
+            params.IntParam,
+            default=64,
+            validators=[params.GE(16)],
+            label="Box size (px)",
+            help="Side of the images, an even number of pixels.",
+        )
+        form.addParam(
+            "pixelSize",
+            params.FloatParam,
+            default=0.0,
+            validators=[params.GE(0)],
+            label="Pixel size (Å)",
+            help="0: chosen so that the molecule fills 0.7 of the box (a map keeps its field of view).",
+        )
+        form.addParam(
+            "bFactor",
+            params.FloatParam,
+            default=150.0,
+            validators=[params.GE(0)],
+            expertLevel=params.LEVEL_ADVANCED,
+            label="B-factor (Å²)",
+            help="Blur of an atomic model or phantom. A map keeps its own fall-off.",
+        )
+
+        form.addSection(label="Images")
+        form.addParam(
+            "numberOfParticles",
+            params.IntParam,
+            default=1000,
+            validators=[params.GE(2)],
+            label="Number of particles",
+        )
+        form.addParam(
+            "views",
+            params.IntParam,
+            default=0,
+            validators=[params.GE(0)],
+            label="Number of views",
+            help="0: all directions, at random. M: only M viewing directions with random in-plane "
+            "rotation; the view is the particle's class, and random halves are balanced in each.",
+        )
+        form.addParam(
+            "snr",
+            params.FloatParam,
+            default=0.02,
+            validators=[params.Positive],
+            label="Signal-to-noise ratio",
+            help="Mean squared clean pixel over the noise variance. 0.02 to 0.1 is like real data.",
+        )
+        form.addParam(
+            "doCTF",
+            params.BooleanParam,
+            default=True,
+            label="Apply a CTF?",
+            help="*Yes*: 300 kV, defocus drawn for each particle, astigmatism. *No*: bare projections.",
+        )
+        form.addParam(
+            "maxShift",
+            params.FloatParam,
+            default=0.0,
+            validators=[params.GE(0)],
+            label="Largest shift (px)",
+            help="Particles are off centre by up to this much in x and in y.",
+        )
+        form.addParam(
+            "noise",
+            params.EnumParam,
+            choices=NOISES,
+            default=0,
+            expertLevel=params.LEVEL_ADVANCED,
+            label="Noise",
+            help="*gaussian*: white, variance 1.",
+        )
+        form.addParam(
+            "seed",
+            params.IntParam,
+            default=0,
+            validators=[params.GE(0)],
+            expertLevel=params.LEVEL_ADVANCED,
+            label="Random seed",
+            help="The same seed gives the same images again.",
+        )
+        form.addParallelSection(threads=4, mpi=0)
+
+    # --------------------------- steps -----------------------------------------------------
+    def _insertAllSteps(self):
+        config = {
+            "source": self.getEnumText("source"),
+            "phantom": self.phantom.get(),
+            "volumes": [self.describeInput(pointer) for pointer in self.inputVolumes],
+            "structures": [self.describeInput(pointer) for pointer in self.inputStructures],
+            "box": self.boxSize.get(),
+            "pixelSize": self.pixelSize.get(),
+            "bFactor": self.bFactor.get(),
+            "particles": self.numberOfParticles.get(),
+            "views": self.views.get(),
+            "snr": self.snr.get(),
+            "ctf": self.doCTF.get(),
+            "maxShift": self.maxShift.get(),
+            "noise": self.getEnumText("noise"),
+            "seed": self.seed.get(),
+        }
+        self._insertFunctionStep(self.simulateStep, config, needsGPU=False)
+        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
+
+    def simulateStep(self, config):
+        """Run the engine."""
+        arguments = [*self.getSources(), "-o", self.getResultPath()]
+        arguments += ["--box", config["box"], "--pixel-size", config["pixelSize"] or "auto"]
+        arguments += ["--b-factor", config["bFactor"], "--particles", config["particles"]]
+        arguments += ["--views", config["views"], "--snr", config["snr"]]
+        arguments += ["--ctf" if config["ctf"] else "--no-ctf", "--max-shift", config["maxShift"]]
+        arguments += ["--noise", config["noise"], "--seed", config["seed"]]
+        self.runEngine("simulate", arguments, self._getExtraPath("summary.json"))
+        names = ("particles.star", "particles.mrcs", "clean.star", "clean.mrcs", "volume.mrc")
+        return [self.getResultPath(name) for name in names]
+
+    def createOutputStep(self, config):
+        """Give the two sets and the map."""
+        noisy = self._createSetOfParticles()
+        fill_particle_set(noisy, self.getResultPath("particles.star"))
+        clean = self._createSetOfParticles(suffix="_clean")
+        fill_particle_set(clean, self.getResultPath("clean.star"))
+        volume = Volume()
+        volume.setFileName(self.getResultPath("volume.mrc"))
+        volume.setSamplingRate(noisy.getSamplingRate())
+        volume.setOrigin()
+        outputs = {
+            SimulateOutputs.outputParticles.name: noisy,
+            SimulateOutputs.outputClean.name: clean,
+            SimulateOutputs.outputVolume.name: volume,
+        }
+        self._defineOutputs(**outputs)
+        for pointer in [*self.inputVolumes, *self.inputStructures]:
+            for output in outputs.values():
+                self._defineSourceRelation(pointer, output)
+
+    def getSources(self):
+        """Return the sources as the engine takes them."""
+        if self.source == SOURCE_PHANTOMS:
+            return [f"phantom:{self.phantom.get()}"]
+        if self.source == SOURCE_VOLUMES:
+            return list_volumes(self.inputVolumes, self._getExtraPath("maps"))
+        return list_structures(self.inputStructures)
+
+    def getResultPath(self, *names):
+        """Return a path in the folder of the engine's results."""
+        return self._getExtraPath("simulation", *names)
+
+    # --------------------------- checks and texts --------------------------------------------
+    def _validate(self):
+        errors = []
+        if self.boxSize.get() % 2:
+            errors.append("The box size has to be an even number of pixels.")
+        if self.source == SOURCE_VOLUMES and not len(self.inputVolumes):
+            errors.append("Choose a map, or simulate a phantom.")
+        if self.source == SOURCE_STRUCTURES and not len(self.inputStructures):
+            errors.append("Choose an atomic structure, or simulate a phantom.")
+        return errors
+
+    def _summary(self):
+        if not hasattr(self, SimulateOutputs.outputParticles.name):
+            return ["Not ready yet."]
+        views = f"{self.views.get()} views" if self.views.get() else "all directions"
+        ctf = "with CTF" if self.doCTF else "without CTF"
+        return [
+            f"{self.numberOfParticles.get()} particles of {self.boxSize.get()} px, {views}, {ctf}, "
+            f"SNR {self.snr.get():g}.",
+            "*outputClean* and *outputVolume* are the truth.",
+        ]
+
+    def _methods(self):
+        if not hasattr(self, SimulateOutputs.outputParticles.name):
+            return []
+        return [
+            f"{self.numberOfParticles.get()} particle images were simulated with polardenoise at a "
+            f"signal-to-noise ratio of {self.snr.get():g}."
+        ]
+
+    def _citations(self):
+        return ["anden2025"]

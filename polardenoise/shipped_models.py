@@ -1,0 +1,28 @@
+"""The models that come with the package, seen from Scipion: names and folders, nothing is loaded."""
+
+import os
+
+from polardenoise.constants import SHIPPED_MODELS
+
+PRETRAINED_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pretrained")
+
+
+def list_installed_models():
+    """List the shipped models whose files are there.
+
+    Returns
+    -------
+    list of str
+        Names, in the order of `SHIPPED_MODELS`.
+    """
+    return [
+        name
+        for name in SHIPPED_MODELS
+        if os.path.exists(os.path.join(PRETRAINED_FOLDER, name, "model.json"))
+    ]
+
+
+def get_default_model():
+    """Return the place in `SHIPPED_MODELS` of the model for everyone: `base` once it is there."""
+    name = "base" if "base" in list_installed_models() else "first"
+    return SHIPPED_MODELS.index(name)
