@@ -100,7 +100,7 @@ def read_density(
     diameter = 2 * atoms.radius()
     if pixel_size is None:
         # A single atom has no size: give it the pixel of a small molecule rather than divide by zero.
-        pixel_size = max(diameter, 10.0) / (fill * box)
+        pixel_size = round(max(diameter, 10.0) / (fill * box), 4)
     elif diameter > box * pixel_size:
         fitting = math.ceil(100 * diameter / (fill * box)) / 100
         raise InputError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -283,9 +284,9 @@ def _contact_offset(
     return target + _closest_distance(share_in_contact, 480.0) * direction
 
 
-def _closest_distance(share_in_contact: object, farthest: float) -> float:
+def _closest_distance(share_in_contact: Callable[[float], float], farthest: float) -> float:
     """Come in from far away until the share of cells in contact passes the limit; Angstrom, in steps of 1.5."""
-    measure = functools.cache(share_in_contact)  # type: ignore[arg-type]
+    measure = functools.cache(share_in_contact)
     step, distance = 24.0, farthest
     while step >= 1.5:
         while distance - step >= 0 and measure(distance - step) <= CONTACT:

@@ -1,0 +1,268 @@
+"""Simulated particle sets: molecules, projected, shifted, seen through a microscope, drowned in noise.
+
+The image is ``x = A CTF (shift (projection)) + noise`` with white Gaussian noise of variance 1 and background 0. `A`
+is one number for the whole set, chosen so that the mean squared clean pixel (whole box, CTF included) is the SNR; a
+view with more contrast is then also a little less noisy than one with less, as in a real set. Sets of more than
+5,000 particles measure it on 5,000 of them. The clean stack is ``A shift (projection)``: same order, poses and
+shifts, same units, no CTF, no noise; and the volume is written in these units too.
+
+Everything follows from one seed. Images are made and written some at a time: memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.ctf import apply_ctf, compute_ctf
+from polardenoise.engine.errors import InputError
+from polardenoise.engine.fourier import shift_images
+from polardenoise.engine.molecules import Density, read_density
+from polardenoise.engine.outputs import Progress, replace_when_complete
+from polardenoise.engine.projections import VolumeTransform, prepare_volume, take_projections
+from polardenoise.engine.simulation_table import SimulationTable, draw_table, write_star
+from polardenoise.engine.stacks import StackWriter, write_volume
+
+PIXELS_AT_ONCE = 2**20
+MEASURED_FOR_SNR = 5_000
+SMALLEST_BOX = 8
+
+
+@dataclass(frozen=True)
+class SimulationPlan:
+    """What to simulate; the options of `polardenoise simulate`.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        Structure files, maps, ``phantom:SEED``; particles are divided evenly among them.
+    box : int
+        Pixels, even.
+    pixel_size : float or None
+        Angstrom; None: the largest molecule fills 0.7 of the box.
+    b_factor : float
+        Blur of atoms, Angstrom^2.
+    particles : int
+        How many images.
+    views : int
+        Viewing directions of each molecule; 0: uniform orientations.
+    snr : float
+        Mean squared clean pixel, CTF included, over the noise variance.
+    with_ctf : bool
+        Whether the images carry a CTF.
+    max_shift : float
+        Pixels; shifts are uniform in +- this along x and y.
+    seed : int
+        Of everything random.
+    """
+
+    sources: tuple[str, ...]
+    box: int = 64
+    pixel_size: float | None = None
+    b_factor: float = 150.0
+    particles: int = 1000
+    views: int = 0
+    snr: float = 0.02
+    with_ctf: bool = True
+    max_shift: float = 0.0
+    seed: int = 0
+
+
+def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
+    """Simulate a particle set.
+
+    Parameters
+    ----------
+    plan : SimulationPlan
+        What to simulate.
+    folder : Path
+        Gets ``particles.star|.mrcs`` (noisy), ``clean.star|.mrcs`` (truth), ``volume.mrc`` (several sources:
+        ``volume_1.mrc``, ...). Files of these names are replaced, all at the end.
+
+    Returns
+    -------
+    dict
+        The summary: files, numbers, pixel size.
+
+    Raises
+    ------
+    InputError
+        An option or a source that cannot be used; nothing has been written then.
+    """
+    check_plan(plan)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, and -o names a folder; choose another name")
+    started = time.monotonic()
+    densities = read_densities(plan)
+    pixel_size = densities[0].pixel_size
+    print(
+        f"simulate: {len(densities)} molecule(s) on {plan.box} voxels of {pixel_size:g} A,"
+        f" took {time.monotonic() - started:.1f} s",
+        flush=True,
+    )
+    for_table, for_noise = np.random.Generator(np.random.PCG64(plan.seed)).spawn(2)
+    table = draw_table(
+        plan.particles,
+        len(plan.sources),
+        plan.views,
+        plan.max_shift * pixel_size,
+        plan.with_ctf,
+        for_table,
+    )
+    # Beyond 128 px the finer sampling would take gigabytes for the last few parts in ten thousand.
+    padding = 3 if plan.box <= 128 else 2
+    transforms = [prepare_volume(density.volume, padding) for density in densities]
+    amplitude = _find_amplitude(plan, table, transforms, pixel_size)
+
+    volumes = (
+        ["volume.mrc"]
+        if len(densities) == 1
+        else [f"volume_{n + 1}.mrc" for n in range(len(densities))]
+    )
+    with ExitStack() as outputs:
+        stacks = {}
+        for name, with_ctf in (("clean", False), ("particles", plan.with_ctf)):
+            star = outputs.enter_context(replace_when_complete(folder / f"{name}.star"))
+            with star.open("w", encoding="utf-8") as file:
+                stack_name = _name_in_star(folder / f"{name}.mrcs")
+                write_star(file, table, stack_name, plan.box, pixel_size, with_ctf)
+            stacks[name] = outputs.enter_context(
+                StackWriter(folder / f"{name}.mrcs", plan.particles, plan.box, pixel_size)
+            )
+        for name, density in zip(volumes, densities, strict=True):
+            unfinished = outputs.enter_context(replace_when_complete(folder / name))
+            write_volume(unfinished, density.volume * amplitude, pixel_size)
+        progress = outputs.enter_context(Progress("simulate", plan.particles))
+        for rows in _chunks(plan.particles, plan.box):
+            clean = amplitude * _project_rows(rows, table, transforms, pixel_size)
+            noisy = _through_microscope(clean, rows, table, pixel_size)
+            noisy = noisy + torch.from_numpy(
+                for_noise.standard_normal(size=noisy.shape, dtype=np.float32)
+            )
+            stacks["clean"].write(rows.start, clean)
+            stacks["particles"].write(rows.start, noisy)
+            progress.advance(len(clean))
+
+    return {
+        "particles": plan.particles,
+        "star": str(folder / "particles.star"),
+        "clean": str(folder / "clean.star"),
+        "volumes": [str(folder / name) for name in volumes],
+        "sources": list(plan.sources),
+        "box": plan.box,
+        "pixel_size": pixel_size,
+        "snr": plan.snr,
+        "ctf": plan.with_ctf,
+        "views": plan.views,
+        "max_shift": plan.max_shift,
+        "b_factor": plan.b_factor,
+        "seed": plan.seed,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def check_plan(plan: SimulationPlan) -> None:
+    """Refuse numbers that make no particle set, naming the option."""
+    if plan.box < SMALLEST_BOX or plan.box % 2:
+        raise InputError(f"--box {plan.box}: give an even number of at least {SMALLEST_BOX} pixels")
+    if plan.pixel_size is not None and not 0.01 <= plan.pixel_size <= 1000:
+        raise InputError(f"--pixel-size {plan.pixel_size:g}: give Angstrom above 0, or auto")
+    if not (np.isfinite(plan.b_factor) and plan.b_factor >= 0):
+        raise InputError(f"--b-factor {plan.b_factor:g}: give Angstrom^2, 0 or more")
+    if not (np.isfinite(plan.snr) and plan.snr > 0):
+        raise InputError(f"--snr {plan.snr:g}: give a number above 0, for example 0.02")
+    if plan.particles < len(plan.sources) or plan.particles < 1:
+        raise InputError(
+            f"--particles {plan.particles}: give at least one for each of the {len(plan.sources)} sources"
+        )
+    if plan.views < 0 or plan.views * len(plan.sources) > plan.particles:
+        raise InputError(
+            f"--views {plan.views}: give 0 (uniform orientations) or at most as many as --particles"
+            f" ({plan.particles}) divided by the sources ({len(plan.sources)})"
+        )
+    if not 0 <= plan.max_shift <= plan.box / 4:
+        raise InputError(f"--max-shift {plan.max_shift:g}: give 0 to {plan.box / 4:g} pixels")
+    if not 0 <= plan.seed < 2**63:
+        raise InputError(f"--seed {plan.seed}: give a whole number, 0 or more")
+
+
+def read_densities(plan: SimulationPlan) -> list[Density]:
+    """Read all sources at one pixel size; with none given, the one at which the largest molecule fits."""
+    if plan.pixel_size is not None or len(plan.sources) == 1:
+        given = None if plan.pixel_size is None else round(plan.pixel_size, 6)
+        return [read_density(source, plan.box, given, plan.b_factor) for source in plan.sources]
+    fitting = [
+        read_density(source, plan.box, None, plan.b_factor).pixel_size for source in plan.sources
+    ]
+    return [read_density(source, plan.box, max(fitting), plan.b_factor) for source in plan.sources]
+
+
+def _find_amplitude(
+    plan: SimulationPlan,
+    table: SimulationTable,
+    transforms: list[VolumeTransform],
+    pixel_size: float,
+) -> float:
+    """Find the factor that gives the set its SNR; from all images, or 5,000 spread over the set."""
+    squares, pixels = 0.0, 0
+    every = -(-plan.particles // MEASURED_FOR_SNR)
+    for number, rows in enumerate(_chunks(plan.particles, plan.box)):
+        if number % every:
+            continue
+        clean = _project_rows(rows, table, transforms, pixel_size)
+        seen = _through_microscope(clean, rows, table, pixel_size)
+        squares += float(seen.double().square().sum())
+        pixels += seen.numel()
+    if not squares > 0:
+        raise InputError(
+            f"{plan.sources[0]}: its projections are empty; give a molecule or map with density"
+        )
+    return float((plan.snr * pixels / squares) ** 0.5)
+
+
+def _project_rows(
+    rows: slice, table: SimulationTable, transforms: list[VolumeTransform], pixel_size: float
+) -> Tensor:
+    """Project some particles and move them off the centre; `(k, N, N)`."""
+    angles, source = torch.from_numpy(table.angles[rows]), table.source[rows]
+    box = transforms[0].box
+    images = torch.empty(len(angles), box, box)
+    for number, transform in enumerate(transforms):
+        chosen = torch.from_numpy(np.flatnonzero(source == number))
+        if len(chosen):
+            images[chosen] = take_projections(transform, angles[chosen])
+    origins = table.origins[rows]
+    if not origins.any():
+        return images
+    # RELION's origin says how to move the image so that the particle is centred: the particle lies opposite.
+    return shift_images(images, torch.from_numpy(-origins / pixel_size))
+
+
+def _through_microscope(
+    images: Tensor, rows: slice, table: SimulationTable, pixel_size: float
+) -> Tensor:
+    """Apply the CTFs of some particles, where the set has them."""
+    parameters = table.ctf_parameters(rows)
+    if parameters is None:
+        return images
+    return apply_ctf(images, compute_ctf(parameters, pixel_size, images.shape[-1]))
+
+
+def _chunks(count: int, box: int) -> list[slice]:
+    """Cut the rows into pieces of about a million pixels; the pieces depend on nothing else."""
+    size = min(max(PIXELS_AT_ONCE // box**2, 1), 256)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _name_in_star(stack: Path) -> str:
+    """Name a stack as RELION does, relative to the working directory; absolute where it lies outside."""
+    relative = os.path.relpath(stack)
+    return str(stack.resolve()) if relative.startswith(os.pardir) else relative
