@@ -87,14 +87,14 @@ def compute_ctf(parameters: CtfParameters, pixel_size: Tensor | float, box: int)
     -------
     Tensor
         `(n, N, N // 2 + 1)` float32 in the layout of `torch.fft.rfft2` (not shifted), on the device of the
-        parameters.
+        parameters. RELION's values, but for the column at the Nyquist frequency.
     """
     to_micrometres = 1e-4
     # torch-ctf takes the root of the astigmatism: name the axes so that u is the longer one.
     u = torch.maximum(parameters.defocus_u, parameters.defocus_v)
     v = torch.minimum(parameters.defocus_u, parameters.defocus_v)
     swapped = parameters.defocus_u < parameters.defocus_v
-    return calculate_ctf_2d(
+    ctf = calculate_ctf_2d(
         defocus=(u + v) / 2 * to_micrometres,
         astigmatism=(u - v) / 2 * to_micrometres,
         astigmatism_angle=torch.where(swapped, 90.0, 0.0) + parameters.defocus_angle,
@@ -107,6 +107,12 @@ def compute_ctf(parameters: CtfParameters, pixel_size: Tensor | float, box: int)
         rfft=True,
         fftshift=False,
     )
+    if box % 2 == 0:
+        # The last column stands for +N/2 and -N/2 at once: the mean of both keeps real images real, so that
+        # flipping twice changes nothing.
+        last = ctf[..., -1]
+        ctf[..., -1] = (last + last.flip(-1).roll(1, dims=-1)) / 2
+    return ctf
 
 
 def apply_ctf(images: Tensor, ctf: Tensor) -> Tensor:

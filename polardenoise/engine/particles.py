@@ -217,12 +217,14 @@ def check_pixels(particles: ParticleSet) -> None:
         If an image is blank (one grey value) or has a pixel that is not a finite number; names the row and
         the stack.
     """
-    rows = np.arange(len(particles))
+    # Several rows may name one image: the first of them is enough.
+    image_of_row = particles.stack_of_row * (1 << 40) + particles.index_in_stack
+    rows = np.unique(image_of_row, return_index=True)[1]
     for places, pixels in _read_in_file_order(particles, rows):
         blank = pixels.min(axis=(1, 2)) == pixels.max(axis=(1, 2))
         if blank.any():
             raise InputError(
-                f"{_name_image(particles, int(places[blank].min()))} is blank, every pixel has one value;"
+                f"{_name_image(particles, int(rows[places[blank]].min()))} is blank, every pixel has one value;"
                 " remove the row"
             )
 

@@ -270,6 +270,7 @@ def _split_into_runs(indices: np.ndarray, furthest: int, longest: int) -> Iterat
     for begin, end in zip([0, *breaks], [*breaks, len(indices)], strict=True):
         while begin < end:
             stop = int(np.searchsorted(indices[begin:end], indices[begin] + longest)) + int(begin)
+            stop = min(stop, int(begin) + longest)  # repeated images take memory each time
             yield int(begin), stop
             begin = stop
 
