@@ -99,7 +99,8 @@ def read_images_at(header: StackHeader, indices: np.ndarray) -> Iterator[tuple[s
                 )
             images = images.reshape(-1, header.rows, header.columns)
             wanted = indices[begin:end] - first
-            yield slice(begin, end), images if len(wanted) == len(images) else images[wanted]
+            is_whole_run = np.array_equal(wanted, np.arange(len(images)))
+            yield slice(begin, end), images if is_whole_run else images[wanted]
 
 
 class StackWriter:
