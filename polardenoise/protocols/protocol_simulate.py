@@ -1,7 +1,5 @@
 """Protocol: simulate particles of a known molecule, with the truth beside them."""
 
-from enum import Enum
-
 import pyworkflow.protocol.params as params
 from pwem.objects import SetOfParticles, Volume
 from pwem.protocols import EMProtocol
@@ -19,12 +17,8 @@ SOURCE_PHANTOMS, SOURCE_VOLUMES, SOURCE_STRUCTURES = 0, 1, 2
 NOISES = ["gaussian", "poisson", "coloured"]
 
 
-class SimulateOutputs(Enum):
-    """What the protocol gives."""
-
-    outputParticles = SetOfParticles
-    outputClean = SetOfParticles
-    outputVolume = Volume
+# Names, not an Enum: two members of one class would be one member with two names there.
+OUTPUT_PARTICLES, OUTPUT_CLEAN, OUTPUT_VOLUME = "outputParticles", "outputClean", "outputVolume"
 
 
 class ProtPolarSimulate(EngineRunner, EMProtocol):
@@ -37,7 +31,11 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
 
     _label = "simulate particles"
     _devStatus = BETA
-    _possibleOutputs = SimulateOutputs
+    _possibleOutputs = {
+        OUTPUT_PARTICLES: SetOfParticles,
+        OUTPUT_CLEAN: SetOfParticles,
+        OUTPUT_VOLUME: Volume,
+    }
 
     # --------------------------- form ------------------------------------------------------
     def _defineParams(self, form):
@@ -195,9 +193,9 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
         volume.setSamplingRate(noisy.getSamplingRate())
         volume.setOrigin()
         outputs = {
-            SimulateOutputs.outputParticles.name: noisy,
-            SimulateOutputs.outputClean.name: clean,
-            SimulateOutputs.outputVolume.name: volume,
+            OUTPUT_PARTICLES: noisy,
+            OUTPUT_CLEAN: clean,
+            OUTPUT_VOLUME: volume,
         }
         self._defineOutputs(**outputs)
         for pointer in [*self.inputVolumes, *self.inputStructures]:
@@ -228,7 +226,7 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
         return errors
 
     def _summary(self):
-        if not hasattr(self, SimulateOutputs.outputParticles.name):
+        if not hasattr(self, OUTPUT_PARTICLES):
             return ["Not ready yet."]
         views = f"{self.views.get()} views" if self.views.get() else "all directions"
         ctf = "with CTF" if self.doCTF else "without CTF"
@@ -239,7 +237,7 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
         ]
 
     def _methods(self):
-        if not hasattr(self, SimulateOutputs.outputParticles.name):
+        if not hasattr(self, OUTPUT_PARTICLES):
             return []
         return [
             f"{self.numberOfParticles.get()} particle images were simulated with polardenoise at a "
