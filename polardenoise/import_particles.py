@@ -98,7 +98,9 @@ def make_particle(row, pixel_size):
         particle.setTransform(Transform(make_projection_matrix(*angles, *origin)))
     if "rlnMicrographName" in row and "rlnCoordinateX" in row:
         x, y = float(row["rlnCoordinateX"]), float(row["rlnCoordinateY"])
-        particle.setCoordinate(Coordinate(x=x, y=y, micName=row["rlnMicrographName"]))
+        coordinate = Coordinate(x=x, y=y)
+        coordinate.setMicName(row["rlnMicrographName"])  # the constructor takes none
+        particle.setCoordinate(coordinate)
     if "rlnClassNumber" in row:
         particle.setClassId(int(row["rlnClassNumber"]))
     if "rlnRandomSubset" in row:
