@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 OBJECT_ID = "polardenoiseObjId"
 # Attributes of items that are STAR columns: RELION's, and what the engine itself noted about images.
 ENGINE_PREFIXES = ("_rln", "_polardenoise")
-# What the engine may note of a particle beside its pixels, and how Scipion keeps it.
-NOTED_COLUMNS = {"rlnRandomSubset": Integer, "polardenoiseModel": String}
+# The half of a particle, and the model that denoised it: by the latter a reconstruction knows that the
+# FSC of its half maps is no resolution.
+RANDOM_SUBSET = "_rlnRandomSubset"
+DENOISED_BY = "_polardenoiseModel"
 # What the engine reads in place (MRC in its spellings); anything else is converted first.
 ENGINE_FORMATS = (".mrc", ".mrcs", ".map", ".st")
 
@@ -108,7 +110,10 @@ class ParticleColumns:
 
     def __init__(self, particles, first, converted_folder, group_attribute):
         self.pixel_size = particles.getSamplingRate()
-        self.has_ctf = particles.hasCTF() and first.hasCTF()
+        # A STAR file without defocus says that the pixels carry no CTF, and corrected ones do not.
+        self.has_ctf = (
+            particles.hasCTF() and first.hasCTF() and not particles.isAmplitudeCorrected()
+        )
         self.has_phase_shift = self.has_ctf and first.getCTF().hasPhaseShift()
         self.has_coordinate = first.hasCoordinate()
         self.alignment = particles.getAlignment()
@@ -248,7 +253,7 @@ def convert_stack(source, target, pixel_size):
 
 
 def read_denoised_rows(star_path):
-    """Read where the engine put each particle, and what it noted about it.
+    """Read where the engine put each particle.
 
     Parameters
     ----------
@@ -258,19 +263,19 @@ def read_denoised_rows(star_path):
     Returns
     -------
     dict
-        `objId` to `(number from 1, path, *tokens of NOTED_COLUMNS, None where there is no column)`.
+        `objId` to `(number from 1, path, random subset or None)`.
     """
-    rows, texts = {}, {}
+    rows, paths = {}, {}
     for row in read_loop(star_path, "particles"):
         index, path = row["rlnImageName"].split("@", 1)
-        noted = [row.get(label) for label in NOTED_COLUMNS]
-        # A million rows name one stack, one model: keep each text once.
-        shared = [texts.setdefault(text, text) for text in (path, *noted)]
-        rows[int(row[OBJECT_ID])] = (int(index), *shared)
+        subset = row.get("rlnRandomSubset")
+        # A million rows name one stack: keep its name once.
+        path = paths.setdefault(path, path)
+        rows[int(row[OBJECT_ID])] = (int(index), path, None if subset is None else int(subset))
     return rows
 
 
-def fill_denoised_set(denoised, particles, rows, ctf_corrected):
+def fill_denoised_set(denoised, particles, rows, ctf_corrected, model):
     """Fill a set with the input's items, every attribute kept, and the denoised pixels.
 
     Parameters
@@ -283,6 +288,8 @@ def fill_denoised_set(denoised, particles, rows, ctf_corrected):
         Of `read_denoised_rows`.
     ctf_corrected : bool
         The pixels carry no CTF any more: the set's flags say so. The items keep their CTF.
+    model : str
+        Name of the model, noted with every item.
 
     Raises
     ------
@@ -298,13 +305,12 @@ def fill_denoised_set(denoised, particles, rows, ctf_corrected):
         number = particle.getObjId()
         if number not in rows:
             raise ValueError(f"Particle {number} is missing from the engine's output.")
-        index, path, *noted = rows[number]
+        index, path, subset = rows[number]
         particle.setLocation(index, path)
-        # Halves that the engine drew travel on, so that what follows splits as it did; so does the
-        # model's name, by which a later reconstruction knows that its FSC is no resolution.
-        for (label, kind), token in zip(NOTED_COLUMNS.items(), noted):
-            if token is not None and not particle.hasAttribute(f"_{label}"):
-                setattr(particle, f"_{label}", kind(token))
+        setattr(particle, DENOISED_BY, String(model))
+        # Halves that the engine drew travel on, so that what follows splits as it did.
+        if subset is not None and particle.getAttributeValue(RANDOM_SUBSET) is None:
+            setattr(particle, RANDOM_SUBSET, Integer(subset))
 
     denoised.copyItems(particles, updateItemCallback=replace_pixels)
     if denoised.getSize() != len(rows):

@@ -103,6 +103,8 @@ def make_particle(row, pixel_size):
         particle.setCoordinate(coordinate)
     if "rlnClassNumber" in row:
         particle.setClassId(int(row["rlnClassNumber"]))
+    if "polardenoiseSource" in row:
+        particle._polardenoiseSource = Integer(int(row["polardenoiseSource"]))
     if "rlnRandomSubset" in row:
         particle._rlnRandomSubset = Integer(int(row["rlnRandomSubset"]))
     return particle

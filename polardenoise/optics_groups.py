@@ -15,7 +15,6 @@ LABELS = (
     "rlnImageDimensionality",
 )
 CTF_FLIPPED = "rlnCtfDataArePhaseFlipped"
-CTF_STATE = "polardenoiseCtfState"
 
 
 class OpticsTable:
@@ -37,10 +36,7 @@ class OpticsTable:
             "rlnImageSize": particles.getXDim(),
             "rlnImageDimensionality": 2,
         }
-        if particles.isAmplitudeCorrected():
-            self.labels.append(CTF_STATE)
-            self.common[CTF_STATE] = "corrected"
-        elif particles.isPhaseFlipped():
+        if particles.isPhaseFlipped() and not particles.isAmplitudeCorrected():
             self.labels.append(CTF_FLIPPED)
             self.common[CTF_FLIPPED] = 1
         self.known = read_optics_info(particles.getAcquisition())

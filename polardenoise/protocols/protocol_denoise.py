@@ -9,6 +9,7 @@ from pyworkflow.constants import BETA
 
 from polardenoise.constants import SHIPPED_MODELS
 from polardenoise.convert import (
+    RANDOM_SUBSET,
     fill_denoised_set,
     get_group_label,
     read_denoised_rows,
@@ -203,7 +204,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
         rows = read_denoised_rows(self._getExtraPath("denoised.star"))
         denoised = self._createSetOfParticles()
         corrected = config["ctfOutput"] == "corrected"
-        fill_denoised_set(denoised, self.inputParticles.get(), rows, corrected)
+        fill_denoised_set(denoised, self.inputParticles.get(), rows, corrected, config["model"])
         self._defineOutputs(**{DenoiseOutputs.outputParticles.name: denoised})
         self._defineTransformRelation(self.inputParticles, denoised)
 
@@ -271,7 +272,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
                 "The random halves will share information: the FSC of anything that comes of this "
                 "set says nothing about resolution."
             )
-        elif first.getAttributeValue("_rlnRandomSubset") is None:
+        elif first.getAttributeValue(RANDOM_SUBSET) is None:
             warnings.append(
                 "The particles have no random halves (`_rlnRandomSubset`): they will be drawn with "
                 "the seed of the form and written to the output. Halves that a refinement draws later "

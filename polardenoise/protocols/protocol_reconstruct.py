@@ -8,7 +8,7 @@ from pwem.objects import FSC, SetOfFSCs, Volume
 from pwem.protocols import ProtReconstruct3D
 from pyworkflow.constants import BETA
 
-from polardenoise.convert import write_particles_star
+from polardenoise.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.star_loops import read_loop
 from polardenoise.volume_files import prepare_volume
@@ -171,7 +171,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
         if particles is None:
             return warnings
         first = particles.getFirstItem()
-        if first.getAttributeValue("_rlnRandomSubset") is None:
+        if first.getAttributeValue(RANDOM_SUBSET) is None:
             warnings.append(
                 "The particles have no random halves (`_rlnRandomSubset`): they will be drawn. If "
                 "the poses come from one common refinement, the FSC is then too good."
@@ -180,7 +180,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
             warnings.append(
                 "The images are already CTF-corrected: with *on* they are corrected twice."
             )
-        if first.getAttributeValue("_polardenoiseModel") is not None:
+        if first.getAttributeValue(DENOISED_BY) is not None:
             warnings.append(
                 "The particles are denoised: the FSC of their half maps says how consistent they are, "
                 "not the resolution. Reconstruct the raw particles at these poses for that."

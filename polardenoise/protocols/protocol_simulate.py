@@ -1,7 +1,7 @@
 """Protocol: simulate particles of a known molecule, with the truth beside them."""
 
 import pyworkflow.protocol.params as params
-from pwem.objects import SetOfParticles, Volume
+from pwem.objects import SetOfParticles, SetOfVolumes, Volume
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
@@ -14,11 +14,12 @@ from polardenoise.protocols.sources import (
 )
 
 SOURCE_PHANTOMS, SOURCE_VOLUMES, SOURCE_STRUCTURES = 0, 1, 2
-NOISES = ["gaussian", "poisson", "coloured"]
 
 
 # Names, not an Enum: two members of one class would be one member with two names there.
-OUTPUT_PARTICLES, OUTPUT_CLEAN, OUTPUT_VOLUME = "outputParticles", "outputClean", "outputVolume"
+OUTPUT_PARTICLES, OUTPUT_CLEAN = "outputParticles", "outputClean"
+# One molecule gives a volume, several (particles are divided among them) a set.
+OUTPUT_VOLUME, OUTPUT_VOLUMES = "outputVolume", "outputVolumes"
 
 
 class ProtPolarSimulate(EngineRunner, EMProtocol):
@@ -35,6 +36,7 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
         OUTPUT_PARTICLES: SetOfParticles,
         OUTPUT_CLEAN: SetOfParticles,
         OUTPUT_VOLUME: Volume,
+        OUTPUT_VOLUMES: SetOfVolumes,
     }
 
     # --------------------------- form ------------------------------------------------------
@@ -130,15 +132,6 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
             help="Particles are off centre by up to this much in x and in y.",
         )
         form.addParam(
-            "noise",
-            params.EnumParam,
-            choices=NOISES,
-            default=0,
-            expertLevel=params.LEVEL_ADVANCED,
-            label="Noise",
-            help="*gaussian*: white, variance 1.",
-        )
-        form.addParam(
             "seed",
             params.IntParam,
             default=0,
@@ -164,7 +157,6 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
             "snr": self.snr.get(),
             "ctf": self.doCTF.get(),
             "maxShift": self.maxShift.get(),
-            "noise": self.getEnumText("noise"),
             "seed": self.seed.get(),
         }
         self._insertFunctionStep(self.simulateStep, config, needsGPU=False)
@@ -177,10 +169,10 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
         arguments += ["--b-factor", config["bFactor"], "--particles", config["particles"]]
         arguments += ["--views", config["views"], "--snr", config["snr"]]
         arguments += ["--ctf" if config["ctf"] else "--no-ctf", "--max-shift", config["maxShift"]]
-        arguments += ["--noise", config["noise"], "--seed", config["seed"]]
+        arguments += ["--seed", config["seed"]]
         self.runEngine("simulate", arguments, self._getExtraPath("summary.json"))
-        names = ("particles.star", "particles.mrcs", "clean.star", "clean.mrcs", "volume.mrc")
-        return [self.getResultPath(name) for name in names]
+        names = ("particles.star", "particles.mrcs", "clean.star", "clean.mrcs")
+        return [*(self.getResultPath(name) for name in names), *self.getVolumePaths()]
 
     def createOutputStep(self, config):
         """Give the two sets and the map."""
@@ -188,15 +180,15 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
         fill_particle_set(noisy, self.getResultPath("particles.star"))
         clean = self._createSetOfParticles(suffix="_clean")
         fill_particle_set(clean, self.getResultPath("clean.star"))
-        volume = Volume()
-        volume.setFileName(self.getResultPath("volume.mrc"))
-        volume.setSamplingRate(noisy.getSamplingRate())
-        volume.setOrigin()
-        outputs = {
-            OUTPUT_PARTICLES: noisy,
-            OUTPUT_CLEAN: clean,
-            OUTPUT_VOLUME: volume,
-        }
+        outputs = {OUTPUT_PARTICLES: noisy, OUTPUT_CLEAN: clean}
+        volumes = [make_volume(path, noisy.getSamplingRate()) for path in self.getVolumePaths()]
+        if len(volumes) == 1:
+            outputs[OUTPUT_VOLUME] = volumes[0]
+        else:
+            outputs[OUTPUT_VOLUMES] = self._createSetOfVolumes()
+            outputs[OUTPUT_VOLUMES].setSamplingRate(noisy.getSamplingRate())
+            for volume in volumes:
+                outputs[OUTPUT_VOLUMES].append(volume)
         self._defineOutputs(**outputs)
         for pointer in [*self.inputVolumes, *self.inputStructures]:
             for output in outputs.values():
@@ -209,6 +201,10 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
         if self.source == SOURCE_VOLUMES:
             return list_volumes(self.inputVolumes, self._getExtraPath("maps"))
         return list_structures(self.inputStructures)
+
+    def getVolumePaths(self):
+        """Return the maps that the engine wrote, one for each molecule."""
+        return self.readSummary("summary.json")["volumes"]
 
     def getResultPath(self, *names):
         """Return a path in the folder of the engine's results."""
@@ -246,3 +242,12 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
 
     def _citations(self):
         return ["anden2025"]
+
+
+def make_volume(path, pixel_size):
+    """Make a Volume of a map; `pixel_size` in Angstrom, origin in the centre."""
+    volume = Volume()
+    volume.setFileName(path)
+    volume.setSamplingRate(pixel_size)
+    volume.setOrigin()
+    return volume

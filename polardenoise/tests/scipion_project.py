@@ -1,0 +1,87 @@
+"""A headless Scipion project for the tests: the environment that it needs, and how protocols are run in it.
+
+Import this before anything of pyworkflow or pwem: they read their configuration when they are imported.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %%_(JOB_NODES)d %%_(COMMAND)s\n"
+
+
+def make_environment(folder):
+    """Return the variables that Scipion, RELION and their children need, with `folder` for their files."""
+    home, data = Path(folder, "home"), Path(folder, "userdata")
+    (home / "config").mkdir(parents=True, exist_ok=True)
+    data.mkdir(exist_ok=True)
+    (home / "config" / "hosts.conf").write_text(HOSTS)
+    relion = shutil.which("relion_reconstruct")
+    return {
+        # Without this, protocols start in whatever python3 the system has.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "SCIPION_HOME": str(home),
+        "SCIPION_USER_DATA": str(data),
+        "SCIPION_DOMAIN": "pwem",
+        "SCIPION_NOTIFY": "False",
+        "RELION_HOME": str(Path(relion).parents[1]) if relion else str(home),
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+FOLDER = tempfile.mkdtemp(prefix="polardenoise_scipion_")
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+os.environ.update(make_environment(FOLDER))
+
+
+def create_project():
+    """Create the project and go into it, as Scipion does."""
+    from pyworkflow.project import Manager
+
+    project = Manager().createProject("tests")
+    os.chdir(project.path)
+    return project
+
+
+def run_protocol(project, protocol_class, inputs=None, label=None, must_finish=True, **params):
+    """Run a protocol to its end.
+
+    `inputs` maps a parameter to `(protocol, output name)`, or to a list of them.
+    """
+    protocol = project.newProtocol(protocol_class, **params)
+    for name, source in (inputs or {}).items():
+        set_input(protocol, name, source)
+    if label:
+        protocol.setObjLabel(label)
+    project.launchProtocol(protocol, wait=True)
+    if must_finish:
+        assert protocol.isFinished(), f"{protocol.getErrorMessage()}\n{read_log(protocol)}"
+    return protocol
+
+
+def set_input(protocol, name, source):
+    """Point an input at another protocol's output, the way that survives storing."""
+    from pyworkflow.object import Pointer
+
+    if isinstance(source, list):
+        for parent, output in source:
+            getattr(protocol, name).append(Pointer(parent, extended=output))
+        return
+    pointer = getattr(protocol, name)
+    pointer.set(source[0])
+    pointer.setExtended(source[1])
+
+
+def read_log(protocol):
+    """Return the end of what a run said."""
+    texts = []
+    for path in protocol.getLogPaths():
+        if os.path.exists(path):
+            texts.append(Path(path).read_text(errors="replace")[-3000:])
+    return "\n".join(texts)
