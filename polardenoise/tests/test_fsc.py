@@ -1,5 +1,7 @@
 """Fourier shell correlation and the resolution read off it."""
 
+import subprocess
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,41 @@ def test_equal_parts_of_signal_and_noise_correlate_by_one_half():
     )
     curve = fourier_shell_correlation(signal + first, signal + second)
     assert curve[10:].mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_it_is_the_librarys_correlation_with_sharper_shells():
+    from torch_fourier_shell_correlation import fourier_shell_correlation as with_shared_voxels
+
+    box = 32
+    signal, first, second = torch.randn(
+        3, box, box, box, generator=torch.Generator().manual_seed(3)
+    )
+    first, second = signal + first, signal + second
+    theirs = with_shared_voxels(first, second).numpy()
+    np.testing.assert_allclose(fourier_shell_correlation(first, second)[4:], theirs[4:], atol=0.05)
+
+
+def test_the_curve_is_relions(relion, tmp_path):
+    import starfile
+
+    from polardenoise.engine.stacks import write_volume
+
+    generator = torch.Generator().manual_seed(4)
+    signal, first, second = torch.randn(3, BOX, BOX, BOX, generator=generator)
+    first, second = signal + first, signal + second
+    write_volume(tmp_path / "1.mrc", first, PIXEL_SIZE)
+    write_volume(tmp_path / "2.mrc", second, PIXEL_SIZE)
+    told = subprocess.run(
+        [relion / "relion_image_handler", "--i", "1.mrc", "--fsc", "2.mrc", "--angpix", "2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (tmp_path / "fsc.star").write_text(told[told.index("data_fsc") :])
+    theirs = starfile.read(tmp_path / "fsc.star")["rlnFourierShellCorrelation"].to_numpy()
+    # RELION counts the plane x = 0 double.
+    np.testing.assert_allclose(fourier_shell_correlation(first, second)[3:], theirs[3:], atol=0.05)
 
 
 def test_the_crossing_is_interpolated_in_frequency():
