@@ -5,10 +5,38 @@ shift of the last axis.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class WrapAngle(torch.autograd.Function):
+    """Continue `(..., angles)` past both ends by `margin` angles, as circular padding does.
+
+    The same as `F.pad(mode="circular")`, which the tests hold it to, with a backward pass in one copy instead of
+    three: padding was a third of a training step on the CPU.
+    """
+
+    @staticmethod
+    def forward(context: Any, polar: Tensor, margin: int) -> Tensor:
+        """Pad to `(..., angles + 2 * margin)`."""
+        context.margin = margin
+        if margin == 0:
+            return polar.clone()
+        return torch.cat([polar[..., -margin:], polar, polar[..., :margin]], dim=-1)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Add the gradients of both margins to the angles that they repeat."""
+        (gradient,), margin = gradients, context.margin
+        if margin == 0:
+            return gradient, None
+        folded = gradient[..., margin:-margin].contiguous()
+        folded[..., -margin:] += gradient[..., :margin]
+        folded[..., :margin] += gradient[..., -margin:]
+        return folded, None
 
 
 class AngularConv(nn.Module):
@@ -31,7 +59,7 @@ class AngularConv(nn.Module):
 
     def forward(self, polar: Tensor) -> Tensor:
         """Map `(images, channels_in, angles)` to `(images, channels_out, angles)`."""
-        return self.conv(F.pad(polar, (self.margin, self.margin), mode="circular"))
+        return self.conv(WrapAngle.apply(polar, self.margin))
 
 
 class AngularBlock(nn.Module):

@@ -72,7 +72,7 @@ class PolarTransformer(nn.Module):
         self.attention = AngularAttention()
         gathered = config.rings + hidden + config.value + config.rings
         self.decoder = stack_angular_blocks(gathered, hidden, length, config.after)
-        self.to_rings = AngularConv(hidden, config.rings, length)
+        self.to_rings = start_small(AngularConv(hidden, config.rings, length))
 
     def forward(self, images: Tensor) -> Tensor:
         """Denoise `(sets, images, box, box)`; images of one set see one another, sets do not."""
@@ -121,7 +121,7 @@ class PolarCNN(nn.Module):
         self.encoder = stack_angular_blocks(
             config.rings, config.hidden, config.length, config.before + config.after
         )
-        self.to_rings = AngularConv(config.hidden, config.rings, config.length)
+        self.to_rings = start_small(AngularConv(config.hidden, config.rings, config.length))
 
     def forward(self, images: Tensor) -> Tensor:
         """Denoise `(sets, images, box, box)`, each image by itself."""
@@ -194,6 +194,14 @@ def build_model(architecture: str, sizes: dict[str, int]) -> Denoiser:
 def describe_sizes(model: Denoiser) -> dict[str, int]:
     """Sizes of a network as `build_model` takes them."""
     return asdict(model.config)
+
+
+def start_small(last: AngularConv, scale: float = 0.02) -> AngularConv:
+    """Scale an output layer down: rough polar images, as random weights make them, are amplified by the inverse map."""
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(scale)
+    return last
 
 
 def stack_angular_blocks(channels_in: int, hidden: int, length: int, count: int) -> nn.Sequential:

@@ -221,12 +221,32 @@ def check_pixels(particles: ParticleSet) -> None:
     image_of_row = particles.stack_of_row * (1 << 40) + particles.index_in_stack
     rows = np.unique(image_of_row, return_index=True)[1]
     for places, pixels in _read_in_file_order(particles, rows):
-        blank = pixels.min(axis=(1, 2)) == pixels.max(axis=(1, 2))
-        if blank.any():
-            raise InputError(
-                f"{_name_image(particles, int(rows[places[blank]].min()))} is blank, every pixel has one value;"
-                " remove the row"
-            )
+        refuse_blank_images(particles, rows[places], pixels)
+
+
+def refuse_blank_images(particles: ParticleSet, rows: np.ndarray, images: np.ndarray) -> None:
+    """Refuse images of one grey value.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The set.
+    rows : ndarray
+        `(m,)` the particles that the images are of.
+    images : ndarray
+        `(m, N, N)`.
+
+    Raises
+    ------
+    InputError
+        Names the first such row and its stack.
+    """
+    blank = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
+    if blank.any():
+        raise InputError(
+            f"{_name_image(particles, int(rows[blank].min()))} is blank, every pixel has one value;"
+            " remove the row"
+        )
 
 
 def write_particles(

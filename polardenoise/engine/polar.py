@@ -181,7 +181,9 @@ def _invert_by_quarter_turns(forward: Tensor, box: int, rings: int, angles: int)
         pixels.append((y + box // 2) * box + x + box // 2)
         x, y = -y, x
     by_turn = forward.unflatten(0, (rings, 4, angles // 4)).movedim(1, 0).flatten(1, 2)
-    blocks = torch.fft.rfft(by_turn[:, :, pixels[0]], dim=0)  # (3 frequencies, samples / 4, quadrant)
+    blocks = torch.fft.rfft(
+        by_turn[:, :, pixels[0]], dim=0
+    )  # (3 frequencies, samples / 4, quadrant)
     centre = (box // 2) * box + box // 2
     solved = []
     for frequency, block in enumerate(blocks):

@@ -117,9 +117,13 @@ def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
     try:
         changes = json.loads(file.read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read as a recipe ({error}); give a JSON file") from error
+        raise InputError(
+            f"{file}: cannot be read as a recipe ({error}); give a JSON file"
+        ) from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{file}: line {error.lineno} is not JSON ({error.msg}); mend it") from error
+        raise InputError(
+            f"{file}: line {error.lineno} is not JSON ({error.msg}); mend it"
+        ) from error
     return recipe_from_dict(changes, recipe, str(file))
 
 
@@ -132,16 +136,22 @@ def recipe_from_dict(changes: Any, base: Recipe, source: str) -> Recipe:
         If a field is unknown or has the wrong type.
     """
     if not isinstance(changes, dict):
-        raise InputError(f"{source}: a recipe is a JSON object of settings, not a {type(changes).__name__}")
+        raise InputError(
+            f"{source}: a recipe is a JSON object of settings, not a {type(changes).__name__}"
+        )
     known = {entry.name: getattr(base, entry.name) for entry in fields(Recipe)}
-    clean = {}
+    clean: dict[str, Any] = {}
     for name, value in changes.items():
         if name not in known:
-            raise InputError(f"{source}: '{name}' is no setting of a recipe; known are {', '.join(known)}")
+            raise InputError(
+                f"{source}: '{name}' is no setting of a recipe; known are {', '.join(known)}"
+            )
         wanted = known[name]
         value = tuple(value) if isinstance(value, list) else value
         number = isinstance(wanted, (int, float)) and isinstance(value, (int, float))
         if not number and type(value) is not type(wanted):
-            raise InputError(f"{source}: '{name}' should look like {json.dumps(wanted)}, not {value!r}")
+            raise InputError(
+                f"{source}: '{name}' should look like {json.dumps(wanted)}, not {value!r}"
+            )
         clean[name] = value
     return replace(base, **clean)

@@ -106,7 +106,9 @@ def draw_set(
     magnification = generator.uniform(*recipe.fill) / recipe.fill[1]
     # A shrunken molecule in the same box is the same molecule at a larger pixel size.
     pixel_size = molecule.pixel_size / magnification
-    projections = take_projections(molecule.transform, angles, magnification)  # (images, box, box)
+    projections = take_projections(
+        molecule.transform, angles, torch.full((images,), magnification)
+    )  # (images, box, box)
     spectrum = torch.fft.rfft2(projections) * blur_transfer(
         box, pixel_size, generator.uniform(*recipe.blur)
     )

@@ -1,0 +1,145 @@
+"""`polardenoise denoise`: a particle set in, the same set with denoised images out."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from polardenoise.engine.errors import InputError
+
+HELP = "denoise a particle set jointly, random halves apart"
+
+#: Options of the contract that later versions bring; given, they are refused rather than ignored.
+NOT_YET = {
+    "rows": "denoise the whole set",
+    "resume": "start again",
+    "report": "use demo/report as an example",
+    "matches": "leave it out",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the contract."""
+    parser.add_argument("particles", type=Path, metavar="PARTICLES.star")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.star")
+    parser.add_argument(
+        "--model",
+        default="default",
+        metavar="NAME|DIR",
+        help="see `polardenoise models` (default: first)",
+    )
+    parser.add_argument(
+        "--set-size",
+        type=int,
+        default=64,
+        metavar="K",
+        help="images of one half that are denoised together (default: 64)",
+    )
+    parser.add_argument(
+        "--group-by",
+        default="random",
+        metavar="random|COLUMN",
+        help="form sets at random (default) or among rows with the same value of a STAR column, "
+        "such as rlnClassNumber; neighbours is not available yet",
+    )
+    parser.add_argument(
+        "--ctf-output",
+        choices=["kept", "corrected"],
+        default="kept",
+        help="kept (default): estimates carry the particle's CTF as the input did; corrected: CTF-free, for looking",
+    )
+    parser.add_argument(
+        "--ctf-state",
+        choices=["auto", "none", "raw", "flipped"],
+        default="auto",
+        help="what was done to the input; auto (default) reads it from the STAR file",
+    )
+    parser.add_argument(
+        "--contrast",
+        choices=["auto", "bright", "dark"],
+        default="bright",
+        help="whether protein is bright (default) or dark; auto is not available yet",
+    )
+    parser.add_argument(
+        "--ignore-halves",
+        action="store_true",
+        help="let random halves share information: the FSC between them means nothing afterwards",
+    )
+    parser.add_argument(
+        "--output-box",
+        choices=["original", "working"],
+        default="original",
+        help="box of the output (working is not available yet)",
+    )
+    parser.add_argument("--rows", metavar="A:B", help="not available yet")
+    parser.add_argument("--resume", action="store_true", help="not available yet")
+    parser.add_argument("--seed", type=int, default=0, help="fixes halves (if drawn) and sets")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--batch",
+        default="auto",
+        metavar="auto|N",
+        help="images computed at once; never changes a result",
+    )
+    parser.add_argument("--report", metavar="DIR", help="not available yet")
+    parser.add_argument("--matches", metavar="FILE.npz", help="not available yet")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Denoise; returns the summary."""
+    for option, instead in NOT_YET.items():
+        if getattr(arguments, option):
+            raise InputError(f"--{option}: is not available yet; {instead}")
+    if arguments.output_box == "working":
+        raise InputError("--output-box working: is not available yet; use original")
+    if arguments.contrast == "auto":
+        raise InputError("--contrast auto: is not available yet; say bright or dark")
+    if arguments.set_size < 1:
+        raise InputError(f"--set-size {arguments.set_size}: must be at least 1")
+    from polardenoise.engine.denoise import DenoisePlan, denoise_particles
+
+    return denoise_particles(
+        DenoisePlan(
+            particles=arguments.particles,
+            output=arguments.output,
+            model=arguments.model,
+            set_size=arguments.set_size,
+            group_by=arguments.group_by,
+            ctf_output=arguments.ctf_output,
+            ctf_state=arguments.ctf_state,
+            contrast=arguments.contrast,
+            ignore_halves=arguments.ignore_halves,
+            seed=arguments.seed,
+            device=arguments.device,
+            batch=parse_batch(arguments.batch),
+            command=tuple(arguments.command_line),
+        )
+    )
+
+
+def parse_batch(text: str) -> int | None:
+    """Read `--batch`: None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"--batch {text}: must be auto or a number of images of at least 1")
+    return int(text)
+
+
+def summarise(summary: dict[str, Any]) -> str:
+    """Put the summary into a few lines."""
+    lines = [
+        f"{summary['output']}: {summary['particles']} particles denoised by {summary['model']} in "
+        f"{summary['sets']} sets of up to {summary['set_size']} (grouped by {summary['group_by']})",
+        f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "
+        f"nothing finer than {summary['finest_detail_angstrom']:.2f} A can come back",
+    ]
+    if summary["ctf_output"] == "corrected":
+        lines.append(
+            "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"
+        )
+    if summary["halves"] == "ignored":
+        lines.append("WARNING: halves shared information: the FSC between them means nothing")
+    elif summary["halves"] == "drawn":
+        lines.append("random halves were drawn and written as rlnRandomSubset")
+    lines.append("these are estimates, not data: align on them, reconstruct from the raw particles")
+    return "\n".join(lines)

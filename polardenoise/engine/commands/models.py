@@ -1,0 +1,30 @@
+"""`polardenoise models`: what is shipped, and what it was trained on."""
+
+import argparse
+from typing import Any
+
+HELP = "list the shipped models"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare nothing beyond what every command has."""
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Read the cards of the shipped models."""
+    from dataclasses import asdict
+
+    from polardenoise.engine.checkpoint import find_model, list_shipped_models, read_card
+
+    default = find_model("default").name if list_shipped_models() else None
+    cards = [asdict(read_card(find_model(name))) for name in list_shipped_models()]
+    return {"default": default, "models": cards}
+
+
+def summarise(summary: dict[str, Any]) -> str:
+    """One line a model, name first."""
+    lines = []
+    for card in summary["models"]:
+        mark = " (default)" if card["name"] == summary["default"] else ""
+        lines.append(f"{card['name']}  {card['description']}{mark}")
+    return "\n".join(lines) or "no models are shipped with this installation"

@@ -1,0 +1,88 @@
+"""`polardenoise train`: a denoiser from simulated molecules."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from polardenoise.engine.errors import InputError
+
+HELP = "train a denoiser on simulated images of structures, maps and phantoms"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the contract."""
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help=".pdb/.cif(.gz), .mrc/.map, phantom:SEED, phantom:FIRST-LAST, or a MANIFEST.tsv (its split train)",
+    )
+    parser.add_argument("--pairs", nargs=2, metavar=("NOISY", "CLEAN"), help="not available yet")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--architecture",
+        default="polar-transformer",
+        choices=["polar-transformer", "polar-cnn", "dncnn", "unet"],
+        help="the network (default: polar-transformer; unet is not available yet)",
+    )
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="JSON with settings of the recipe"
+    )
+    parser.add_argument("--preset", choices=["tiny", "base"], default="base")
+    parser.add_argument("--like", metavar="PARTICLES.star", help="not available yet")
+    parser.add_argument(
+        "--init", metavar="MODEL", help="start from a shipped model or a model folder"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from DIR/resume")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, metavar="S", help="gradient steps in all")
+    length.add_argument(
+        "--minutes", type=float, metavar="M", help="minutes of training in all (default: 60)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train; returns the summary."""
+    for option in ("pairs", "like"):
+        if getattr(arguments, option) is not None:
+            raise InputError(f"--{option}: is not available yet; train on SOURCEs")
+    if arguments.architecture == "unet":
+        raise InputError("--architecture unet: is not available yet; use dncnn or polar-cnn")
+    if not arguments.sources:
+        raise InputError("SOURCE: name at least one structure, map, phantom:SEED or MANIFEST.tsv")
+    if arguments.steps is not None and arguments.steps < 1:
+        raise InputError(f"--steps {arguments.steps}: must be at least 1")
+    if arguments.minutes is not None and not arguments.minutes > 0:
+        raise InputError(f"--minutes {arguments.minutes}: must be more than 0")
+    from polardenoise.engine.training_run import TrainingPlan, run_training
+
+    minutes = arguments.minutes
+    if arguments.steps is None and minutes is None:
+        minutes = 60.0
+    return run_training(
+        TrainingPlan(
+            sources=tuple(arguments.sources),
+            folder=arguments.output,
+            architecture=arguments.architecture,
+            preset=arguments.preset,
+            recipe_file=arguments.recipe,
+            init=arguments.init,
+            resume=arguments.resume,
+            steps=arguments.steps,
+            minutes=minutes,
+            seed=arguments.seed,
+            device=arguments.device,
+            command=tuple(arguments.command_line),
+        )
+    )
+
+
+def summarise(summary: dict[str, Any]) -> str:
+    """Put the summary into a few lines."""
+    return (
+        f"{summary['model']}: {summary['architecture']}, {summary['steps']} steps, "
+        f"{summary['images']} images, {summary['minutes']:.1f} minutes; "
+        f"validation relative MSE {summary['validation_relative_mse']:.4f}"
+    )

@@ -1,0 +1,271 @@
+"""One readable training loop, resumable at any moment."""
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.models import Denoiser
+from polardenoise.engine.outputs import format_duration, replace_when_complete
+from polardenoise.engine.polar import disk_mask
+from polardenoise.engine.recipe import Recipe
+from polardenoise.engine.training_data import TrainingBatch
+
+HISTORY_COLUMNS = (
+    "step",
+    "seconds",
+    "images",
+    "learning_rate",
+    "training_loss",
+    "validation_relative_mse",
+)
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long to train: until either limit is reached.
+
+    Attributes
+    ----------
+    steps : int or None
+        Gradient steps.
+    minutes : float or None
+        Minutes of training, those before a resume included.
+    """
+
+    steps: int | None
+    minutes: float | None
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """Fraction of the training that is done, 0 to 1."""
+        done = 0.0
+        if self.steps is not None:
+            done = max(done, step / self.steps)
+        if self.minutes is not None:
+            done = max(done, seconds / (60 * self.minutes))
+        return min(done, 1.0)
+
+
+@dataclass
+class TrainingState:
+    """Everything a resumed training needs beside the recipe; it changes at every step."""
+
+    model: Denoiser
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    images: int = 0
+
+
+def start_training(model: Denoiser, recipe: Recipe) -> TrainingState:
+    """Begin with AdamW on all parameters; only the filters are decayed."""
+    filters = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": filters, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+    )
+    return TrainingState(model, optimizer)
+
+
+def train(
+    state: TrainingState,
+    draw: Callable[[int], TrainingBatch],
+    validation: TrainingBatch,
+    recipe: Recipe,
+    length: Length,
+    history: Path,
+    checkpoint: Callable[[TrainingState], None],
+    seconds_between_checkpoints: float = 60.0,
+) -> None:
+    """Train until the length is reached.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    draw : callable
+        From a step number to its training sets.
+    validation : TrainingBatch
+        Fixed sets that the history's relative MSE is measured on.
+    recipe : Recipe
+        Learning rate, precision and clipping.
+    length : Length
+        When to stop, and the pace of the learning rate's decay.
+    history : Path
+        history.csv, one row per report; rows past `state.step` (of a run that was killed after them) are dropped.
+    checkpoint : callable
+        Called at every report and at the end.
+    seconds_between_checkpoints : float
+        Wall-clock time between reports.
+    """
+    device = next(state.model.parameters()).device
+    truncate_history(history, state.step)
+    losses: list[Tensor] = []
+    clock = last_report = time.monotonic()
+    state.model.train()
+    while (fraction := length.fraction(state.step, state.seconds)) < 1.0:
+        learning_rate = schedule_learning_rate(recipe, state.step, fraction)
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate
+        batch = move_batch(draw(state.step), device)
+        losses.append(take_step(state, batch, recipe))
+        state.step += 1
+        state.images += batch.noisy.shape[0] * batch.noisy.shape[1]
+        now = time.monotonic()
+        state.seconds += now - clock
+        clock = now
+        if now - last_report >= seconds_between_checkpoints:
+            report(state, losses, validation, recipe, length, learning_rate, history)
+            checkpoint(state)
+            losses.clear()
+            clock = last_report = time.monotonic()  # reports do not count as training time
+    if losses:
+        report(state, losses, validation, recipe, length, learning_rate, history)
+    checkpoint(state)
+
+
+def take_step(state: TrainingState, batch: TrainingBatch, recipe: Recipe) -> Tensor:
+    """Take one gradient step; returns the loss, detached."""
+    with mixed_precision(batch.noisy.device, recipe.precision):
+        estimate = state.model(batch.noisy)
+    loss = relative_loss(estimate.float(), batch.clean)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_norm)
+    state.optimizer.step()
+    return loss.detach()
+
+
+def relative_loss(estimate: Tensor, clean: Tensor) -> Tensor:
+    """Mean over sets of each set's relative MSE on the disk of radius `N / 2 - 1`.
+
+    Parameters
+    ----------
+    estimate, clean : Tensor
+        `(sets, images, N, N)`.
+
+    Returns
+    -------
+    Tensor
+        Scalar. Relative to the set, so that a low SNR does not outweigh a high one by its larger noise.
+    """
+    disk = disk_mask(clean.shape[-1], clean.shape[-1] / 2 - 1).to(clean.device)
+    error = ((estimate - clean) * disk).square().sum((-3, -2, -1))
+    energy = (clean * disk).square().sum((-3, -2, -1))
+    return (error / energy.clamp_min(1e-6 * energy.max().clamp_min(1e-6))).mean()
+
+
+@torch.no_grad()
+def measure_validation(model: Denoiser, validation: TrainingBatch, precision: str) -> float:
+    """Relative MSE of all validation images together."""
+    model.eval()
+    device = next(model.parameters()).device
+    error = energy = 0.0
+    disk = disk_mask(validation.clean.shape[-1], validation.clean.shape[-1] / 2 - 1).to(device)
+    for noisy, clean in zip(validation.noisy, validation.clean, strict=True):
+        with mixed_precision(device, precision):
+            estimate = model(noisy[None].to(device))[0].float()
+        error += float(((estimate - clean.to(device)) * disk).square().sum())
+        energy += float((clean.to(device) * disk).square().sum())
+    model.train()
+    return error / energy
+
+
+def schedule_learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
+    """Linear warm-up over the first steps, then a cosine decay to zero over the length."""
+    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+    return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
+    """Autocast to bfloat16 where the recipe asks for it and the device computes in it."""
+    wanted = precision == "bfloat16"
+    able = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
+
+
+def move_batch(batch: TrainingBatch, device: torch.device) -> TrainingBatch:
+    """Move a batch to a device."""
+    return TrainingBatch(batch.noisy.to(device), batch.clean.to(device))
+
+
+def report(
+    state: TrainingState,
+    losses: list[Tensor],
+    validation: TrainingBatch,
+    recipe: Recipe,
+    length: Length,
+    learning_rate: float,
+    history: Path,
+) -> None:
+    """Append a row to the history and print one line with rate and time to go."""
+    loss = float(torch.stack(losses).mean())
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the training diverged at step {state.step} (loss {loss}); lower the learning rate"
+        )
+    error = measure_validation(state.model, validation, recipe.precision)
+    row = (state.step, f"{state.seconds:.1f}", state.images, f"{learning_rate:.3e}")
+    new = not history.exists()
+    with history.open("a", newline="") as stream:
+        writer = csv.writer(stream)
+        if new:
+            writer.writerow(HISTORY_COLUMNS)
+        writer.writerow([*row, f"{loss:.5f}", f"{error:.5f}"])
+    fraction = length.fraction(state.step, state.seconds)
+    to_go = state.seconds * (1 - fraction) / max(fraction, 1e-9)
+    print(
+        f"train: step {state.step}, loss {loss:.4f}, validation relative MSE {error:.4f}, "
+        f"{state.images / max(state.seconds, 1e-9):.0f} images/s, {format_duration(to_go)} to go",
+        flush=True,
+    )
+
+
+def truncate_history(history: Path, step: int) -> None:
+    """Drop the rows of steps that the checkpoint does not know: they are going to be computed again."""
+    if not history.exists():
+        return
+    with history.open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    kept = [row for row in rows[1:] if row and row[0].isdigit() and int(row[0]) <= step]
+    if step == 0:
+        history.unlink()
+        return
+    with replace_when_complete(history) as temporary, temporary.open("w", newline="") as stream:
+        csv.writer(stream).writerows([list(HISTORY_COLUMNS), *kept])
+
+
+def save_resume_state(path: Path, state: TrainingState, facts: dict[str, Any]) -> None:
+    """Write the resume state, atomically; `facts` are plain data that a resume must agree with."""
+    with replace_when_complete(path) as temporary:
+        torch.save(
+            {
+                "model": state.model.state_dict(),
+                "optimizer": state.optimizer.state_dict(),
+                "step": state.step,
+                "seconds": state.seconds,
+                "images": state.images,
+                "facts": facts,
+            },
+            temporary,
+        )
+
+
+def load_resume_state(path: Path, state: TrainingState) -> dict[str, Any]:
+    """Put a resume state into `state`; returns the facts it was saved with. Runs no code from the file."""
+    device = next(state.model.parameters()).device
+    saved = torch.load(path, map_location=device, weights_only=True)
+    state.model.load_state_dict(saved["model"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.step, state.seconds, state.images = saved["step"], saved["seconds"], saved["images"]
+    return saved["facts"]
