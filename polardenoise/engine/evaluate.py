@@ -246,8 +246,8 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
     Parameters
     ----------
     denoised : ParticleSet
-        `OUT.json` beside its STAR names its input under `particles`: a path that holds in the folder of the
-        run, in the working directory or beside the STAR.
+        `OUT.json` beside its STAR names its input: a path that holds in the working directory, in that of the
+        run or beside the STAR.
 
     Returns
     -------
@@ -255,7 +255,7 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
         None where the input is not stated, gone, unreadable, or of other rows or another box.
     """
     facts = read_provenance(denoised.star_path)
-    stated = facts.get("particles")
+    stated = facts.get("input")
     if not isinstance(stated, str):
         return None
     folders = [Path(), Path(facts.get("working_directory", "")), Path(denoised.star_path).parent]

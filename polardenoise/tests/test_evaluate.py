@@ -173,7 +173,7 @@ def test_the_noisy_input_is_found_by_the_provenance(files):
     write_particle_files(folder / "particles.star", noisy, PIXEL_SIZE, ctf)
     corrected = {"polardenoiseCtfState": "corrected"}
     write_particle_files(folder / "denoised.star", 0.9 * clean, PIXEL_SIZE, ctf, corrected)
-    facts = {"program": "polardenoise", "particles": "particles.star"}
+    facts = {"program": "polardenoise", "input": "particles.star"}
     (folder / "denoised.json").write_text(json.dumps(facts))
     found = run(folder, "denoised")
     assert found["relative_mse"] == pytest.approx(0.01, rel=1e-3)
@@ -198,7 +198,7 @@ def test_the_plot_is_drawn(files):
     folder, clean, _, _ = files
     write_particle_files(folder / "particles.star", clean + noise(), PIXEL_SIZE)
     write_particle_files(folder / "denoised.star", 0.9 * clean, PIXEL_SIZE)
-    facts = {"program": "polardenoise", "particles": str(folder / "particles.star")}
+    facts = {"program": "polardenoise", "input": str(folder / "particles.star")}
     (folder / "denoised.json").write_text(json.dumps(facts))
     run(folder, "denoised", "--plot", folder / "plot.png")
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
