@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -36,7 +37,7 @@ def replace_when_complete(path: Path | str) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the folder cannot be made or written, or `path` is a folder.
+        If the folder cannot be made or written, `path` is a folder, or the disk is full.
     """
     final = Path(path)
     if final.is_dir():
@@ -53,6 +54,10 @@ def replace_when_complete(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, final)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"{final}: the disk is full; make room or write elsewhere") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """Outputs appear complete or not at all; progress is readable in a log and on a terminal."""
 
+import errno
 import io
 import json
 import os
@@ -60,6 +61,12 @@ def test_folders_that_cannot_hold_the_file_are_named(tmp_path):
         pass
     with pytest.raises(InputError, match="is a folder"), replace_when_complete(tmp_path):
         pass
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    with pytest.raises(InputError, match="disk is full"), replace_when_complete(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert os.listdir(tmp_path) == []
 
 
 def test_text_is_written_as_given(tmp_path):
