@@ -21,7 +21,7 @@ from polardenoise.shipped_models import get_default_model, list_installed_models
 MODEL_SHIPPED, MODEL_TRAINED = 0, 1
 GROUP_RANDOM, GROUP_CLASS, GROUP_ATTRIBUTE = 0, 1, 2
 CTF_KEPT, CTF_CORRECTED = 0, 1
-CONTRAST_AUTO, CONTRAST_BRIGHT, CONTRAST_DARK = 0, 1, 2
+CONTRAST_BRIGHT, CONTRAST_DARK = 0, 1
 
 
 class DenoiseOutputs(Enum):
@@ -133,12 +133,13 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
         form.addParam(
             "contrast",
             params.EnumParam,
-            choices=["auto", "protein bright", "protein dark"],
-            default=CONTRAST_AUTO,
+            choices=["protein bright", "protein dark"],
+            default=CONTRAST_BRIGHT,
             display=params.EnumParam.DISPLAY_HLIST,
             expertLevel=params.LEVEL_ADVANCED,
             label="Contrast",
-            help="Sign of the protein in the input, detected when *auto*. The output keeps it.",
+            help="Whether protein is bright on dark ground in the input, as Scipion and RELION have "
+            "it after extraction, or dark as in the micrograph. The output keeps it.",
         )
         form.addParam(
             "seed",
@@ -227,7 +228,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
 
     def getContrast(self):
         """Return the engine's `--contrast`."""
-        return ("auto", "bright", "dark")[self.contrast.get()]
+        return "dark" if self.contrast == CONTRAST_DARK else "bright"
 
     def getCtfState(self):
         """Return what was done to the CTF of the input's pixels, in the engine's words."""

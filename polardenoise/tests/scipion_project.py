@@ -4,12 +4,14 @@ Import this before anything of pyworkflow or pwem: they read their configuration
 """
 
 import atexit
+import functools
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+PARTICLES = 800
 HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %%_(JOB_NODES)d %%_(COMMAND)s\n"
 
 
@@ -85,3 +87,60 @@ def read_log(protocol):
         if os.path.exists(path):
             texts.append(Path(path).read_text(errors="replace")[-3000:])
     return "\n".join(texts)
+
+
+@functools.lru_cache(maxsize=None)
+def get_project():
+    """Return the one project that all tests share, after going into it."""
+    return create_project()
+
+
+@functools.lru_cache(maxsize=None)
+def get_simulation():
+    """Return the run that simulates the particles most tests share: 64 px, all directions, CTF, shifts."""
+    from polardenoise.protocols import ProtPolarSimulate
+
+    return run_protocol(
+        get_project(),
+        ProtPolarSimulate,
+        numberOfParticles=PARTICLES,
+        snr=0.1,
+        maxShift=2.0,
+        numberOfThreads=1,
+    )
+
+
+@functools.lru_cache(maxsize=None)
+def get_views():
+    """Return a run that simulates few small images of four views, classes 1 to 4, without CTF."""
+    from polardenoise.protocols import ProtPolarSimulate
+
+    return run_protocol(
+        get_project(),
+        ProtPolarSimulate,
+        numberOfParticles=64,
+        boxSize=32,
+        views=4,
+        snr=0.1,
+        doCTF=False,
+        numberOfThreads=1,
+    )
+
+
+@functools.lru_cache(maxsize=None)
+def get_import():
+    """Return the run that imports those particles from their STAR file, as a user would."""
+    from pwem.protocols import ProtImportParticles
+
+    project, simulation = get_project(), get_simulation()
+    particles = simulation.outputParticles
+    return run_protocol(
+        project,
+        ProtImportParticles,
+        importFrom=ProtImportParticles.IMPORT_FROM_RELION,
+        starFile=os.path.abspath(simulation.getResultPath("particles.star")),
+        samplingRate=particles.getSamplingRate(),
+        voltage=particles.getAcquisition().getVoltage(),
+        sphericalAberration=particles.getAcquisition().getSphericalAberration(),
+        amplitudeContrast=particles.getAcquisition().getAmplitudeContrast(),
+    )

@@ -1,0 +1,128 @@
+"""Protocol `simulate particles`: what it gives is what was asked for, and the truth fits the images."""
+
+import gzip
+import os
+import shutil
+
+import mrcfile
+import numpy as np
+import pytest
+
+from polardenoise.tests import scipion_project
+
+from pwem.objects import AtomStruct, SetOfParticles, Volume  # isort: skip
+from pwem.protocols import ProtImportPdb  # isort: skip
+
+from polardenoise.protocols import ProtPolarSimulate
+from polardenoise.star_loops import read_loop
+
+
+# Scipion reads BibTeX with a library that calls pyparsing by its old names.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:bibtexparser")
+
+
+@pytest.fixture(autouse=True)
+def project():
+    before = os.getcwd()
+    project = scipion_project.get_project()
+    os.chdir(project.path)
+    yield project
+    os.chdir(before)
+
+
+def read_stack(particles):
+    images = []
+    for item in particles.iterItems():
+        index, path = item.getLocation()
+        with mrcfile.mmap(path) as file:
+            images.append(file.data[index - 1].copy())
+    return np.stack(images)
+
+
+def test_sets_and_volume_say_what_they_are():
+    simulation = scipion_project.get_simulation()
+    noisy, clean = simulation.outputParticles, simulation.outputClean
+    volume = simulation.outputVolume
+    assert noisy.getSize() == clean.getSize() == scipion_project.PARTICLES
+    for particles in (noisy, clean):
+        assert isinstance(particles, SetOfParticles)
+        assert particles.hasAlignmentProj()
+        assert particles.getXDim() == 64
+        assert not particles.isPhaseFlipped()
+        assert particles.getAcquisition().getVoltage() == 300
+    assert noisy.getFileName() != clean.getFileName()
+    assert noisy.hasCTF()
+    assert not clean.hasCTF()
+    assert volume.getSamplingRate() == noisy.getSamplingRate()
+    assert volume.getDim() == (64, 64, 64)
+    assert simulation.summary()
+    assert simulation.methods()
+
+
+def test_items_are_the_rows_of_the_star_file():
+    simulation = scipion_project.get_simulation()
+    rows = list(read_loop(simulation.getResultPath("particles.star"), "particles"))
+    halves = []
+    for row, item in zip(rows, simulation.outputParticles.iterItems()):
+        index, path = row["rlnImageName"].split("@")
+        assert item.getLocation() == (int(index), path)
+        u, v, angle = item.getCTF().getDefocus()
+        assert (u, v) == (float(row["rlnDefocusU"]), float(row["rlnDefocusV"]))
+        assert angle == pytest.approx(float(row["rlnDefocusAngle"]))
+        assert item.getCoordinate().getMicName() == row["rlnMicrographName"]
+        halves.append(item._rlnRandomSubset.get())
+    assert halves.count(1) == halves.count(2) == len(rows) / 2
+
+
+def test_noise_has_variance_one_and_the_asked_for_snr():
+    views = scipion_project.get_views()
+    noisy, clean = read_stack(views.outputParticles), read_stack(views.outputClean)
+    assert np.var(noisy - clean) == pytest.approx(1, rel=0.02)
+    assert np.mean(clean**2) == pytest.approx(0.1, rel=0.02)
+    assert {item.getClassId() for item in views.outputParticles.iterItems()} == {1, 2, 3, 4}
+
+
+def test_a_map_of_the_project_is_a_source(project):
+    simulation = scipion_project.get_simulation()
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarSimulate,
+        {"inputVolumes": [(simulation, "outputVolume"), (simulation, "outputVolume")]},
+        source=1,
+        numberOfParticles=4,
+        boxSize=64,
+        numberOfThreads=1,
+    )
+    assert run.outputVolumes.getSize() == 2
+    assert run.outputVolumes.getSamplingRate() == pytest.approx(
+        simulation.outputVolume.getSamplingRate(), rel=1e-4
+    )
+    assert isinstance(run.outputVolumes.getFirstItem(), Volume)
+    assert {item._polardenoiseSource.get() for item in run.outputParticles.iterItems()} == {1, 2}
+
+
+def test_a_structure_of_the_project_is_a_source(project, shared_data):
+    packed = shared_data / "structures" / "1onx.cif.gz"
+    with gzip.open(packed) as source, open("molecule.cif", "wb") as plain:
+        shutil.copyfileobj(source, plain)
+    imported = scipion_project.run_protocol(
+        project, ProtImportPdb, inputPdbData=1, pdbFile=os.path.abspath("molecule.cif")
+    )
+    assert isinstance(imported.outputPdb, AtomStruct)
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarSimulate,
+        {"inputStructures": [(imported, "outputPdb")]},
+        source=2,
+        numberOfParticles=4,
+        boxSize=32,
+        numberOfThreads=1,
+    )
+    assert run.outputParticles.getSize() == 4
+
+
+def test_what_is_missing_is_said_before_the_run(project):
+    for source in (1, 2):
+        assert project.newProtocol(ProtPolarSimulate, source=source).validate()
+    assert project.newProtocol(ProtPolarSimulate, boxSize=63).validate()
+    assert project.newProtocol(ProtPolarSimulate).validate() == []
