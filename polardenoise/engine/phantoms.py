@@ -18,14 +18,17 @@ from collections.abc import Callable
 import numpy as np
 
 from polardenoise.engine.atoms import Atoms
-from polardenoise.engine.secondary_structure import build_helix, build_loop, build_strand
+from polardenoise.engine.domains import build_coiled_coil, build_domain, build_membrane_bundle
+from polardenoise.engine.rigid_bodies import (
+    centre_of_mass,
+    draw_rotation,
+    rotate_atoms,
+    rotate_positions,
+    rotation_about_z,
+    rotation_from_z,
+)
 
 RESIDUE_KILODALTON = 0.110
-# Volume that a residue takes with the spacings used here, loops included (a real protein: 133 A^3).
-RESIDUE_VOLUME = 150.0
-HELIX_SPACING = 9.8
-STRAND_SPACING = 4.8
-LAYER_SPACING = 10.0
 # Edge of the cells in which two bodies may not both have atoms, and the share of shared cells that is still a contact.
 CELL = 5.0
 CONTACT = 0.08
@@ -61,7 +64,7 @@ def build_phantom(seed: int) -> Atoms:
     rotations = _symmetry_rotations(order, dihedral)
     if copies > 1:
         protomer = _move_to_contact(protomer, rotations, family, generator)
-    rows = np.concatenate([_rotate(protomer, rotation) for rotation in rotations])
+    rows = np.concatenate([rotate_atoms(protomer, rotation) for rotation in rotations])
     positions = rows[:, :3] - rows[:, 4] @ rows[:, :3] / rows[:, 4].sum()
     return Atoms(np.round(positions, 3), rows[:, 3].copy(), rows[:, 4].copy())
 
@@ -88,30 +91,30 @@ def _build_protomer(family: str, residues: int, generator: np.random.Generator) 
     body = last = np.zeros((0, 5))
     for number, size in enumerate(sizes):
         if family == "membrane" and number == 0:
-            domain = _build_membrane_bundle(max(int(size), 120), generator)
+            domain = build_membrane_bundle(max(int(size), 120), generator)
         elif family == "elongated" and number % 3 == 1 and generator.random() < 0.5:
-            rod = _build_coiled_coil(min(int(size), 130), generator)
-            domain = _rotate(rod, _rotation_from_z(directions[number]))
+            rod = build_coiled_coil(min(int(size), 130), generator)
+            domain = rotate_atoms(rod, rotation_from_z(directions[number]))
         else:
-            domain = _rotate(_build_domain(int(size), generator), _draw_rotation(generator))
+            domain = rotate_atoms(build_domain(int(size), generator), draw_rotation(generator))
         if number == 0:
             body = last = domain
             continue
         if family == "elongated":
             # These grow mostly at their tip.
-            target = _centre(last if generator.random() < 0.7 else body)
+            target = centre_of_mass(last if generator.random() < 0.7 else body)
             offset = _contact_offset(domain, body, target, directions[number])
         else:
             # The others fill their hollows: of several ways in, the one that ends nearest the middle.
             ways = [
-                _contact_offset(domain, body, _centre(body), direction)
+                _contact_offset(domain, body, centre_of_mass(body), direction)
                 for direction in _draw_directions(family, TRIES, generator)
             ]
             offset = min(ways, key=lambda way: float((way**2).sum()))
         last = domain.copy()
         last[:, :3] += offset
         body = np.concatenate([body, last])
-    body[:, :3] -= _centre(body)
+    body[:, :3] -= centre_of_mass(body)
     return body
 
 
@@ -130,122 +133,16 @@ def _draw_directions(family: str, count: int, generator: np.random.Generator) ->
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
-def _build_domain(residues: int, generator: np.random.Generator) -> np.ndarray:
-    """Build a compact domain: layers of helices or strands inside an ellipsoid, joined by loops."""
-    aspect = np.exp(generator.normal(0.0, 0.22, size=3))
-    scale = (residues * RESIDUE_VOLUME / (4 / 3 * np.pi * aspect.prod())) ** (1 / 3)
-    half = aspect * scale
-    kinds = _draw_layers(max(1, round(2 * half[0] / LAYER_SPACING)), generator)
-    winding = -min(math.radians(generator.uniform(10, 22)) / STRAND_SPACING, 0.9 / half[1])
-
-    elements: list[tuple[str, np.ndarray, np.ndarray, float]] = []
-    for layer, kind in enumerate(kinds):
-        x = (layer - (len(kinds) - 1) / 2) * LAYER_SPACING
-        spacing = HELIX_SPACING if kind == "helix" else STRAND_SPACING
-        width = half[1] * math.sqrt(max(0.05, 1 - (x / half[0]) ** 2))
-        columns = max(1, round(2 * width / spacing))
-        stagger = spacing / 4 * (1 if layer % 2 else -1)
-        order = range(columns) if layer % 2 == 0 else range(columns - 1, -1, -1)
-        for column in order:
-            y = (column - (columns - 1) / 2) * spacing + stagger
-            inside = 1 - (x / half[0]) ** 2 - (y / half[1]) ** 2
-            length = 2 * half[2] * math.sqrt(max(0.0, inside)) - generator.uniform(0, 7)
-            if length < 7:
-                continue
-            # The whole domain winds about y, as sheets do: about -20 degrees from strand to strand.
-            wind = _rotation_about_y(winding * y)
-            lean = generator.normal(0, 0.06, size=2)
-            direction = wind @ np.array([lean[0], lean[1], 1.0])
-            direction /= np.linalg.norm(direction)
-            centre = wind @ np.array([x, y, generator.normal(0, 1.5)])
-            elements.append((kind, centre, direction, length))
-    if not elements:
-        elements = [("helix", np.zeros(3), np.array([0.0, 0.0, 1.0]), residues * 1.5)]
-    return _join_elements(elements, generator)
-
-
-def _draw_layers(count: int, generator: np.random.Generator) -> list[str]:
-    """Draw which layers are helices and which are sheets: all alpha, all beta, or sandwiches of both."""
-    fold = generator.choice(["alpha", "beta", "sandwich", "sandwich"])
-    if fold == "alpha":
-        return ["helix"] * count
-    if fold == "beta":
-        return ["strand"] * count
-    first = int(generator.integers(2))
-    return ["helix" if (layer + first) % 2 == 0 else "strand" for layer in range(count)]
-
-
-def _build_membrane_bundle(residues: int, generator: np.random.Generator) -> np.ndarray:
-    """Build a bundle of 33-42 A helices along z, as far across as they need, with loops on both sides."""
-    length = generator.uniform(33, 42)
-    count = max(3, round(residues / (length / 1.5 + 6)))
-    # Hexagonal packing, the places nearest the middle first.
-    number = np.arange(-8, 9)
-    first, second = np.meshgrid(number, number)
-    places = np.stack([first + second / 2, second * math.sqrt(3) / 2], axis=-1).reshape(-1, 2)
-    places = places + generator.uniform(-0.4, 0.4, size=2)
-    stretch = np.array([1.0, generator.uniform(1.0, 1.8)])
-    places = places[np.argsort((places**2 * stretch).sum(axis=1), kind="stable")][:count]
-    elements = []
-    for place in places * HELIX_SPACING:
-        lean = generator.normal(0, 0.16, size=2)
-        direction = np.array([lean[0], lean[1], 1.0])
-        centre = np.array([place[0], place[1], generator.normal(0, 2)])
-        stretch_by = generator.uniform(0.85, 1.25)
-        elements.append(
-            ("helix", centre, direction / np.linalg.norm(direction), length * stretch_by)
-        )
-    return _join_elements(elements, generator)
-
-
-def _build_coiled_coil(residues: int, generator: np.random.Generator) -> np.ndarray:
-    """Build two or three long parallel helices side by side, along z."""
-    helices = int(generator.integers(2, 4))
-    length = residues / helices * 1.5
-    rows = []
-    for number in range(helices):
-        angle = 2 * np.pi * number / helices
-        helix = build_helix(length, generator)
-        # Supercoil: each helix turns around the common axis, one turn in 150 A.
-        phase = angle - 2 * np.pi * helix[:, 2] / 150.0
-        helix[:, 0] += 5.0 * np.cos(phase)
-        helix[:, 1] += 5.0 * np.sin(phase)
-        rows.append(helix)
-    return np.concatenate(rows)
-
-
-def _join_elements(
-    elements: list[tuple[str, np.ndarray, np.ndarray, float]], generator: np.random.Generator
-) -> np.ndarray:
-    """Place helices and strands (kind, centre, direction, length), up and down in turn, and join them by loops."""
-    rows = []
-    last_end: np.ndarray | None = None
-    for number, (kind, centre, direction, length) in enumerate(elements):
-        build = build_helix if kind == "helix" else build_strand
-        element = _rotate(build(length, generator), _rotation_from_z(direction))
-        element[:, :3] += centre
-        up = 1.0 if number % 2 == 0 else -1.0
-        start = centre - up * direction * length / 2
-        if last_end is not None:
-            outward = -up * direction * generator.uniform(3, 9)
-            rows.append(build_loop(last_end, start, outward, generator))
-        rows.append(element)
-        last_end = centre + up * direction * length / 2
-    body = np.concatenate(rows)
-    body[:, :3] -= _centre(body)
-    return body
-
-
 def _move_to_contact(
     protomer: np.ndarray, rotations: np.ndarray, family: str, generator: np.random.Generator
 ) -> np.ndarray:
     """Turn the protomer and move it out from the axis until it only just touches its copies."""
     if family == "membrane":
         turn = 2 * np.pi * generator.random()
-        protomer = _rotate(protomer, _rotation_about_z(turn))
+        protomer = rotate_atoms(protomer, rotation_about_z(turn))
         elevation = 0.0
     else:
-        protomer = _rotate(protomer, _draw_rotation(generator))
+        protomer = rotate_atoms(protomer, draw_rotation(generator))
         elevation = math.radians(generator.uniform(0, 65))
     dihedral = rotations[:, 2, 2].min() < 0
     around = generator.uniform(0, np.pi / (len(rotations) / 2)) if dihedral else 0.0
@@ -262,7 +159,7 @@ def _move_to_contact(
     def share_in_contact(distance: float) -> float:
         moved = protomer[:, :3] + distance * direction
         own = _cells(moved)
-        others = [_cells(_turn(moved, rotation)) for rotation in rotations[1:]]
+        others = [_cells(rotate_positions(moved, rotation)) for rotation in rotations[1:]]
         return float(np.isin(own, np.concatenate(others)).mean())
 
     distance = _closest_distance(share_in_contact, 40.0 + 60.0 * len(rotations))
@@ -303,56 +200,8 @@ def _cells(positions: np.ndarray) -> np.ndarray:
 
 def _symmetry_rotations(order: int, dihedral: bool) -> np.ndarray:
     """List the rotations of Cn about z, with those of Dn (two-fold along x) after them; `(copies, 3, 3)`."""
-    cyclic = [_rotation_about_z(2 * np.pi * number / order) for number in range(order)]
+    cyclic = [rotation_about_z(2 * np.pi * number / order) for number in range(order)]
     if not dihedral:
         return np.stack(cyclic)
     flip = np.diag([1.0, -1.0, -1.0])
     return np.stack(cyclic + [rotation @ flip for rotation in cyclic])
-
-
-def _rotation_about_z(angle: float) -> np.ndarray:
-    cosine, sine = math.cos(angle), math.sin(angle)
-    return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-
-
-def _rotation_about_y(angle: float) -> np.ndarray:
-    cosine, sine = math.cos(angle), math.sin(angle)
-    return np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
-
-
-def _rotation_from_z(direction: np.ndarray) -> np.ndarray:
-    """Give the smallest rotation that takes +z to a unit vector (Rodrigues)."""
-    x, y, z = direction
-    if z < -0.999999:
-        return np.diag([1.0, -1.0, -1.0])
-    cross = np.array([[0.0, 0.0, x], [0.0, 0.0, y], [-x, -y, 0.0]])
-    return np.eye(3) + cross + cross @ cross / (1 + z)
-
-
-def _draw_rotation(generator: np.random.Generator) -> np.ndarray:
-    """Draw a uniform rotation from a normal quaternion."""
-    w, x, y, z = (quaternion := generator.normal(size=4)) / np.sqrt((quaternion**2).sum())
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def _turn(positions: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Rotate positions `(n, 3)`; without BLAS, whose rounding differs between machines."""
-    return (positions[:, None, :] * rotation[None, :, :]).sum(axis=2)
-
-
-def _rotate(rows: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Rotate atom rows `(n, 5)`."""
-    rotated = rows.copy()
-    rotated[:, :3] = _turn(rows[:, :3], rotation)
-    return rotated
-
-
-def _centre(rows: np.ndarray) -> np.ndarray:
-    """Give the centre of mass of atom rows, `(3,)`."""
-    return (rows[:, 4:] * rows[:, :3]).sum(axis=0) / rows[:, 4].sum()
