@@ -1,5 +1,7 @@
 """Names and numbers that the Scipion wing shares: variables, versions, the engine's needs."""
 
+import os
+
 # Configuration variables (scipion.conf or the environment).
 POLARDENOISE_HOME = "POLARDENOISE_HOME"
 POLARDENOISE_ENV_ACTIVATION = "POLARDENOISE_ENV_ACTIVATION"
@@ -27,6 +29,9 @@ ENGINE_LIBRARIES = {
     "scipy": "scipy",
     "matplotlib": "matplotlib",
 }
+
+# Processor threads that a form proposes; more help little with images of this size.
+DEFAULT_THREADS = min(4, os.cpu_count() or 1)
 
 # Choices of a form: projects store the place in this list, so names are only ever added at its end.
 SHIPPED_MODELS = ["first", "first-dncnn"]

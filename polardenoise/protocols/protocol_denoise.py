@@ -7,8 +7,9 @@ from pwem.objects import SetOfParticles
 from pwem.protocols import ProtProcessParticles
 from pyworkflow.constants import BETA
 
-from polardenoise.constants import SHIPPED_MODELS
+from polardenoise.constants import DEFAULT_THREADS, SHIPPED_MODELS
 from polardenoise.convert import (
+    DENOISED_BY,
     RANDOM_SUBSET,
     fill_denoised_set,
     get_group_label,
@@ -152,7 +153,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
         )
 
     def _getDefaultParallel(self):
-        return 4, 0
+        return DEFAULT_THREADS, 0
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):
@@ -279,6 +280,8 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
                 "the seed of the form and written to the output. Halves that a refinement draws later "
                 "are others: keep these."
             )
+        if first.getAttributeValue(DENOISED_BY) is not None:
+            warnings.append("The particles are denoised already: take the raw ones.")
         if self.ctfOutput == CTF_CORRECTED:
             warnings.append(
                 "The output will carry no CTF: reconstruct it *without* CTF correction (RELION: "
@@ -297,7 +300,11 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
             return ["Not ready yet."]
         lines = [f"Model: *{self.getModel()}*, CTF {self.getEnumText('ctfOutput')}."]
         if "particles" in summary:
-            lines.append(f"{summary['particles']} particles.")
+            lines.append(
+                f"{summary['particles']} particles in {summary['sets']} sets; halves: "
+                f"{summary['halves']}; nothing finer than {summary['finest_detail_angstrom']:.1f} Å "
+                "can come back."
+            )
         if self.ctfOutput == CTF_CORRECTED:
             lines.append("Images carry no CTF: reconstruct them without CTF correction.")
         lines.append("For looking, cleaning and aligning; reconstruct from the raw particles.")

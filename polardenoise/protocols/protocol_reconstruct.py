@@ -8,6 +8,7 @@ from pwem.objects import FSC, SetOfFSCs, Volume
 from pwem.protocols import ProtReconstruct3D
 from pyworkflow.constants import BETA
 
+from polardenoise.constants import DEFAULT_THREADS
 from polardenoise.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.star_loops import read_loop
@@ -81,7 +82,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
             help="A map to compare with, for example the truth of a simulation: adds the FSC of the "
             "whole map against it. Same box and pixel size as the particles, same orientation.",
         )
-        form.addParallelSection(threads=4, mpi=0)
+        form.addParallelSection(threads=DEFAULT_THREADS, mpi=0)
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):

@@ -5,6 +5,7 @@ from pwem.objects import SetOfParticles, SetOfVolumes, Volume
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
+from polardenoise.constants import DEFAULT_THREADS
 from polardenoise.import_particles import fill_particle_set
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.sources import (
@@ -140,7 +141,7 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
             label="Random seed",
             help="The same seed gives the same images again.",
         )
-        form.addParallelSection(threads=4, mpi=0)
+        form.addParallelSection(threads=DEFAULT_THREADS, mpi=0)
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):

@@ -9,6 +9,7 @@ import pyworkflow.protocol.params as params
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
+from polardenoise.constants import DEFAULT_THREADS
 from polardenoise.objects import PolarModel
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.sources import (
@@ -65,7 +66,8 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
             pointerClass="PolarModel",
             allowsNull=True,
             label="Start from a model (optional)",
-            help="Go on from a model that is already trained, instead of from nothing.",
+            help="Go on from a model that is already trained, instead of from nothing. It is of one "
+            "network and size: those of the form are then not used.",
         )
 
         form.addSection(label="Training")
@@ -92,7 +94,6 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
             params.FloatParam,
             default=60.0,
             validators=[params.Positive],
-            condition="steps==0",
             label="Length (minutes)",
             help="The learning rate falls to zero at the end. On two processor cores an hour is a start; "
             "on a GPU it is a good model.",
@@ -104,7 +105,7 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
             validators=[params.GE(0)],
             expertLevel=params.LEVEL_ADVANCED,
             label="Length (steps)",
-            help="Gradient steps; 0: the length in minutes counts.",
+            help="Gradient steps instead of minutes; 0: the length in minutes counts.",
         )
         form.addParam(
             "seed",
@@ -115,7 +116,7 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
             label="Random seed",
             help="Of the images drawn and of the network's first weights.",
         )
-        form.addParallelSection(threads=4, mpi=0)
+        form.addParallelSection(threads=DEFAULT_THREADS, mpi=0)
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):
@@ -124,7 +125,7 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
             "volumes": [self.describeInput(pointer) for pointer in self.inputVolumes],
             "structures": [self.describeInput(pointer) for pointer in self.inputStructures],
             "init": self.describeInput(self.inputModel),
-            "architecture": self.getEnumText("architecture"),
+            "architecture": self.getArchitecture(),
             "preset": self.getEnumText("preset"),
             "minutes": self.minutes.get(),
             "steps": self.steps.get(),
@@ -182,6 +183,11 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
         if self.inputModel.get() is not None:
             self._defineSourceRelation(self.inputModel, model)
 
+    def getArchitecture(self):
+        """Return the network: that of the model to start from, else the form's."""
+        start = self.inputModel.get()
+        return start.getArchitecture() if start is not None else self.getEnumText("architecture")
+
     def getSources(self):
         """Return the sources as the engine takes them."""
         volumes = list_volumes(self.inputVolumes, self._getExtraPath("maps"))
@@ -204,18 +210,23 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
 
     def _summary(self):
         summary = self.readSummary("summary.json")
-        lines = [f"{self.getEnumText('architecture')}, {self.getEnumText('preset')}."]
+        lines = [f"{self.getArchitecture()}, {self.getEnumText('preset')}."]
         if not hasattr(self, TrainOutputs.outputModel.name):
             return [*lines, "Not ready yet. The course is in extra/training/history.csv."]
         if "steps" in summary:
-            lines.append(f"{summary['steps']} steps.")
+            lines.append(f"{summary['steps']} steps, {summary['minutes']:.1f} minutes.")
+        if summary.get("validation_relative_mse") is not None:
+            lines.append(
+                "Relative error on molecules not trained on (32 images of one view, SNR 0.05): "
+                f"{summary['validation_relative_mse']:.3f}."
+            )
         return lines
 
     def _methods(self):
         if not hasattr(self, TrainOutputs.outputModel.name):
             return []
         return [
-            f"A {self.getEnumText('architecture')} denoiser was trained with polardenoise on simulated "
+            f"A {self.getArchitecture()} denoiser was trained with polardenoise on simulated "
             "particle images [anden2025]."
         ]
 

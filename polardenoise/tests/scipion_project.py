@@ -144,3 +144,28 @@ def get_import():
         sphericalAberration=particles.getAcquisition().getSphericalAberration(),
         amplitudeContrast=particles.getAcquisition().getAmplitudeContrast(),
     )
+
+
+@functools.lru_cache(maxsize=None)
+def get_training():
+    """Return a run that trains a tiny network for a few steps: enough to have a model."""
+    from polardenoise.protocols import ProtPolarTrain
+
+    return run_protocol(
+        get_project(),
+        ProtPolarTrain,
+        phantoms="1-2",
+        preset=1,
+        steps=4,
+        useGpu=False,
+        numberOfThreads=1,
+    )
+
+
+@functools.lru_cache(maxsize=None)
+def get_denoised():
+    """Return the run that denoises the imported particles with everything at its default."""
+    from polardenoise.protocols import ProtPolarDenoise
+
+    inputs = {"inputParticles": (get_import(), "outputParticles")}
+    return run_protocol(get_project(), ProtPolarDenoise, inputs)

@@ -16,7 +16,6 @@ from pwem.protocols import ProtImportPdb  # isort: skip
 from polardenoise.protocols import ProtPolarSimulate
 from polardenoise.star_loops import read_loop
 
-
 # Scipion reads BibTeX with a library that calls pyparsing by its old names.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:bibtexparser")
 

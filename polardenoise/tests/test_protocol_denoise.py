@@ -1,0 +1,315 @@
+"""Protocol `denoise particles`: the same set with other pixels, and what follows it in a project."""
+
+import os
+
+import mrcfile
+import numpy as np
+import pytest
+
+from polardenoise.tests import scipion_project
+
+from pwem.constants import ALIGN_PROJ  # isort: skip
+from pwem.protocols import ProtImportParticles, ProtSubSet  # isort: skip
+
+from polardenoise.constants import SHIPPED_MODELS
+from polardenoise.protocols import ProtPolarDenoise, ProtPolarReconstruct
+
+# What a denoised particle has that the raw one has not, and what differs.
+OWN = {"_polardenoiseModel"}
+CHANGED = {"_index", "_filename"}
+
+
+@pytest.fixture(autouse=True)
+def project():
+    before = os.getcwd()
+    project = scipion_project.get_project()
+    os.chdir(project.path)
+    yield project
+    os.chdir(before)
+
+
+def read_all(particles):
+    return {item.getObjId(): dict(item.getObjDict()) for item in particles.iterItems()}
+
+
+def read_stack(particles):
+    """Pixels in the order of the ids."""
+    images = []
+    for item in particles.iterItems():
+        index, path = item.getLocation()
+        with mrcfile.mmap(path) as file:
+            images.append(file.data[index - 1].copy())
+    return np.stack(images)
+
+
+def measure_error(estimate, truth):
+    return float(((estimate - truth) ** 2).sum() / (truth**2).sum())
+
+
+def check_same_items(before, after, own=OWN):
+    """Every attribute of every item is the input's, but for the pixels' place and the model's name."""
+    assert list(before) == list(after)
+    for number, attributes in before.items():
+        for name, value in attributes.items():
+            if name not in CHANGED:
+                assert str(after[number][name]) == str(value), (number, name)
+        assert set(after[number]) - set(attributes) == own
+
+
+def test_every_attribute_of_every_particle_is_kept():
+    run = scipion_project.get_denoised()
+    before, after = run.inputParticles.get(), run.outputParticles
+    items = read_all(before)
+    check_same_items(items, read_all(after))
+    # And these are there at all: a comparison of nothing would pass too.
+    first = next(iter(items.values()))
+    for name in (
+        "_ctfModel._defocusU",
+        "_transform._matrix",
+        "_acquisition._voltage",
+        "_coordinate._x",
+        "_micId",
+        "_rlnRandomSubset",
+        "_samplingRate",
+    ):
+        assert first[name] not in (None, ""), name
+    assert after.getAlignment() == ALIGN_PROJ
+    for get in ("getSamplingRate", "getDim", "isPhaseFlipped", "isAmplitudeCorrected", "hasCTF"):
+        assert getattr(before, get)() == getattr(after, get)(), get
+    assert after.getAcquisition().equalAttributes(before.getAcquisition())
+
+
+def test_pixels_are_nearer_to_the_truth_with_its_ctf():
+    run = scipion_project.get_denoised()
+    denoised = read_stack(run.outputParticles)
+    assert np.isfinite(denoised).all()
+    assert len({item.getFileName() for item in run.outputParticles.iterItems()}) == 1
+    noisy = read_stack(run.inputParticles.get())
+    # The clean set has no CTF: what the particles carry is the noisy image less its noise of variance 1.
+    assert np.var(noisy - denoised) == pytest.approx(1, abs=0.15)
+    assert np.corrcoef(noisy.ravel(), denoised.ravel())[0, 1] > 0.1
+
+
+def test_texts_warn_and_cite():
+    run = scipion_project.get_denoised()
+    summary = " ".join(run.summary())
+    assert str(scipion_project.PARTICLES) in summary
+    assert "reconstruct from the raw particles" in summary
+    assert run.warnings() == []
+    assert run._citations() == ["anden2025"]
+    assert SHIPPED_MODELS[0] in " ".join(run._methods())
+
+
+def test_the_command_in_the_log_can_be_pasted():
+    run = scipion_project.get_denoised()
+    log = scipion_project.read_log(run)
+    assert "-m polardenoise.engine denoise " in log
+    assert "CUDA_VISIBLE_DEVICES=0 " in log
+    assert "images/s" in log
+
+
+def test_relion_goes_on_from_the_denoised_set(project, relion):
+    """Import, denoise, reconstruct both halves with CTF, mask, postprocess: the user's whole way."""
+    from relion.protocols import (
+        ProtRelionCreateMask3D,
+        ProtRelionPostprocess,
+        ProtRelionReconstruct,
+    )
+
+    denoised = scipion_project.get_denoised()
+    halves = [
+        scipion_project.run_protocol(
+            project,
+            ProtRelionReconstruct,
+            {"inputParticles": (denoised, "outputParticles")},
+            doCTF=True,
+            subset=subset,
+        )
+        for subset in (1, 2)
+    ]
+    volume = mrcfile.read(halves[0].outputVolume.getFileName())
+    assert np.isfinite(volume).all()
+    assert volume.std() > 0
+    mask = scipion_project.run_protocol(
+        project,
+        ProtRelionCreateMask3D,
+        {"inputVolume": (halves[0], "outputVolume")},
+        initialLowPassFilterA=30.0,
+        threshold=float(volume.mean() + 2 * volume.std()),
+        edge=5,
+    )
+    final = scipion_project.run_protocol(
+        project,
+        ProtRelionPostprocess,
+        {
+            "inputHalf1": (halves[0], "outputVolume"),
+            "inputHalf2": (halves[1], "outputVolume"),
+            "solventMask": (mask, "outputMask"),
+        },
+        relionInput=False,
+        inputType=1,
+        bfactorLowRes=30.0,
+    )
+    sharpened = mrcfile.read(final.outputVolume.getFileName())
+    assert np.isfinite(sharpened).all()
+    truth = mrcfile.read(scipion_project.get_simulation().outputVolume.getFileName())
+    assert np.corrcoef(volume.ravel(), truth.ravel())[0, 1] > 0.5
+
+
+def test_half_maps_of_denoised_particles_are_called_consistency(project):
+    denoised = scipion_project.get_denoised()
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarReconstruct,
+        {"inputParticles": (denoised, "outputParticles")},
+        numberOfThreads=1,
+    )
+    (curve,) = [curve.clone() for curve in run.outputFSC.iterItems()]
+    assert "consistency, not resolution" in curve.getObjLabel()
+    assert "consistency, not resolution" in " ".join(run.summary())
+    assert any("consistent" in warning for warning in run.warnings())
+
+
+def test_an_unordered_subset_without_ctf_by_class_with_a_trained_model(project):
+    """Ids with holes, groups by class, a model of the project, the CTF-free output: all at once."""
+    views = scipion_project.get_views()
+    subset = scipion_project.run_protocol(
+        project,
+        ProtSubSet,
+        {"inputFullSet": (views, "outputParticles")},
+        chooseAtRandom=True,
+        nElements=24,
+    )
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarDenoise,
+        {
+            "inputParticles": (subset, "outputParticles"),
+            "inputModel": (scipion_project.get_training(), "outputModel"),
+        },
+        modelSource=1,
+        grouping=1,
+        setSize=4,
+        ctfOutput=1,
+        useGpu=False,
+        numberOfThreads=1,
+    )
+    before, after = read_all(subset.outputParticles), read_all(run.outputParticles)
+    assert len(before) == 24
+    check_same_items(before, after)
+    assert list(before) != list(range(1, 25))
+    assert run.outputParticles.isPhaseFlipped()
+    assert run.outputParticles.isAmplitudeCorrected()
+    log = scipion_project.read_log(run)
+    assert "--group-by rlnClassNumber" in log
+    assert "--device cpu" in log
+    assert "CUDA_VISIBLE_DEVICES" not in log
+    assert any("without* CTF correction" in warning for warning in run.warnings())
+
+
+def test_a_changed_parameter_changes_the_output(project):
+    """Continue mode: what depends on the parameter runs again, all of it."""
+    views = scipion_project.get_views()
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarDenoise,
+        {
+            "inputParticles": (views, "outputParticles"),
+            "inputModel": (scipion_project.get_training(), "outputModel"),
+        },
+        modelSource=1,
+        setSize=4,
+        useGpu=False,
+        numberOfThreads=1,
+    )
+    before = read_stack(run.outputParticles)
+    run.setSize.set(16)
+    project.launchProtocol(run, wait=True)
+    assert run.isFinished(), scipion_project.read_log(run)
+    after = read_stack(run.outputParticles)
+    assert not np.array_equal(before, after)
+    assert "--set-size 16" in scipion_project.read_log(run)
+
+
+def test_particles_without_halves_get_them(project):
+    """The drawn halves are written to the items, and the user is told before."""
+    simulation = scipion_project.get_views()
+    bare = "bare.star"
+    with open(simulation.getResultPath("particles.star")) as source, open(bare, "w") as target:
+        for line in source:
+            target.write(line.replace("_rlnRandomSubset", "_someNumber"))
+    imported = scipion_project.run_protocol(
+        project,
+        ProtImportParticles,
+        importFrom=ProtImportParticles.IMPORT_FROM_RELION,
+        starFile=os.path.abspath(bare),
+        samplingRate=simulation.outputParticles.getSamplingRate(),
+    )
+    inputs = {
+        "inputParticles": (imported, "outputParticles"),
+        "inputModel": (scipion_project.get_training(), "outputModel"),
+    }
+    run = scipion_project.run_protocol(
+        project, ProtPolarDenoise, inputs, modelSource=1, useGpu=False, numberOfThreads=1
+    )
+    assert any("no random halves" in warning for warning in run.warnings())
+    halves = [item._rlnRandomSubset.get() for item in run.outputParticles.iterItems()]
+    assert halves.count(1) == halves.count(2) == 32
+    own = {*OWN, "_rlnRandomSubset"}
+    check_same_items(read_all(imported.outputParticles), read_all(run.outputParticles), own)
+
+
+def test_what_cannot_work_is_said_before_the_run(project):
+    views = (scipion_project.get_views(), "outputParticles")
+
+    def validate(**params):
+        run = project.newProtocol(ProtPolarDenoise, **params)
+        scipion_project.set_input(run, "inputParticles", views)
+        return " ".join(run.validate())
+
+    assert validate(grouping=1) == ""
+    assert "no attribute _nothing" in validate(grouping=2, groupAttribute="_nothing")
+    assert "trained model" in validate(modelSource=1)
+    assert "Images per set" in validate(setSize=-1)
+    assert project.newProtocol(ProtPolarDenoise).validate()
+
+
+def test_a_bad_pixel_is_named_and_nothing_is_left(project):
+    views = scipion_project.get_views()
+    pixels = read_stack(views.outputParticles)
+    os.makedirs("bad", exist_ok=True)
+    with mrcfile.new("bad/images.mrcs", overwrite=True) as file:
+        file.set_data(pixels)
+        file.set_image_stack()
+    with mrcfile.mmap("bad/images.mrcs", mode="r+") as file:
+        file.data[6, 3, 3] = np.nan
+    original = views.getResultPath("particles.mrcs")
+    with open(views.getResultPath("particles.star")) as source, open("bad.star", "w") as target:
+        for line in source:
+            target.write(line.replace(original, "bad/images.mrcs"))
+    imported = scipion_project.run_protocol(
+        project,
+        ProtImportParticles,
+        importFrom=ProtImportParticles.IMPORT_FROM_RELION,
+        starFile=os.path.abspath("bad.star"),
+        samplingRate=views.outputParticles.getSamplingRate(),
+    )
+    inputs = {
+        "inputParticles": (imported, "outputParticles"),
+        "inputModel": (scipion_project.get_training(), "outputModel"),
+    }
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarDenoise,
+        inputs,
+        must_finish=False,
+        modelSource=1,
+        useGpu=False,
+        numberOfThreads=1,
+    )
+    assert run.isFailed()
+    assert "row 7" in run.getErrorMessage()
+    assert "Traceback" not in run.getErrorMessage()
+    assert not hasattr(run, "outputParticles")
+    assert not os.path.exists(run._getExtraPath("denoised.star"))
+    assert not os.path.exists(run._getExtraPath("denoised.mrcs"))
