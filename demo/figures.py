@@ -62,7 +62,13 @@ def draw_fsc_curves(
     for label, kind, style, fsc in curves:
         axis.plot(frequencies, fsc, style, color=COLOURS[kind], label=label)
     axis.axhline(threshold, color="black", linewidth=0.6)
-    axis.text(frequencies[1], threshold + 0.015, f"{threshold:g}", fontsize=8)
+    axis.text(
+        frequencies[-1],
+        threshold + 0.015,
+        f"{threshold:g} ",
+        fontsize=8,
+        horizontalalignment="right",
+    )
     axis.set(
         title=title,
         xlabel="spatial frequency (1/Å)",

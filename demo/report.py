@@ -22,6 +22,8 @@ from polardenoise.engine.particles import read_images, read_particles
 from polardenoise.engine.stacks import read_volume
 
 KINDS = ("raw", "denoised")
+# What the denoised particles are called in the report, and the run that made them.
+ESTIMATES = {"denoised": "denoise", "one by one": "denoise singly"}
 CONSISTENCY = "consistency, not resolution"
 
 
@@ -71,13 +73,15 @@ def make_report(workflow: Workflow, simulation: dict[str, Any], folder: Path) ->
     folder.mkdir(parents=True)
     runs = workflow.runs
     simulated = runs["simulate"].folder / "extra" / "simulation"
-    denoised_star = runs["denoise"].folder / "extra" / "denoised.star"
+    estimates = {name: runs[run] for name, run in ESTIMATES.items() if run in runs}
     volume, _ = read_volume(simulated / "volume.mrc")
     truth = torch.from_numpy(np.ascontiguousarray(volume))
 
-    evaluation, evaluate_command = evaluate(denoised_star, simulated / "clean.star", folder)
+    evaluations = {
+        name: evaluate(run, simulated / "clean.star", folder) for name, run in estimates.items()
+    }
     maps = collect_maps(runs)
-    draw_particles(runs, simulated, folder / "gallery.png")
+    draw_particles(estimates, simulated, folder / "gallery.png")
     draw_curves(maps, truth, folder)
     slices = {f"{one.kind}, {one.program}": one.whole.numpy() for one in maps}
     draw_slices({"truth": truth.numpy(), **slices}, folder / "slices.png")
@@ -88,29 +92,25 @@ def make_report(workflow: Workflow, simulation: dict[str, Any], folder: Path) ->
         "polardenoise: simulate, denoise, reconstruct",
         [
             tell_what_this_is(simulation),
-            tell_particles(evaluation, simulation),
+            tell_particles({name: summary for name, (summary, _) in evaluations.items()}),
             tell_maps(maps, truth, simulation),
             Section("Slices", "Central slices of the maps.", make_picture("slices.png", "slices")),
             tell_model(runs["denoise"]),
-            tell_commands(runs, evaluate_command),
+            tell_commands(runs, [command for _, command in evaluations.values()]),
         ],
     )
     return page
 
 
-def evaluate(denoised: Path, clean: Path, folder: Path) -> tuple[dict[str, Any], str]:
+def evaluate(denoise: Run, clean: Path, folder: Path) -> tuple[dict[str, Any], str]:
     """Run `polardenoise evaluate` in the project; give its summary and the command."""
     project = Path.cwd()
-    words = [
-        "evaluate",
-        str(denoised.relative_to(project)),
-        "--truth",
-        str(clean.relative_to(project)),
-        "--json",
-        str(folder / "evaluate.json"),
-    ]
+    denoised = denoise.folder / "extra" / "denoised.star"
+    summary = folder / f"evaluate_{denoise.label.replace(' ', '_')}.json"
+    words = ["evaluate", str(denoised.relative_to(project))]
+    words += ["--truth", str(clean.relative_to(project)), "--json", str(summary)]
     subprocess.run([sys.executable, "-m", "polardenoise.engine", *words], check=True)
-    return json.loads((folder / "evaluate.json").read_text()), " ".join(["polardenoise", *words])
+    return json.loads(summary.read_text()), " ".join(["polardenoise", *words])
 
 
 def collect_maps(runs: dict[str, Run]) -> list[Maps]:
@@ -145,19 +145,18 @@ def read_maps(program: str, kind: str, names: list[Path]) -> Maps:
     return Maps(program, kind, tensors[0], tensors[1], whole, sizes[0])
 
 
-def draw_particles(runs: dict[str, Run], simulated: Path, path: Path) -> None:
+def draw_particles(estimates: dict[str, Run], simulated: Path, path: Path) -> None:
     """Draw one particle of each view: as recorded, denoised, and the truth with the particle's own CTF."""
     noisy = read_particles(simulated / "particles.star")
-    denoised = read_particles(runs["denoise"].folder / "extra" / "denoised.star")
     clean = read_particles(simulated / "clean.star")
     views = noisy.column("rlnClassNumber")
     assert views is not None
     rows = np.array([views.index(view) for view in sorted(set(views), key=int)])
-    columns = {
-        "noisy": read_images(noisy, rows),
-        "denoised": read_images(denoised, rows),
-        "truth": truth_as_observed(noisy, clean, rows).numpy(),
-    }
+    columns = {"noisy": read_images(noisy, rows)}
+    for name, run in estimates.items():
+        denoised = read_particles(run.folder / "extra" / "denoised.star")
+        columns[name] = read_images(denoised, rows)
+    columns["truth"] = truth_as_observed(noisy, clean, rows).numpy()
     draw_gallery(columns, path)
 
 
@@ -195,24 +194,27 @@ def tell_what_this_is(simulation: dict[str, Any]) -> Section:
     )
 
 
-def tell_particles(evaluation: dict[str, Any], simulation: dict[str, Any]) -> Section:
+def tell_particles(evaluations: dict[str, dict[str, Any]]) -> Section:
     """Show the particles and their errors."""
-    rows = [
-        ("noisy", f"{evaluation['relative_mse_noisy']:.3g}", ""),
-        (
-            "denoised",
-            f"{evaluation['relative_mse']:.3g}",
-            f"{evaluation['relative_mse_scaled']:.3g}",
-        ),
-    ]
-    head = ("particles", "relative MSE", "after one global scale")
-    resolution = evaluation["frc_0.5_angstrom"]
-    return Section(
-        "Particles",
+    noisy = evaluations["denoised"]["relative_mse_noisy"]
+    rows = [("noisy", "" if noisy is None else f"{noisy:.3g}", "", "")]
+    for name, evaluation in evaluations.items():
+        figures = (evaluation["relative_mse"], evaluation["relative_mse_scaled"])
+        resolution = f"{evaluation['frc_0.5_angstrom']:.1f} Å"
+        rows.append((name, *(f"{figure:.3g}" for figure in figures), resolution))
+    head = ("particles", "relative MSE", "after one global scale", "ring correlation 0.5")
+    sentences = (
         "One particle of each view, each shown in its own grey range. The truth carries the "
         "particle's own CTF, as the denoised images do. Relative MSE is the squared error over the "
-        "truth's power, on the disk, over all particles; an empty image would get 1. The denoised images' "
-        f"mean ring correlation with the truth falls below 0.5 at {resolution:.1f} Å.",
+        "truth's power, on the disk, over all particles; an empty image would get 1."
+    )
+    if "one by one" in evaluations:
+        sentences += (
+            " One by one: a network of the same training time that sees a single image at a time."
+        )
+    return Section(
+        "Particles",
+        sentences,
         make_picture("gallery.png", "noisy, denoised and true particles") + make_table(head, rows),
     )
 
@@ -252,7 +254,7 @@ def tell_model(denoise: Run) -> Section:
     return Section("The model", "Its card, as shipped.", make_listing(text))
 
 
-def tell_commands(runs: dict[str, Run], evaluate_command: str) -> Section:
+def tell_commands(runs: dict[str, Run], evaluate_commands: list[str]) -> Section:
     """List what was run, in order; each line can be pasted into a terminal in the project's folder."""
     rows = [(run.label, f"{run.seconds:.0f} s") for run in runs.values()]
     commands = [command for run in runs.values() for command in run.commands]
@@ -260,5 +262,5 @@ def tell_commands(runs: dict[str, Run], evaluate_command: str) -> Section:
         "Commands",
         f"Run in {Path.cwd()}; `scipion project` opens it.",
         make_table(("protocol", "time"), rows)
-        + make_listing("\n\n".join([*commands, evaluate_command])),
+        + make_listing("\n\n".join([*commands, *evaluate_commands])),
     )

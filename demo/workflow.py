@@ -13,6 +13,9 @@ from typing import Any
 # Scipion colours the commands that it prints.
 COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
+# A network that sees one image at a time: what comparing images is worth shows beside it.
+SINGLE_IMAGE_MODEL = "first-dncnn"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -112,17 +115,19 @@ def run_workflow(name: str, simulation: dict[str, Any], with_relion: bool) -> Wo
     Returns
     -------
     Workflow
-        With the runs "simulate", "denoise", "reconstruct raw", "reconstruct denoised", and with RELION
-        "RELION raw half1", ...
+        With the runs "simulate", "denoise", "denoise singly" (where the single-image model is shipped),
+        "reconstruct raw", "reconstruct denoised", and with RELION "RELION raw half1", ...
     """
     from pyworkflow.project import Manager
 
+    from polardenoise.constants import SHIPPED_MODELS
     from polardenoise.protocols import (
         ProtPolarDenoise,
         ProtPolarReconstruct,
         ProtPolarSimulate,
     )
     from polardenoise.protocols.protocol_denoise import GROUP_CLASS
+    from polardenoise.shipped_models import list_installed_models
 
     workflow = Workflow(Manager().createProject(name))
     os.chdir(workflow.project.path)
@@ -140,6 +145,14 @@ def run_workflow(name: str, simulation: dict[str, Any], with_relion: bool) -> Wo
         grouping=GROUP_CLASS,
         numberOfThreads=threads,
     )
+    if SINGLE_IMAGE_MODEL in list_installed_models():
+        workflow.run(
+            "denoise singly",
+            ProtPolarDenoise,
+            {"inputParticles": raw},
+            modelName=SHIPPED_MODELS.index(SINGLE_IMAGE_MODEL),
+            numberOfThreads=threads,
+        )
     sets = {"raw": raw, "denoised": (denoising, "outputParticles")}
     for kind, particles in sets.items():
         workflow.run(
