@@ -82,11 +82,11 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
         form.addParam(
             "setSize",
             params.IntParam,
-            default=0,
-            validators=[params.GE(0)],
+            default=64,
+            validators=[params.Positive],
             label="Images per set",
-            help="How many images (of one half) are denoised together. More of the same view help; "
-            "time and memory grow with the square. 0: what the model was trained with.",
+            help="How many images (of one half) are denoised together. More images of the same view "
+            "help; time and memory grow with this number.",
         )
         form.addParam(
             "grouping",
@@ -189,8 +189,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
         """Run the engine on it."""
         star, stack = self._getExtraPath("denoised.star"), self._getExtraPath("denoised.mrcs")
         arguments = [self._getExtraPath("particles.star"), "-o", star, "--model", config["model"]]
-        if config["setSize"]:
-            arguments += ["--set-size", config["setSize"]]
+        arguments += ["--set-size", config["setSize"]]
         group = config["group"]
         arguments += ["--group-by", get_group_label(group) if group else "random"]
         arguments += ["--ctf-output", config["ctfOutput"], "--ctf-state", self.getCtfState()]
