@@ -28,10 +28,8 @@ ENGINE = [
         "torch-ctf>=0.6",
         "torch-fourier-shell-correlation>=0.6",
         "torch-fourier-shift>=0.6",
-        "torch-grid-utils>=0.6",
         "gemmi>=0.7",
         "safetensors>=0.4",
-        "einops>=0.7",
         "matplotlib",
         "scipy",
     ]

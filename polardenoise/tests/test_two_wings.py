@@ -1,11 +1,16 @@
 """Two wings and one door: neither side imports the other's world."""
 
 import ast
+import os
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+
+from polardenoise.constants import ENGINE_LIBRARIES
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SCIPION = {"pwem", "pyworkflow", "relion", "scipion", "xmipp3", "tkinter"}
@@ -67,6 +72,20 @@ def test_scipion_wing_reads_as_python_38(path):
     ast.parse(path.read_text(), feature_version=(3, 8))
 
 
+def test_declared_libraries_are_the_imported_ones():
+    imported = {
+        module.split(".")[0]
+        for path in ENGINE_FILES
+        for module in imported_modules(ast.parse(path.read_text()))
+        if not module.startswith(".")
+    }
+    imported -= {*sys.stdlib_module_names, "polardenoise"}
+    assert imported == set(ENGINE_LIBRARIES)
+    required = requires("scipion-em-polardenoise") or []
+    names = {re.match(r"[A-Za-z0-9-]+", requirement).group() for requirement in required}
+    assert set(ENGINE_LIBRARIES.values()) <= names
+
+
 def test_engine_modules_load_no_scipion():
     modules = [
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
@@ -91,8 +110,6 @@ def test_package_loads_neither_world():
 
 
 def test_plugin_loads_no_torch(tmp_path):
-    import os
-
     environment = dict(
         os.environ,
         SCIPION_HOME=str(tmp_path),
