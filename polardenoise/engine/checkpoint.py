@@ -44,7 +44,7 @@ class ModelCard:
 
     name: str
     architecture: str
-    sizes: dict[str, int]
+    sizes: dict[str, Any]
     trained_on: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""

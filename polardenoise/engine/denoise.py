@@ -1,6 +1,5 @@
 """Denoise a whole particle set: read -> group -> denoise -> write."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from polardenoise.engine.errors import InputError
 from polardenoise.engine.grouping import ImageSet, draw_halves, form_sets
 from polardenoise.engine.models import Denoiser
 from polardenoise.engine.outputs import Progress, provenance, write_json
+from polardenoise.engine.particle_stacks import name_in_star
 from polardenoise.engine.particles import (
     ParticleSet,
     read_images,
@@ -103,9 +103,11 @@ def denoise_particles(plan: DenoisePlan) -> dict[str, Any]:
                 refuse_bad_estimates(images, particles, rows)
                 writer.write_rows(rows, images)
                 progress.advance(len(rows))
+    path = name_in_star(stack)
+    names = [f"{number:06d}@{path}" for number in range(1, len(particles) + 1)]
     new_columns = {"rlnRandomSubset": [str(half) for half in halves]} if drawn else {}
     optics = {} if handling.keeps_ctf else state_corrected(particles)
-    write_particles(particles, plan.output, name_images(stack, len(particles)), new_columns, optics)
+    write_particles(particles, plan.output, names, new_columns, optics)
     summary = summarise_run(plan, particles, card, handling, sets, halves, drawn)
     facts = provenance(list(plan.command), seed=plan.seed, **summary)
     write_json(record, facts)
@@ -246,12 +248,6 @@ def state_corrected(particles: ParticleSet) -> dict[str, list[str]]:
     """Say in the optics table (or in every row, without one) that the CTF has been corrected."""
     count = 1 if particles.optics is None else len(particles.optics)
     return {"polardenoiseCtfState": ["corrected"] * count}
-
-
-def name_images(stack: Path, count: int) -> list[str]:
-    """RELION's image names `000001@path`, the path relative to the working directory."""
-    path = os.path.relpath(stack)
-    return [f"{number:06d}@{path}" for number in range(1, count + 1)]
 
 
 def summarise_run(

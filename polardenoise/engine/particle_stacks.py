@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,9 @@ def _check_completeness(
             f"{star_path}: row {rows[beyond[0]] + 1} asks for image {indices[beyond[0]] + 1} of {header.path},"
             f" which holds {header.count}; correct the row or extract the stack again"
         )
+
+
+def name_in_star(stack: Path) -> str:
+    """Name a stack as RELION does, relative to the working directory; absolute where it lies outside."""
+    relative = os.path.relpath(stack)
+    return str(stack.resolve()) if relative.startswith(os.pardir) else relative

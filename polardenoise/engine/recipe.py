@@ -44,9 +44,9 @@ class Recipe:
         Sets of 32 one-view images at SNR 0.05 without CTF that the history's relative MSE is measured on.
     """
 
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, Any] = field(default_factory=dict)
     images_per_step: int = 96
-    images_per_set: tuple[int, ...] = (8, 16, 32, 32, 48)
+    images_per_set: tuple[int, ...] = (8, 16, 32, 32, 64)
     view_modes: dict[str, float] = field(
         default_factory=lambda: {"one": 0.55, "few": 0.2, "cone": 0.1, "random": 0.15}
     )

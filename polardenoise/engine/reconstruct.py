@@ -170,9 +170,15 @@ def reconstruct_halves(
     with Progress("reconstruct", len(rows1) + len(rows2)) as progress:
         first = backproject_particles(particles, rows1, ctf, symmetry, progress)
         second = backproject_particles(particles, rows2, ctf, symmetry, progress)
-    half1, half2 = solve_backprojection(first), solve_backprojection(second)
-    first.sums.add_(second.sums)
-    return HalfMaps(half1, half2, solve_backprojection(first))
+    with Progress("invert", 3, "maps") as progress:
+        half1 = solve_backprojection(first)
+        progress.advance(1)
+        half2 = solve_backprojection(second)
+        progress.advance(1)
+        first.sums.add_(second.sums)
+        volume = solve_backprojection(first)
+        progress.advance(1)
+    return HalfMaps(half1, half2, volume)
 
 
 def backproject_particles(

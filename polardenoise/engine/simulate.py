@@ -11,7 +11,6 @@ Everything follows from one seed. Images are made and written some at a time: me
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from polardenoise.engine.errors import InputError
 from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.molecules import Density, read_density
 from polardenoise.engine.outputs import Progress, replace_when_complete
+from polardenoise.engine.particle_stacks import name_in_star
 from polardenoise.engine.projections import VolumeTransform, prepare_volume, take_projections
 from polardenoise.engine.simulation_table import SimulationTable, draw_table, write_star
 from polardenoise.engine.stacks import StackWriter, write_volume
@@ -132,7 +132,7 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         for name, with_ctf in (("clean", False), ("particles", plan.with_ctf)):
             star = outputs.enter_context(replace_when_complete(folder / f"{name}.star"))
             with star.open("w", encoding="utf-8") as file:
-                stack_name = _name_in_star(folder / f"{name}.mrcs")
+                stack_name = name_in_star(folder / f"{name}.mrcs")
                 write_star(file, table, stack_name, plan.box, pixel_size, with_ctf)
             stacks[name] = outputs.enter_context(
                 StackWriter(folder / f"{name}.mrcs", plan.particles, plan.box, pixel_size)
@@ -260,9 +260,3 @@ def _chunks(count: int, box: int) -> list[slice]:
     """Cut the rows into pieces of about a million pixels; the pieces depend on nothing else."""
     size = min(max(PIXELS_AT_ONCE // box**2, 1), 256)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def _name_in_star(stack: Path) -> str:
-    """Name a stack as RELION does, relative to the working directory; absolute where it lies outside."""
-    relative = os.path.relpath(stack)
-    return str(stack.resolve()) if relative.startswith(os.pardir) else relative

@@ -1,0 +1,144 @@
+"""Training learns, stops, and goes on where it was killed as if nothing had happened."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from polardenoise.engine.checkpoint import load_model
+from polardenoise.engine.cli import main
+
+ARGUMENTS = [
+    "train",
+    "phantom:1",
+    "phantom:2",
+    "--preset",
+    "tiny",
+    "--seed",
+    "3",
+    "--device",
+    "cpu",
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Twelve steps in one go."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main([*ARGUMENTS, "-o", str(folder), "--steps", "12", "--json", f"{folder}.json"]) == 0
+    return folder
+
+
+def test_the_folder_holds_what_the_contract_says(trained):
+    for name in ("model/model.json", "model/weights.safetensors", "history.csv", "history.png"):
+        assert (trained / name).stat().st_size > 0
+    card = json.loads((trained / "model" / "model.json").read_text())
+    assert card["trained_on"]["sources"] == ["phantom:1", "phantom:2"]
+    assert card["trained_on"]["steps"] == 12
+    summary = json.loads(trained.with_suffix(".json").read_text())
+    assert summary["steps"] == 12
+    with (trained / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[-1]["step"] == "12"
+    assert float(rows[-1]["validation_relative_mse"]) == summary["validation_relative_mse"]
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(trained, tmp_path, monkeypatch):
+    """Stop by an exception in the middle, after a checkpoint at every step."""
+    from polardenoise.engine import train as train_module
+    from polardenoise.engine import training_run
+
+    folder = tmp_path / "run"
+    original = train_module.take_step
+
+    def interrupt_at_step_seven(state, batch, recipe):
+        if state.step == 7:
+            raise KeyboardInterrupt
+        return original(state, batch, recipe)
+
+    eager = train_module.train
+
+    def report_every_step(*arguments):
+        return eager(*arguments, seconds_between_checkpoints=0.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "take_step", interrupt_at_step_seven)
+        patch.setattr(training_run, "train", report_every_step)
+        assert main([*ARGUMENTS, "-o", str(folder), "--steps", "12"]) == 130
+    assert main([*ARGUMENTS, "-o", str(folder), "--steps", "12", "--resume"]) == 0
+    resumed, whole = load_model(str(folder))[0], load_model(str(trained))[0]
+    for (name, one), other in zip(
+        resumed.state_dict().items(), whole.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), name
+    with (folder / "history.csv").open() as stream:
+        steps = [int(row["step"]) for row in csv.DictReader(stream)]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 12
+
+
+@pytest.mark.parametrize("architecture", ["polar-transformer", "polar-cnn", "dncnn"])
+def test_every_architecture_learns(tmp_path, architecture):
+    arguments = [
+        "train",
+        "phantom:1",
+        "-o",
+        str(tmp_path / "run"),
+        "--preset",
+        "tiny",
+        "--seed",
+        "1",
+    ]
+    assert main([*arguments, "--architecture", architecture, "--steps", "50"]) == 0
+    with (tmp_path / "run" / "history.csv").open() as stream:
+        error = float(list(csv.DictReader(stream))[-1]["validation_relative_mse"])
+    assert error < 0.85  # returning zero has 1.0
+
+
+def test_training_goes_on_from_a_model(trained, tmp_path):
+    more = [*ARGUMENTS, "-o", str(tmp_path / "more"), "--steps", "1", "--init", str(trained)]
+    assert main(more) == 0
+    before, after = load_model(str(trained))[0], load_model(str(tmp_path / "more"))[0]
+    change = max(
+        float((one - other).detach().abs().max())
+        for one, other in zip(before.parameters(), after.parameters(), strict=True)
+    )
+    assert 0 < change < 0.01
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--steps", "0"], "--steps 0"),
+        (["--minutes", "-1"], "--minutes"),
+        (["--architecture", "unet"], "not available yet"),
+        (["--like", "x.star"], "not available yet"),
+        (["--pairs", "a.star", "b.star"], "not available yet"),
+        (["--init", "nothing-like-it"], "nothing-like-it"),
+        (["--resume"], "nothing to resume"),
+    ],
+)
+def test_bad_options_are_one_line_and_leave_nothing(tmp_path, capsys, extra, message):
+    folder = tmp_path / "run"
+    assert main([*ARGUMENTS, "-o", str(folder), *extra]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not folder.exists()
+
+
+def test_a_resume_with_other_sources_is_refused(trained, capsys):
+    other = [
+        "train",
+        "phantom:9",
+        "--preset",
+        "tiny",
+        "--seed",
+        "3",
+        "-o",
+        str(trained),
+        "--resume",
+    ]
+    assert main([*other, "--steps", "13"]) == 2
+    assert "another source" in capsys.readouterr().err
