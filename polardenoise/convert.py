@@ -214,7 +214,7 @@ class StackLocator:
         plain, _, kind = path.partition(":")
         readable = plain.lower().endswith(ENGINE_FORMATS) or kind in ("mrc", "mrcs")
         if readable and not any(character.isspace() for character in plain):
-            return os.path.relpath(plain) if os.path.isabs(plain) else plain
+            return plain
         os.makedirs(self.folder, exist_ok=True)
         stem = os.path.splitext(os.path.basename(plain))[0].replace(" ", "_")
         target = os.path.join(self.folder, f"{len(self.known) + 1:05d}_{stem}.mrcs")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PARTICLES = 800
+PARTICLES = 600
 HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %%_(JOB_NODES)d %%_(COMMAND)s\n"
 
 

@@ -97,7 +97,7 @@ def test_curves_are_those_of_the_half_maps():
 def test_the_map_is_the_molecule():
     run = reconstruct_raw()
     truth = correlate(run.outputVolume.getFileName(), run.referenceVolume.get().getFileName())
-    # 800 particles at SNR 0.1: better than 0.5 to a third of Nyquist.
+    # 600 particles at SNR 0.1: better than 0.5 to a third of Nyquist.
     assert truth[1:11].min() > 0.5
     assert run.readSummary("summary.json")["ctf"] == "signed"
 
