@@ -57,8 +57,8 @@ class Recipe:
     shift_share: float = 0.35
     largest_shift: float = 2.0
     noise_only_share: float = 0.03
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
+    learning_rate: float = 8e-4
+    warmup_steps: int = 300
     weight_decay: float = 0.01
     gradient_norm: float = 1.0
     precision: str = "bfloat16"

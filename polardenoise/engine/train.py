@@ -27,6 +27,10 @@ HISTORY_COLUMNS = (
 )
 
 
+#: SNR below which a training set counts less and less in the loss.
+FLOOR_SNR = 0.03
+
+
 @dataclass(frozen=True)
 class Length:
     """How long to train: until either limit is reached.
@@ -147,22 +151,24 @@ def take_step(state: TrainingState, batch: TrainingBatch, recipe: Recipe) -> Ten
 
 
 def relative_loss(estimate: Tensor, clean: Tensor) -> Tensor:
-    """Mean over sets of each set's relative MSE on the disk of radius `N / 2 - 1`.
+    """Mean over sets of the squared error on the disk of radius `N / 2 - 1`, relative to signal plus a little noise.
 
     Parameters
     ----------
     estimate, clean : Tensor
-        `(sets, images, N, N)`.
+        `(sets, images, N, N)` in units of the noise.
 
     Returns
     -------
     Tensor
-        Scalar. Relative to the set, so that a low SNR does not outweigh a high one by its larger noise.
+        Scalar. Relative to the set's energy, so that a high SNR does not outweigh a low one; with the floor, a small
+        molecule in noise, whose relative error can be anything at first, does not drive the whole training either.
     """
     disk = disk_mask(clean.shape[-1], clean.shape[-1] / 2 - 1).to(clean.device)
     error = ((estimate - clean) * disk).square().sum((-3, -2, -1))
     energy = (clean * disk).square().sum((-3, -2, -1))
-    return (error / energy.clamp_min(1e-6 * energy.max().clamp_min(1e-6))).mean()
+    floor = FLOOR_SNR * disk.sum() * clean.shape[-3]
+    return (error / (energy + floor)).mean()
 
 
 @torch.no_grad()

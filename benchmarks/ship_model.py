@@ -1,0 +1,137 @@
+"""Put a trained model among the shipped ones, with its card.
+
+    python benchmarks/ship_model.py training/first --figures benchmarks/results/one_view_sets.csv
+
+Copies weights, description and training history to polardenoise/pretrained/NAME and writes CARD.rst: what the model is,
+what it was trained on, and the figures that the named table gives. Nothing on a card is typed by hand but the limits.
+"""
+
+import argparse
+import csv
+import json
+import shutil
+from pathlib import Path
+
+from polardenoise.engine.checkpoint import SHIPPED_FOLDER, hash_file
+from polardenoise.engine.outputs import write_json, write_text_atomically
+
+FIGURES_COMMAND = "python benchmarks/one_view_sets.py -o benchmarks/results"
+LIMITS = {
+    "polar-transformer": """\
+- The working box is 64 px: nothing finer than its Nyquist frequency comes back, whatever the box of the input.
+- It gathers what images of the same view share. Sets drawn at random from many views hold few such images, and the
+  network then falls back on what a single image and the learned prior give.
+- A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.
+- Noise was white, detectors perfect, molecules rigid and alone in the box; see the recipe in model.json for ranges.""",
+    "dncnn": """\
+- A single-image network: the baseline that the polar transformer is judged against, not a recommendation.
+- The working box is 64 px: nothing finer than its Nyquist frequency comes back, whatever the box of the input.
+- A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.
+- Noise was white, detectors perfect, molecules rigid and alone in the box; see the recipe in model.json for ranges.""",
+}
+
+
+def read_figures(table: Path, name: str) -> list[dict[str, str]]:
+    """Read the rows of a figures table, restricted to what a model is compared with."""
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    if name not in rows[0]:
+        raise SystemExit(f"{table}: has no column {name}; run {FIGURES_COMMAND} --models ...")
+    return rows
+
+
+def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
+    """Write CARD.rst from model.json and the figures."""
+    trained, name = facts["trained_on"], facts["name"]
+    phantoms = [source for source in trained["sources"] if source.startswith("phantom:")]
+    structures = sorted(
+        source.split(".")[0] for source in trained["sources"] if source not in phantoms
+    )
+    seeds = sorted(int(source.removeprefix("phantom:")) for source in phantoms)
+    machine = trained["machine"]
+    recipe = trained["recipe"]
+    set_sizes = ", ".join(map(str, sorted(set(recipe["images_per_set"]))))
+    title = f"{name}: {facts['architecture']}"
+    lines = [
+        title,
+        "=" * len(title),
+        "",
+        f"SHA-256 of weights.safetensors: ``{facts['weights_sha256']}``",
+        "",
+        "Trained on",
+        "----------",
+        "",
+        f"- {len(structures)} structures of the PDB, split *train* of the project's list: {', '.join(structures)}",
+        f"- {len(seeds)} phantoms, seeds {seeds[0]} to {seeds[-1]}",
+        f"- validated on: {', '.join(source.split('.')[0] for source in trained['validated_on'])}",
+        f"- SNR {recipe['snr'][0]:g} to {recipe['snr'][1]:g}; CTF in {100 * recipe['ctf_share']:.0f} % of the sets "
+        f"(phases flipped); shifts up to {recipe['largest_shift']:g} px in {100 * recipe['shift_share']:.0f} %; "
+        f"molecule over box {recipe['fill'][0]:g} to {recipe['fill'][1]:g}; images without a particle "
+        f"{100 * recipe['noise_only_share']:.0f} %; sets of {set_sizes}",
+        f"- {trained['steps']} steps, {trained['images']} images, {trained['minutes']:.0f} minutes on "
+        f"{trained['threads']} thread(s) of a machine with {machine['cores']} cores ({trained['device']}, torch "
+        f"{machine['torch']}, {recipe['precision']}), seed {trained['seed']}, {trained['started']}",
+        f"- command: ``{' '.join(trained['command'])}``",
+        "",
+        "Images of any intensity, background and noise scale: they are normalised by their own corners.",
+        "",
+        "Figures",
+        "-------",
+        "",
+        "Relative MSE on molecules it has not seen: 8 views, 32 images of each in each half, SNR 0.05, 64 px, sets of",
+        f"one view. Made by ``{FIGURES_COMMAND}``.",
+        "",
+        ".. list-table::",
+        "   :header-rows: 1",
+        "",
+    ]
+    columns = ["molecule", "CTF", "noisy", "radial filter", name]
+    for cells in [columns, *([row[column] for column in columns] for row in rows)]:
+        lines += [f"   {'* -' if place == 0 else '  -'} {cell}" for place, cell in enumerate(cells)]
+    lines += ["", "Limits", "------", "", LIMITS[facts["architecture"]], ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Copy, describe, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("training", type=Path, help="folder of `polardenoise train`")
+    parser.add_argument("--figures", type=Path, required=True)
+    arguments = parser.parse_args()
+    name = arguments.training.name
+    facts = json.loads((arguments.training / "model" / "model.json").read_text())
+    rows = read_figures(arguments.figures, name)
+    means = {row["CTF"]: row for row in rows if row["molecule"] == "mean"}
+    noise = next(row for row in rows if row["molecule"].startswith("pure noise"))
+    facts["name"] = name
+    facts["figures"]["one_view_sets"] = {
+        "command": FIGURES_COMMAND,
+        "relative_mse_no_ctf": float(means["no"][name]),
+        "relative_mse_ctf_kept": float(means["yes"][name]),
+        "radial_filter_no_ctf": float(means["no"]["radial filter"]),
+        "radial_filter_ctf_kept": float(means["yes"]["radial filter"]),
+        "noise_energy_out": float(noise[name]),
+    }
+    kind = "joint denoising" if facts["architecture"] == "polar-transformer" else "single images"
+    facts["description"] = (
+        f"{facts['architecture']} ({kind}), {facts['sizes']['box']} px, "
+        f"{len(facts['trained_on']['sources'])} simulated molecules, "
+        f"relative MSE {means['no'][name]} on one-view sets at SNR 0.05 (radial filter {means['no']['radial filter']})"
+    )
+    for private in ("working_directory",):
+        facts["trained_on"].pop(private, None)
+    facts["trained_on"]["machine"].pop("host", None)
+    folder = SHIPPED_FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(arguments.training / "model" / "weights.safetensors", folder)
+    for curve in ("history.csv", "history.png"):
+        shutil.copy2(arguments.training / curve, folder)
+    if hash_file(folder / "weights.safetensors") != facts["weights_sha256"]:
+        raise SystemExit(f"{arguments.training}: weights and model.json do not belong together")
+    write_json(folder / "model.json", facts)
+    write_text_atomically(folder / "CARD.rst", write_card(facts, rows))
+    print(f"shipped {folder}")
+
+
+if __name__ == "__main__":
+    main()

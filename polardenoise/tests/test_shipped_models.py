@@ -1,0 +1,127 @@
+"""The shipped models do what their cards say, on molecules that none was trained on, by the users' commands."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from polardenoise.engine.checkpoint import (
+    find_model,
+    hash_file,
+    list_shipped_models,
+    load_model,
+    read_card,
+)
+from polardenoise.engine.cli import main
+from polardenoise.engine.errors import InputError
+from polardenoise.engine.evaluate import relative_mse
+from polardenoise.engine.particles import read_images, read_particles
+from polardenoise.engine.radial_filter import best_radial_filter
+from polardenoise.engine.stacks import write_stack
+
+MODELS = ("first", "first-dncnn")
+
+
+def simulate(source, folder, *extra):
+    arguments = ["simulate", source, "-o", str(folder), "--particles", "512", "--views", "8"]
+    assert main([*arguments, "--snr", "0.05", "--seed", "11", *extra]) == 0
+    return folder / "particles.star"
+
+
+def denoise(particles, model):
+    out = particles.with_name(f"{model}.star")
+    arguments = ["denoise", str(particles), "-o", str(out), "--model", model, "--device", "cpu"]
+    assert main([*arguments, "--group-by", "rlnClassNumber", "--set-size", "32"]) == 0
+    return images_of(out)
+
+
+def images_of(star):
+    return torch.from_numpy(read_images(read_particles(star), slice(None)))
+
+
+@pytest.fixture(params=["phantom:10007", "4yow.pdb.gz"])
+def unseen(request, tmp_path):
+    """One-view sets of a molecule not trained on: 8 views, 32 a half, SNR 0.05, no CTF."""
+    source = request.param
+    if not source.startswith("phantom"):
+        source = str(request.getfixturevalue("shared_data") / "structures" / source)
+    return simulate(source, tmp_path, "--no-ctf")
+
+
+def test_the_transformer_beats_filter_and_single_image_network(unseen):
+    clean, noisy = images_of(unseen.with_name("clean.star")), images_of(unseen)
+    radial = relative_mse(best_radial_filter(noisy, clean), clean)
+    errors = {model: relative_mse(denoise(unseen, model), clean) for model in MODELS}
+    print(f"radial filter {radial:.4f}", errors)
+    assert errors["first"] <= 0.45 * radial
+    assert errors["first"] <= 0.6 * errors["first-dncnn"]
+    assert errors["first-dncnn"] < radial
+
+
+def test_noise_in_gives_almost_nothing_out(tmp_path):
+    particles = simulate("phantom:10008", tmp_path, "--no-ctf")
+    signal = images_of(tmp_path / "clean.star").square().mean()
+    noise = np.random.default_rng(0).standard_normal((512, 64, 64)).astype(np.float32)
+    write_stack(tmp_path / "particles.mrcs", noise, 3.0)
+    assert denoise(particles, "first").square().mean() < 0.1 * signal
+
+
+def test_an_estimate_with_ctf_is_close_to_the_clean_signal_with_ctf(tmp_path):
+    particles = simulate("phantom:10009", tmp_path, "--ctf")
+    out = tmp_path / "first.star"
+    denoise(particles, "first")
+    summary = tmp_path / "evaluate.json"
+    truth = str(tmp_path / "clean.star")
+    assert main(["evaluate", str(out), "--truth", truth, "--json", str(summary)]) == 0
+    figures = json.loads(summary.read_text())
+    assert figures["relative_mse"] < 0.02 * figures["relative_mse_noisy"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_card_states_what_the_model_was_trained_on(name):
+    folder = find_model(name)
+    card = read_card(folder)
+    assert card.name == name
+    assert card.weights_sha256 == hash_file(folder / "weights.safetensors")
+    trained = card.trained_on
+    assert trained["steps"] > 0
+    assert trained["minutes"] > 0
+    assert card.figures["one_view_sets"]["command"].startswith("python benchmarks/")
+    sources = [source[:4] for source in trained["sources"]]
+    assert not set(sources) & {"1u6g", "2cg9", "4yow", "5h64", "6bqn", "9be6"}
+    phantoms = [source for source in trained["sources"] if source.startswith("phantom:")]
+    assert all(int(source.removeprefix("phantom:")) < 10_000 for source in phantoms)
+    text = (folder / "CARD.rst").read_text()
+    for stated in (card.weights_sha256, str(trained["steps"]), *sources[-3:]):
+        assert stated in text
+
+
+def test_both_models_were_trained_equally_long():
+    minutes = [read_card(find_model(name)).trained_on["minutes"] for name in MODELS]
+    assert abs(minutes[0] / minutes[1] - 1) < 0.05
+
+
+def test_models_lists_them(capsys):
+    assert main(["models"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert set(MODELS) <= set(names)
+    assert set(names) == set(list_shipped_models())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "model.json").write_text("{"), "not a model description"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), "is missing"),
+        (lambda folder: (folder / "weights.safetensors").write_bytes(b"x" * 100), "does not match"),
+    ],
+)
+def test_a_damaged_model_is_named(tmp_path, damage, message):
+    source = find_model("first-dncnn")
+    for name in ("model.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    assert load_model(str(tmp_path))[1].name == "first-dncnn"
+    damage(tmp_path)
+    with pytest.raises(InputError, match=message):
+        load_model(str(tmp_path))
