@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from scipy.special import ive
 from torch import Tensor
 
 PADDING = 2
@@ -197,19 +196,23 @@ def _iterate_gridding_weights(weight: Tensor, radius: Tensor) -> Tensor:
     window = _blob_window(padded, weight.device)
     gridding = (radius < padded / 2).to(weight.dtype)
     for _ in range(GRIDDING_ITERATIONS):
-        smoothed = torch.fft.irfftn((gridding * weight).to(torch.complex64), s=(padded,) * 3)
-        smoothed = torch.fft.rfftn(smoothed * window).abs()
-        gridding = (gridding / smoothed.clamp(min=1e-6)).clamp(max=1e20)
+        product = torch.complex(gridding * weight, torch.zeros_like(weight))
+        smoothed = torch.fft.irfftn(product, s=(padded,) * 3).mul_(window)
+        gridding.div_(torch.fft.rfftn(smoothed).abs().clamp_(min=1e-6)).clamp_(max=1e20)
     return gridding
 
 
 def _blob_window(padded: int, device: torch.device) -> Tensor:
-    """Give the transform of the gridding blob in real space, `(M, M, M)`, 1 at the origin (not shifted)."""
-    squares = torch.fft.fftfreq(padded, dtype=torch.float64) ** 2
-    distance = (squares[:, None, None] + squares[:, None] + squares).sqrt()
-    # Transform of a Kaiser-Bessel blob of order 0 in 3D (Lewitt, J. Opt. Soc. Am. A 7, 1834, 1990, eq. A3).
-    inside = BLOB_TAPER**2 - (2 * torch.pi * BLOB_RADIUS * PADDING * distance) ** 2
-    argument = inside.clamp(min=1e-12).sqrt()
-    bessel = torch.from_numpy(ive(1.5, argument.numpy())) * torch.exp(argument - BLOB_TAPER)
-    window = bessel / argument**1.5 / (ive(1.5, BLOB_TAPER) / BLOB_TAPER**1.5)
-    return torch.where(inside > 0, window, 0.0).to(device=device, dtype=torch.float32)
+    """Give the transform of the gridding blob in real space, `(M, M, M)`, 1 at the origin (not shifted).
+
+    A Kaiser-Bessel blob of order 0 (Lewitt, J. Opt. Soc. Am. A 7, 1834, 1990, equation A3): `I_1.5(x) / x^1.5` of
+    `x = sqrt(taper^2 - (2 pi radius r)^2)`, where `I_1.5(x)` is `cosh x - sinh(x) / x` over the root of `x`.
+    """
+    squares = torch.fft.fftfreq(padded, 1 / padded, device=device).long() ** 2
+    every_square = torch.arange(3 * (padded // 2) ** 2 + 1, dtype=torch.float64)
+    blob = 2 * torch.pi * BLOB_RADIUS * PADDING / padded
+    inside = BLOB_TAPER**2 - blob**2 * every_square
+    x = inside.clamp(min=1.0).sqrt()
+    values = (torch.cosh(x) - torch.sinh(x) / x) / x**2
+    values = torch.where(inside > 0, values / values[0], 0.0).to(device, torch.float32)
+    return values[squares[:, None, None] + squares[:, None] + squares]
