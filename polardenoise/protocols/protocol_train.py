@@ -120,7 +120,13 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):
-        config = {
+        config = self.getConfiguration()
+        self._insertFunctionStep(self.trainStep, config, needsGPU=self.usesGpu())
+        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
+
+    def getConfiguration(self):
+        """Return all that the result depends on, for the arguments of every step."""
+        return {
             "phantoms": self.phantoms.get(),
             "volumes": [self.describeInput(pointer) for pointer in self.inputVolumes],
             "structures": [self.describeInput(pointer) for pointer in self.inputStructures],
@@ -131,8 +137,6 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
             "steps": self.steps.get(),
             "seed": self.seed.get(),
         }
-        self._insertFunctionStep(self.trainStep, config, needsGPU=self.usesGpu())
-        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
 
     def trainStep(self, config):
         """Run the engine; go on from its own checkpoint where it is one of this training."""

@@ -95,7 +95,7 @@ def test_pixels_are_nearer_to_the_truth_with_its_ctf():
     noisy, truth = read_stack(run.inputParticles.get()), read_truth(run)
     assert np.var(noisy - truth) == pytest.approx(1, rel=0.02)
     # Relative error: 10 for the noisy images (SNR 0.1), 1 for blank ones, 0.53 for the best radial filter.
-    assert ((denoised - truth) ** 2).sum() < 0.7 * (truth**2).sum()
+    assert ((denoised - truth) ** 2).sum() < 0.8 * (truth**2).sum()
 
 
 def test_texts_warn_and_cite():
