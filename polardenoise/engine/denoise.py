@@ -1,7 +1,7 @@
 """Denoise a whole particle set: read -> group -> denoise -> write."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from polardenoise.engine.stacks import StackWriter
 from polardenoise.engine.working_images import (
     Handling,
     ScratchImages,
+    compute_profiles,
     prepare_particles,
     return_images,
 )
@@ -92,11 +93,15 @@ def denoise_particles(plan: DenoisePlan) -> dict[str, Any]:
                 device,
                 progress.advance,
             )
+
+        def profiles(rows: np.ndarray) -> Tensor:
+            return compute_profiles(particles, rows, handling)
+
         with StackWriter(
             stack, len(particles), particles.box, float(np.median(particles.pixel_size))
         ) as writer, Progress("denoise", len(particles)) as progress:
             for rows, estimates in denoise_sets(
-                model.to(device), sets, scratch, device, plan.batch
+                model.to(device), sets, scratch, profiles, device, plan.batch
             ):
                 scale = Background(background.mean[rows], background.deviation[rows])
                 images = return_images(estimates, scale, particles, rows, handling)
@@ -118,6 +123,7 @@ def denoise_sets(
     model: Denoiser,
     sets: list[ImageSet],
     scratch: ScratchImages,
+    profiles: Callable[[np.ndarray], Tensor],
     device: torch.device,
     images_per_batch: int | None,
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
@@ -131,6 +137,8 @@ def denoise_sets(
         From `form_sets`.
     scratch : ScratchImages
         The working images.
+    profiles : callable
+        From rows `(m,)` to their CTF profiles `(m, box // 2)`.
     device : torch.device
         Where to compute.
     images_per_batch : int or None
@@ -148,7 +156,8 @@ def denoise_sets(
         rows = np.stack([one.rows for one in batch])  # (sets, K)
         images = scratch.read(rows.ravel()).unflatten(0, rows.shape)
         with torch.inference_mode():
-            estimates = model(images.to(device)).cpu()  # (sets, K, box, box)
+            told = profiles(rows.ravel()).unflatten(0, rows.shape)
+            estimates = model(images.to(device), told.to(device)).cpu()  # (sets, K, box, box)
         kept = np.arange(rows.shape[1]) < np.array([one.kept for one in batch])[:, None]
         yield rows[kept], estimates[torch.from_numpy(kept)]
 

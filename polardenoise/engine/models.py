@@ -1,7 +1,9 @@
 """The networks: polar transformer, polar CNN and the single-image DnCNN they are judged against.
 
 Every network maps sets of normalised images `(sets, images, box, box)` to clean estimates of the same shape: noise of
-standard deviation about 1 and background 0 in, the CTF-free clean signal in the same units out.
+standard deviation about 1 and background 0 in, the CTF-free clean signal in the same units out. It is told each image's
+CTF by its ring profile `(sets, images, box // 2)`, the mean of |CTF| over each ring of frequencies: flipped images
+without low frequencies mean something else than images that have none to show. No profile means no CTF.
 """
 
 from dataclasses import asdict, dataclass
@@ -74,49 +76,56 @@ class PolarTransformer(nn.Module):
         self.config = config
         hidden, length = config.hidden, config.length
         self.grid = config.make_grid()
-        self.encoder = stack_angular_blocks(config.rings, hidden, length, config.before)
+        told = config.rings + config.box // 2  # the polar image and the CTF's profile
+        self.encoder = stack_angular_blocks(told, hidden, length, config.before)
         self.to_query = AngularConv(hidden, config.query, length)
         self.to_key = AngularConv(hidden, config.query, length)
         self.to_value = AngularConv(hidden, config.value, length)
         self.attention = AngularAttention()
-        gathered = config.rings + hidden + config.value + config.rings
+        gathered = told + hidden + config.value + config.rings
         self.decoder = stack_angular_blocks(gathered, hidden, length, config.after)
         self.to_rings = start_small(AngularConv(hidden, config.rings, length))
+        self.average_gain = nn.Parameter(torch.full((config.rings,), 0.5))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`; images of one set see one another, sets do not."""
         with torch.autocast(images.device.type, enabled=False):
             polar = self.grid.to_polar(images)  # (sets, images, rings, angles)
-        features, query, key = self.describe(polar)
-        flat = polar.flatten(0, 1)  # (sets * images, rings, angles)
+        profiles = flat_profiles(images) if profiles is None else profiles
+        told = append_profiles(polar, profiles)  # (sets * images, rings + box // 2, angles)
+        features, query, key = self.describe(told, images.shape[:2])
+        flat = polar.flatten(0, 1)
         value = torch.cat([self.to_value(features), flat.to(features.dtype)], dim=1)
         # The softmax and the transforms of angular attention need single precision, whatever the convolutions use.
         with torch.autocast(images.device.type, enabled=False):
-            attended = self.attention(
-                query, key, value.to(polar.dtype).unflatten(0, images.shape[:2])
-            )
-        gathered = torch.cat([flat, features, attended.flatten(0, 1)], dim=1)
-        estimate = self.to_rings(self.decoder(gathered))  # (sets * images, rings, angles)
+            value = value.to(polar.dtype).unflatten(0, images.shape[:2])
+            attended = self.attention(query, key, value).flatten(0, 1)
+        estimate = self.to_rings(self.decoder(torch.cat([told, features, attended], dim=1)))
+        # The attended raw image, a weighted average of data, is where the estimate starts from.
+        average = attended[:, -self.config.rings :] * self.average_gain[:, None]
         with torch.autocast(images.device.type, enabled=False):
-            return self.grid.to_images(estimate.to(polar.dtype).unflatten(0, images.shape[:2]))
+            estimate = smooth_rings(estimate.to(polar.dtype) + average)
+            return self.grid.to_images(estimate.unflatten(0, images.shape[:2]))
 
-    def describe(self, polar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def describe(self, told: Tensor, sets_and_images: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
         """Compute features, queries and keys.
 
         Parameters
         ----------
-        polar : Tensor
-            `(sets, images, rings, angles)`.
+        told : Tensor
+            `(sets * images, rings + box // 2, angles)`: polar images and profiles.
+        sets_and_images : torch.Size
+            `(sets, images)`.
 
         Returns
         -------
         tuple of Tensor
             Features `(sets * images, hidden, angles)`; queries and keys `(sets, images, query, angles)`, in the
-            precision of `polar`.
+            precision of `told`.
         """
-        features = self.encoder(polar.flatten(0, 1))
-        query = self.to_query(features).to(polar.dtype).unflatten(0, polar.shape[:2])
-        key = self.to_key(features).to(polar.dtype).unflatten(0, polar.shape[:2])
+        features = self.encoder(told)
+        query = self.to_query(features).to(told.dtype).unflatten(0, sets_and_images)
+        key = self.to_key(features).to(told.dtype).unflatten(0, sets_and_images)
         return features, query, key
 
 
@@ -128,17 +137,22 @@ class PolarCNN(nn.Module):
         self.config = config
         self.grid = config.make_grid()
         self.encoder = stack_angular_blocks(
-            config.rings, config.hidden, config.length, config.before + config.after
+            config.rings + config.box // 2,
+            config.hidden,
+            config.length,
+            config.before + config.after,
         )
         self.to_rings = start_small(AngularConv(config.hidden, config.rings, config.length))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`, each image by itself."""
         with torch.autocast(images.device.type, enabled=False):
             polar = self.grid.to_polar(images)  # (sets, images, rings, angles)
-        estimate = self.to_rings(self.encoder(polar.flatten(0, 1)))
+        profiles = flat_profiles(images) if profiles is None else profiles
+        estimate = self.to_rings(self.encoder(append_profiles(polar, profiles)))
         with torch.autocast(images.device.type, enabled=False):
-            return self.grid.to_images(estimate.to(polar.dtype).unflatten(0, images.shape[:2]))
+            estimate = smooth_rings(estimate.to(polar.dtype))
+            return self.grid.to_images(estimate.unflatten(0, images.shape[:2]))
 
 
 class DnCNN(nn.Module):
@@ -151,7 +165,8 @@ class DnCNN(nn.Module):
     def __init__(self, config: DnCNNConfig):
         super().__init__()
         self.config = config
-        layers: list[nn.Module] = [nn.Conv2d(1, config.channels, 3, padding=1), nn.ReLU()]
+        told = 1 + config.box // 2  # the image and the CTF's profile, one constant plane a ring
+        layers: list[nn.Module] = [nn.Conv2d(told, config.channels, 3, padding=1), nn.ReLU()]
         for _ in range(config.depth - 2):
             layers += [
                 nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False),
@@ -161,11 +176,13 @@ class DnCNN(nn.Module):
         layers.append(nn.Conv2d(config.channels, 1, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`, each image by itself."""
-        flat = images.flatten(0, 1)[:, None]  # (sets * images, 1, box, box)
+        profiles = flat_profiles(images) if profiles is None else profiles
+        planes = profiles.to(images.dtype)[..., None, None].expand(-1, -1, -1, *images.shape[-2:])
+        told = torch.cat([images[:, :, None], planes], dim=2).flatten(0, 1)
         # Channels last is the layout that the CPU and tensor-core convolutions work in.
-        estimate = self.layers(flat.to(memory_format=torch.channels_last))
+        estimate = self.layers(told.to(memory_format=torch.channels_last))
         return estimate[:, 0].to(images.dtype).unflatten(0, images.shape[:2])
 
 
@@ -203,6 +220,41 @@ def build_model(architecture: str, sizes: dict[str, Any]) -> Denoiser:
 def describe_sizes(model: Denoiser) -> dict[str, Any]:
     """Sizes of a network as `build_model` takes them."""
     return asdict(model.config)
+
+
+def flat_profiles(images: Tensor) -> Tensor:
+    """Give the CTF profiles of images `(sets, images, box, box)` without a CTF: ones, `(sets, images, box // 2)`."""
+    return images.new_ones(*images.shape[:2], images.shape[-1] // 2)
+
+
+def append_profiles(polar: Tensor, profiles: Tensor) -> Tensor:
+    """Append each image's CTF profile to its rings, the same at every angle, as no rotation changes it.
+
+    Parameters
+    ----------
+    polar : Tensor
+        `(sets, images, rings, angles)`.
+    profiles : Tensor
+        `(sets, images, box // 2)`.
+
+    Returns
+    -------
+    Tensor
+        `(sets * images, rings + box // 2, angles)`, what a polar CNN is told.
+    """
+    constant = profiles.to(polar.dtype)[..., None].expand(*profiles.shape, polar.shape[-1])
+    return torch.cat([polar, constant], dim=2).flatten(0, 1)
+
+
+def smooth_rings(polar: Tensor) -> Tensor:
+    """Average each ring of `(images, rings, angles)` with its neighbours, weights 1/4, 1/2, 1/4.
+
+    A polar image that differs from ring to ring lies outside what the pixel grid can hold, and its inverse depends on
+    the grid's orientation: without this an untrained network is equivariant to 2e-2 only, with it to 4e-3.
+    """
+    inner, outer = polar[:, :1], polar[:, -1:]
+    padded = torch.cat([inner, polar, outer], dim=1)
+    return 0.25 * padded[:, :-2] + 0.5 * polar + 0.25 * padded[:, 2:]
 
 
 def start_small(last: AngularConv, scale: float = 0.02) -> AngularConv:

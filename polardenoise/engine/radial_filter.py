@@ -25,6 +25,26 @@ def ring_index(box: int) -> Tensor:
     return (rows[:, None] + columns).sqrt().round().to(torch.int64)
 
 
+def average_rings(values: Tensor) -> Tensor:
+    """Average a real half transform over each ring of frequencies below Nyquist.
+
+    Parameters
+    ----------
+    values : Tensor
+        `(..., N, N // 2 + 1)`, layout of `torch.fft.rfft2`; |CTF| for a CTF's profile.
+
+    Returns
+    -------
+    Tensor
+        `(..., N // 2)`, rings 0 to `N / 2 - 1` of `ring_index`. Stored pixels count once: for radial quantities that is
+        as good as counting those twice that stand for two.
+    """
+    box = values.shape[-2]
+    rings = ring_index(box).flatten().to(values.device)
+    member = (rings[:, None] == torch.arange(box // 2, device=values.device)).to(values.dtype)
+    return values.flatten(-2) @ (member / member.sum(0))
+
+
 def estimate_radial_filter(noisy: Tensor, clean: Tensor) -> Tensor:
     """Find the one value per ring that, multiplied to noisy images, comes closest to the clean ones.
 

@@ -5,6 +5,7 @@ so that a resumed training is the training that was not interrupted.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +45,26 @@ class TrainingBatch:
     noisy, clean : Tensor
         `(sets, images, box, box)` in units of the measured noise; `noisy` is phase-flipped where it has a CTF,
         `clean` has none.
+    transfer : Tensor
+        `(sets, images, box, box // 2 + 1)`, |CTF| of each image, 1 where there is none.
     """
 
     noisy: Tensor
     clean: Tensor
+    transfer: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "TrainingBatch":
+        """Apply a function to all three."""
+        return TrainingBatch(change(self.noisy), change(self.clean), change(self.transfer))
+
+
+def stack_sets(sets: list[TrainingBatch]) -> TrainingBatch:
+    """Stack single sets `(images, ...)` of equal size into a batch `(sets, images, ...)`."""
+    return TrainingBatch(
+        torch.stack([one.noisy for one in sets]),
+        torch.stack([one.clean for one in sets]),
+        torch.stack([one.transfer for one in sets]),
+    )
 
 
 def load_molecule(source: str, box: int, largest_fill: float) -> Molecule:
@@ -88,9 +105,7 @@ def draw_batch(
         )
         for _ in range(sets)
     ]
-    return TrainingBatch(
-        torch.stack([batch.noisy for batch in drawn]), torch.stack([batch.clean for batch in drawn])
-    )
+    return stack_sets(drawn)
 
 
 def draw_set(
@@ -116,11 +131,11 @@ def draw_set(
         shifts = generator.uniform(-recipe.largest_shift, recipe.largest_shift, (images, 2))
         spectrum = spectrum * shift_phases(box, torch.from_numpy(shifts))
     clean = torch.fft.irfft2(spectrum, s=(box, box))
-    seen = clean
+    seen, transfer = clean, torch.ones(images, box, box // 2 + 1)
     if generator.random() < recipe.ctf_share:
-        ctf = compute_ctf(draw_ctf(images, generator), pixel_size, box)
+        transfer = compute_ctf(draw_ctf(images, generator), pixel_size, box).abs()
         # White noise stays white when phases are flipped: the flipped image is |CTF| times the clean one plus noise.
-        seen = torch.fft.irfft2(spectrum * ctf.abs(), s=(box, box))
+        seen = torch.fft.irfft2(spectrum * transfer, s=(box, box))
     snr = math.exp(generator.uniform(*np.log(recipe.snr)))
     scale = torch.sqrt(snr / seen.square().mean())
     particle = torch.from_numpy(generator.random(images) >= recipe.noise_only_share)
@@ -128,7 +143,8 @@ def draw_set(
     noise = torch.from_numpy(generator.standard_normal((images, box, box), dtype=np.float32))
     noisy = seen * particle + noise
     background = measure_background(noisy)
-    return TrainingBatch(normalise(noisy, background), clean * particle / background.deviation)
+    clean = clean * particle / background.deviation
+    return TrainingBatch(normalise(noisy, background), clean, transfer)
 
 
 def draw_set_angles(mode: str, images: int, generator: np.random.Generator) -> Tensor:

@@ -25,7 +25,13 @@ from polardenoise.engine.train import (
     start_training,
     train,
 )
-from polardenoise.engine.training_data import TrainingBatch, draw_batch, draw_set, load_molecule
+from polardenoise.engine.training_data import (
+    TrainingBatch,
+    draw_batch,
+    draw_set,
+    load_molecule,
+    stack_sets,
+)
 from polardenoise.engine.training_sources import expand_sources
 
 #: Seed of the validation sets: the same in every training, so that histories compare.
@@ -175,9 +181,7 @@ def draw_validation(sources: tuple[str, ...], recipe: Recipe, box: int) -> Train
         draw_set(molecules[index % len(molecules)], fixed, box, 32, "one", generator)
         for index in range(recipe.validation_sets)
     ]
-    return TrainingBatch(
-        torch.stack([drawn.noisy for drawn in sets]), torch.stack([drawn.clean for drawn in sets])
-    )
+    return stack_sets(sets)
 
 
 def read_last_error(history: Path) -> float | None:

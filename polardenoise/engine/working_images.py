@@ -16,6 +16,7 @@ from polardenoise.engine.ctf import apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.fourier import fourier_crop, fourier_pad
 from polardenoise.engine.particles import ParticleSet
 from polardenoise.engine.polar import disk_mask
+from polardenoise.engine.radial_filter import average_rings
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,14 @@ def compute_working_ctf(
     pixel_size = torch.from_numpy(particles.pixel_size[rows]) * particles.box / handling.box
     parameters = particles.ctf.select(torch.from_numpy(rows)).to(device)
     return compute_ctf(parameters, pixel_size.to(device), handling.box)
+
+
+def compute_profiles(particles: ParticleSet, rows: np.ndarray, handling: Handling) -> Tensor:
+    """Ring profiles of |CTF| that the networks are told, `(m, box // 2)`; ones for images without a CTF."""
+    if handling.ctf_state == "none":
+        return torch.ones(len(rows), handling.box // 2)
+    ctf = compute_working_ctf(particles, rows, handling, torch.device("cpu"))
+    return average_rings(ctf.abs())
 
 
 class ScratchImages:
