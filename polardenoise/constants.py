@@ -23,7 +23,6 @@ ENGINE_LIBRARIES = {
     "gemmi": "gemmi",
     "safetensors": "safetensors",
     "numpy": "numpy",
-    "scipy": "scipy",
     "matplotlib": "matplotlib",
 }
 
