@@ -31,7 +31,6 @@ ENGINE = [
         "gemmi>=0.7",
         "safetensors>=0.4",
         "matplotlib",
-        "scipy",
     ]
 ]
 
@@ -42,6 +41,7 @@ DEVELOPMENT = [
     "pytest-timeout",
     "pytest-xdist",
     "starfile>=0.5",
+    "scipy",
     "ruff",
     "mypy",
 ]

@@ -183,9 +183,9 @@ def test_real_structures_have_the_mass_that_their_list_states(shared_data, name,
 
 
 def test_a_whole_virus_is_quick(shared_data):
-    started = time.perf_counter()
+    started = time.process_time()
     density = read_density(str(shared_data / "structures" / "7cth.cif.gz"), 64, None, B_FACTOR)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     assert density.pixel_size == pytest.approx(523 / 0.7 / 64, rel=0.03)
 
 

@@ -208,12 +208,12 @@ def test_a_large_file_is_read_in_one_glance(tmp_path):
     line = b"000001@a.mrcs   1 " + b"  123.456000" * 20 + b" \n"
     header = b"data_particles\nloop_\n" + b"".join(b"_c%d #%d\n" % (k, k + 1) for k in range(22))
     document_bytes = header + line * rows
-    start = time.perf_counter()
+    start = time.process_time()
     document = read(tmp_path, document_bytes)
     names = document.tables[0].column("c0")
     write_star(document, tmp_path / "out.star", [(document.tables[0], {"c0": names, "new": names})])
     # About 2 s on one slow core: a million rows then take less than a minute.
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
     assert len(names) == rows
 
 
