@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from polardenoise.engine.layers import AngularAttention, AngularBlock, AngularConv
 from polardenoise.engine.polar import PolarGrid
 
+#: The last angular convolution speaks in this unit. Signals are a few tenths of the noise, while one step of Adam moves
+#: the sum over a filter's thousand weights by about its learning rate times a thousand: in units of the noise that is
+#: as much as the signal, and the training would only settle at the end of the decay.
+OUTPUT_SCALE = 0.1
+
 
 @dataclass(frozen=True)
 class PolarConfig:
@@ -84,7 +89,7 @@ class PolarTransformer(nn.Module):
         self.attention = AngularAttention()
         gathered = told + hidden + config.value + config.rings
         self.decoder = stack_angular_blocks(gathered, hidden, length, config.after)
-        self.to_rings = start_small(AngularConv(hidden, config.rings, length))
+        self.to_rings = AngularConv(hidden, config.rings, length)
         self.average_gain = nn.Parameter(torch.full((config.rings,), 0.5))
 
     def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
@@ -104,7 +109,7 @@ class PolarTransformer(nn.Module):
         # The attended raw image, a weighted average of data, is where the estimate starts from.
         average = attended[:, -self.config.rings :] * self.average_gain[:, None]
         with torch.autocast(images.device.type, enabled=False):
-            estimate = smooth_rings(estimate.to(polar.dtype) + average)
+            estimate = smooth_rings(OUTPUT_SCALE * estimate.to(polar.dtype) + average)
             return self.grid.to_images(estimate.unflatten(0, images.shape[:2]))
 
     def describe(self, told: Tensor, sets_and_images: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
@@ -142,7 +147,7 @@ class PolarCNN(nn.Module):
             config.length,
             config.before + config.after,
         )
-        self.to_rings = start_small(AngularConv(config.hidden, config.rings, config.length))
+        self.to_rings = AngularConv(config.hidden, config.rings, config.length)
 
     def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`, each image by itself."""
@@ -151,7 +156,7 @@ class PolarCNN(nn.Module):
         profiles = flat_profiles(images) if profiles is None else profiles
         estimate = self.to_rings(self.encoder(append_profiles(polar, profiles)))
         with torch.autocast(images.device.type, enabled=False):
-            estimate = smooth_rings(estimate.to(polar.dtype))
+            estimate = smooth_rings(OUTPUT_SCALE * estimate.to(polar.dtype))
             return self.grid.to_images(estimate.unflatten(0, images.shape[:2]))
 
 
@@ -247,22 +252,17 @@ def append_profiles(polar: Tensor, profiles: Tensor) -> Tensor:
 
 
 def smooth_rings(polar: Tensor) -> Tensor:
-    """Average each ring of `(images, rings, angles)` with its neighbours, weights 1/4, 1/2, 1/4.
+    """Average each ring of `(images, rings, angles)` with its neighbours and fade out the two outermost.
 
-    A polar image that differs from ring to ring lies outside what the pixel grid can hold, and its inverse depends on
-    the grid's orientation: without this an untrained network is equivariant to 2e-2 only, with it to 4e-3.
+    Weights 1/4, 1/2, 1/4, then 1/2 and 0 at the edge. A polar image that differs from ring to ring, or that ends
+    abruptly at the edge of the box, lies outside what the pixel grid can hold, and its inverse depends on the grid's
+    orientation: without this an untrained network is equivariant to 2e-2 only, with it to 4e-3.
     """
-    inner, outer = polar[:, :1], polar[:, -1:]
-    padded = torch.cat([inner, polar, outer], dim=1)
-    return 0.25 * padded[:, :-2] + 0.5 * polar + 0.25 * padded[:, 2:]
-
-
-def start_small(last: AngularConv, scale: float = 0.02) -> AngularConv:
-    """Scale an output layer down: rough polar images, as random weights make them, are amplified by the inverse map."""
-    with torch.no_grad():
-        for parameter in last.parameters():
-            parameter.mul_(scale)
-    return last
+    padded = torch.cat([polar[:, :1], polar, polar[:, -1:]], dim=1)
+    smooth = 0.25 * padded[:, :-2] + 0.5 * polar + 0.25 * padded[:, 2:]
+    edge = torch.ones(polar.shape[1], 1, dtype=polar.dtype, device=polar.device)
+    edge[-2:, 0] = torch.tensor([0.5, 0.0], dtype=polar.dtype, device=polar.device)
+    return smooth * edge
 
 
 def stack_angular_blocks(channels_in: int, hidden: int, length: int, count: int) -> nn.Sequential:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from polardenoise.engine.checkpoint import list_shipped_models, load_model
+from polardenoise.engine.checkpoint import load_model
 from polardenoise.engine.models import ARCHITECTURES, build_model, describe_sizes
 from polardenoise.tests.smooth_images import draw_smooth_images, relative_norm
 
@@ -46,11 +46,17 @@ def test_quarter_turns_pass_through_an_untrained_network(architecture):
         assert relative_norm(model(one) - expected_one, expected_one) < 1e-5
 
 
+@pytest.fixture(scope="module", params=["untrained", "first"])
+def transformer(request):
+    torch.manual_seed(3)
+    if request.param == "untrained":
+        return build_model("polar-transformer", {}).eval()
+    return load_model("first")[0]
+
+
 @pytest.mark.parametrize("steps", [3, 20, 32])
-def test_the_shipped_transformer_commutes_with_rotation(steps):
-    if "first" not in list_shipped_models():
-        pytest.skip("the model 'first' is not shipped yet")
-    model, _ = load_model("first")
+def test_the_transformer_commutes_with_rotation(transformer, steps):
+    model = transformer
     images, rotated = draw_smooth_images(16, seed=4, rotation=2 * math.pi * steps / 128)
     images, rotated = images.float()[None], rotated.float()[None]
     with torch.inference_mode():
