@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from polardenoise.engine import cli
 from polardenoise.engine.commands import benchmark
 from polardenoise.engine.errors import InputError
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "polardenoise.engine"]
 
 
@@ -210,6 +212,21 @@ def test_reader_that_leaves_is_met_quietly():
     process.stderr.close()
     process.wait(timeout=60)
     assert err == b""
+
+
+def list_examples():
+    """Find every command line that the documentation shows."""
+    pages = [*REPOSITORY.glob("*.rst"), *(REPOSITORY / "docs").glob("*.rst")]
+    for page in pages:
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith("    polardenoise "):
+                yield pytest.param(line.split()[1:], id=f"{page.stem} {line.strip()}")
+
+
+@pytest.mark.parametrize("words", list(list_examples()))
+def test_examples_of_the_documentation_are_understood(words):
+    arguments = cli.parse_arguments(words)
+    assert arguments.command == words[0]
 
 
 def test_options_are_not_abbreviated():
