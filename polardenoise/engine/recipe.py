@@ -35,7 +35,7 @@ class Recipe:
     shift_share, largest_shift : float
         Share of sets whose images are off centre, and by how many pixels at most in x and in y.
     noise_only_share : float
-        Share of images without a particle: their target is zero.
+        Share of images without a particle, and of sets without any: their target is zero.
     learning_rate, warmup_steps, weight_decay, gradient_norm : float
         AdamW with a linear warm-up, a cosine decay to zero over the length, and clipped gradients.
     precision : str

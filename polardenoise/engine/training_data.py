@@ -139,6 +139,8 @@ def draw_set(
     snr = math.exp(generator.uniform(*np.log(recipe.snr)))
     scale = torch.sqrt(snr / seen.square().mean())
     particle = torch.from_numpy(generator.random(images) >= recipe.noise_only_share)
+    if generator.random() < recipe.noise_only_share:
+        particle[:] = False  # a set of noise alone: nothing may be made of it
     particle = (particle.float() * scale)[:, None, None]
     noise = torch.from_numpy(generator.standard_normal((images, box, box), dtype=np.float32))
     noisy = seen * particle + noise
