@@ -7,3 +7,11 @@ class InputError(Exception):
     Its text is one line that names the file, the row or the option, and what to do about it. The
     command line prints it without a traceback and exits with code 2.
     """
+
+
+class TooLargeError(InputError):
+    """A molecule is larger than the box; `diameter` says by how much, in Angstrom."""
+
+    def __init__(self, message: str, diameter: float):
+        super().__init__(message)
+        self.diameter = diameter

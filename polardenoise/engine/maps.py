@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.errors import InputError, TooLargeError
 from polardenoise.engine.stacks import read_volume
 
 # A voxel is the molecule's if it reaches this share of the map's bright end above the background.
@@ -80,9 +80,10 @@ def read_map_density(path: Path, box: int, pixel_size: float | None) -> tuple[np
             cure = f"--pixel-size {math.ceil(100 * diameter / (0.7 * box)) / 100:g} or larger, or "
             if header_voxels is None:
                 cure = ""
-            raise InputError(
+            raise TooLargeError(
                 f"{path}: the molecule is {diameter:.0f} A wide and does not fit the box of {box * pixel_size:.0f} A"
-                f" ({box} px at {pixel_size:g} A); use {cure}--box {_next_even(diameter / pixel_size)} or larger"
+                f" ({box} px at {pixel_size:g} A); use {cure}--box {_next_even(diameter / pixel_size)} or larger",
+                diameter,
             )
     for axis in range(3):
         resample = _resampling_matrix(volume.shape[axis], voxels[axis], box, pixel_size)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.atoms import Atoms, density_of_atoms
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.errors import InputError, TooLargeError
 from polardenoise.engine.phantoms import build_phantom
 
 STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
@@ -103,9 +103,10 @@ def read_density(
         pixel_size = round(max(diameter, 10.0) / (fill * box), 4)
     elif diameter > box * pixel_size:
         fitting = math.ceil(100 * diameter / (fill * box)) / 100
-        raise InputError(
+        raise TooLargeError(
             f"{source}: the molecule is {diameter:.0f} A wide and does not fit the box of {box * pixel_size:.0f} A"
-            f" ({box} px at {pixel_size:g} A); use --pixel-size {fitting:g} or larger, or --pixel-size auto"
+            f" ({box} px at {pixel_size:g} A); use --pixel-size {fitting:g} or larger, or --pixel-size auto",
+            diameter,
         )
     return Density(density_of_atoms(atoms, box, pixel_size, b_factor), float(pixel_size))
 

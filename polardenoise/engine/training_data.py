@@ -58,6 +58,10 @@ class TrainingBatch:
         return TrainingBatch(change(self.noisy), change(self.clean), change(self.transfer))
 
 
+#: From (molecule, recipe, box, images, view mode, generator) to one set `(images, box, box)`.
+DrawOne = Callable[[Molecule, Recipe, int, int, str, np.random.Generator], TrainingBatch]
+
+
 def stack_sets(sets: list[TrainingBatch]) -> TrainingBatch:
     """Stack single sets `(images, ...)` of equal size into a batch `(sets, images, ...)`."""
     return TrainingBatch(
@@ -74,7 +78,12 @@ def load_molecule(source: str, box: int, largest_fill: float) -> Molecule:
 
 
 def draw_batch(
-    molecules: list[Molecule], recipe: Recipe, box: int, seed: int, step: int
+    molecules: list[Molecule],
+    recipe: Recipe,
+    box: int,
+    seed: int,
+    step: int,
+    draw_one: DrawOne | None = None,
 ) -> TrainingBatch:
     """Draw the training sets of one step.
 
@@ -88,14 +97,17 @@ def draw_batch(
         Box size in pixels.
     seed, step : int
         Together they fix every draw.
+    draw_one : callable, optional
+        Draws one set; takes what `draw_set` takes, which is the rule.
     """
+    draw_one = draw_one or draw_set
     generator = np.random.default_rng([seed, step])
     images_per_set = int(generator.choice(recipe.images_per_set))
     sets = max(1, recipe.images_per_step // images_per_set)
     modes = list(recipe.view_modes)
     shares = np.array([recipe.view_modes[mode] for mode in modes])
     drawn = [
-        draw_set(
+        draw_one(
             molecules[generator.integers(len(molecules))],
             recipe,
             box,
@@ -121,19 +133,74 @@ def draw_set(
     magnification = generator.uniform(*recipe.fill) / recipe.fill[1]
     # A shrunken molecule in the same box is the same molecule at a larger pixel size.
     pixel_size = molecule.pixel_size / magnification
-    projections = take_projections(
-        molecule.transform, angles, torch.full((images,), magnification)
-    )  # (images, box, box)
-    spectrum = torch.fft.rfft2(projections) * blur_transfer(
-        box, pixel_size, generator.uniform(*recipe.blur)
-    )
+    pixel_sizes = torch.full((images,), pixel_size, dtype=torch.float64)
+    spectrum = draw_spectrum(molecule, angles, pixel_sizes, recipe, generator)
+    transfer = None
+    if generator.random() < recipe.ctf_share:
+        transfer = compute_ctf(draw_ctf(images, generator), pixel_size, box).abs()
+    return drown_in_noise(spectrum, transfer, recipe, generator)
+
+
+def draw_spectrum(
+    molecule: Molecule,
+    angles: Tensor,
+    pixel_sizes: Tensor,
+    recipe: Recipe,
+    generator: np.random.Generator,
+) -> Tensor:
+    """Project a molecule, blur the set and move its images off centre as the recipe says.
+
+    Parameters
+    ----------
+    molecule : Molecule
+        What the set shows.
+    angles : Tensor
+        `(images, 3)` RELION Euler angles in degrees.
+    pixel_sizes : Tensor
+        `(images,)` float64 Angstrom, at least the molecule's own: the box shows more, and the molecule smaller.
+    recipe, generator
+        As for `draw_batch`.
+
+    Returns
+    -------
+    Tensor
+        `(images, box, box // 2 + 1)` transforms of the clean images, without CTF.
+    """
+    box, images = molecule.transform.box, len(angles)
+    projections = take_projections(molecule.transform, angles, molecule.pixel_size / pixel_sizes)
+    blur = blur_transfer(box, pixel_sizes, generator.uniform(*recipe.blur))
+    spectrum = torch.fft.rfft2(projections) * blur
     if generator.random() < recipe.shift_share:
         shifts = generator.uniform(-recipe.largest_shift, recipe.largest_shift, (images, 2))
         spectrum = spectrum * shift_phases(box, torch.from_numpy(shifts))
+    return spectrum
+
+
+def drown_in_noise(
+    spectrum: Tensor, transfer: Tensor | None, recipe: Recipe, generator: np.random.Generator
+) -> TrainingBatch:
+    """Give a set its CTF, an SNR, noise, and the normalisation that every image gets.
+
+    Parameters
+    ----------
+    spectrum : Tensor
+        `(images, box, box // 2 + 1)`, from `draw_spectrum`.
+    transfer : Tensor or None
+        `(images, box, box // 2 + 1)` |CTF|; None without a CTF.
+    recipe, generator
+        As for `draw_batch`.
+
+    Returns
+    -------
+    TrainingBatch
+        One set, `(images, box, box)`.
+    """
+    images, box = spectrum.shape[:2]
     clean = torch.fft.irfft2(spectrum, s=(box, box))
-    seen, transfer = clean, torch.ones(images, box, box // 2 + 1)
-    if generator.random() < recipe.ctf_share:
-        transfer = compute_ctf(draw_ctf(images, generator), pixel_size, box).abs()
+    seen = clean
+    if transfer is None:
+        transfer = torch.ones(images, box, box // 2 + 1)
+    else:
         # White noise stays white when phases are flipped: the flipped image is |CTF| times the clean one plus noise.
         seen = torch.fft.irfft2(spectrum * transfer, s=(box, box))
     snr = math.exp(generator.uniform(*np.log(recipe.snr)))
@@ -192,9 +259,10 @@ def draw_ctf(images: int, generator: np.random.Generator) -> CtfParameters:
     )
 
 
-def blur_transfer(box: int, pixel_size: float, b_factor: float) -> Tensor:
-    """Transfer `exp(-B k^2 / 4)` of a B-factor in Angstrom^2, `(box, box // 2 + 1)`."""
-    return torch.exp(-b_factor / 4 * squared_frequencies(box) / pixel_size**2).float()
+def blur_transfer(box: int, pixel_sizes: Tensor, b_factor: float) -> Tensor:
+    """Transfer `exp(-B k^2 / 4)` of a B-factor in Angstrom^2 at `(n,)` pixel sizes, `(n, box, box // 2 + 1)`."""
+    squared = squared_frequencies(box) / pixel_sizes[:, None, None] ** 2
+    return torch.exp(-b_factor / 4 * squared).float()
 
 
 def shift_phases(box: int, shifts: Tensor) -> Tensor:
