@@ -88,8 +88,10 @@ TINY = Recipe(
     validation_sets=2,
 )
 
-#: The same for the single-image network.
-TINY_DNCNN = replace(TINY, sizes={"box": 32, "depth": 5, "channels": 16})
+#: For the DnCNN. Its batch norm must see many molecules, SNRs and CTFs at once: with whole sets in a batch it learns to
+#: read the conditions off the batch, and fails with the running averages of inference.
+DNCNN = replace(Recipe(), images_per_set=(2,))
+TINY_DNCNN = replace(TINY, sizes={"box": 32, "depth": 5, "channels": 16}, images_per_set=(2,))
 
 
 def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
@@ -109,9 +111,8 @@ def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
     InputError
         If the file cannot be read or names a field that a recipe does not have.
     """
-    recipe = Recipe()
-    if preset == "tiny":
-        recipe = TINY_DNCNN if architecture == "dncnn" else TINY
+    recipes = {"tiny": (TINY, TINY_DNCNN), "base": (Recipe(), DNCNN)}
+    recipe = recipes[preset][architecture == "dncnn"]
     if file is None:
         return recipe
     try:
