@@ -1,21 +1,23 @@
-"""A whole training: sources to molecules, the loop, and the files in its folder."""
+"""A whole training: what it is fed, the loop, and the files in its folder."""
 
 import csv
-import dataclasses
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from polardenoise.engine.checkpoint import ModelCard, load_model, save_model
+from polardenoise.engine.checkpoint import ModelCard, hash_file, load_model, save_model
 from polardenoise.engine.devices import choose_device
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.history_plot import plot_history
+from polardenoise.engine.likeness import Likeness, feed_from_likeness, fit_recipe, read_likeness
 from polardenoise.engine.models import Denoiser, build_model
-from polardenoise.engine.outputs import Progress, provenance
+from polardenoise.engine.outputs import provenance
+from polardenoise.engine.pair_data import ParticlePair, read_pair
+from polardenoise.engine.pair_feed import feed_from_pair
 from polardenoise.engine.recipe import Recipe, choose_recipe
 from polardenoise.engine.train import (
     Length,
@@ -25,17 +27,8 @@ from polardenoise.engine.train import (
     start_training,
     train,
 )
-from polardenoise.engine.training_data import (
-    TrainingBatch,
-    draw_batch,
-    draw_set,
-    load_molecule,
-    stack_sets,
-)
-from polardenoise.engine.training_sources import expand_sources
-
-#: Seed of the validation sets: the same in every training, so that histories compare.
-VALIDATION_SEED = 20_250_611
+from polardenoise.engine.training_feed import TrainingFeed, feed_from_sources
+from polardenoise.engine.training_sources import TrainingSources, expand_sources
 
 
 @dataclass(frozen=True)
@@ -54,6 +47,19 @@ class TrainingPlan:
     seed: int
     device: str
     command: tuple[str, ...]
+    pairs: tuple[Path, Path] | None = None
+    like: Path | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a training is given to learn from, read and checked: sources, perhaps with a likeness, or a pair."""
+
+    sources: TrainingSources | None = None
+    likeness: Likeness | None = None
+    pair: ParticlePair | None = None
+    #: What a resume must agree with.
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def run_training(plan: TrainingPlan) -> dict[str, Any]:
@@ -74,63 +80,38 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     """
     recipe = choose_recipe(plan.preset, plan.architecture, plan.recipe_file)
     device = choose_device(plan.device)
-    sources = expand_sources(list(plan.sources))
     resume_file = plan.folder / "resume" / "state.pt"
     if plan.resume and not resume_file.is_file():
         raise InputError(f"{resume_file}: nothing to resume; leave --resume out to start")
     torch.manual_seed(plan.seed)
     model = start_model(plan, recipe).to(device)
+    given = read_given(plan, model.config.box)
+    if given.likeness is not None:
+        recipe = fit_recipe(recipe, given.likeness.particles)
     state = start_training(model, recipe)
     facts = {
-        "sources": list(sources.training),
+        **given.facts,
         "architecture": plan.architecture,
         "recipe": recipe.as_dict(),
         "seed": plan.seed,
     }
     if plan.resume:
         check_same_training(resume_file, load_resume_state(resume_file, state), facts)
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    box = model.config.box
-    molecules = []
-    with Progress("read", len(sources.training), "molecules") as progress:
-        for source in sources.training:
-            molecules.append(load_molecule(source, box, recipe.fill[1]))
-            progress.advance(1)
-    validation = draw_validation(sources.validation, recipe, box)
     history = plan.folder / "history.csv"
     started = time.strftime("%Y-%m-%d")
+    with ExitStack() as resources:
+        feed = make_feed(plan, given, recipe, model.config.box, device, resources)
+        plan.folder.mkdir(parents=True, exist_ok=True)
 
-    def draw(step: int) -> TrainingBatch:
-        return draw_batch(molecules, recipe, box, plan.seed, step)
+        def checkpoint(state: TrainingState) -> None:
+            save_resume_state(resume_file, state, facts)
+            card = describe_model(plan, state, feed, started, history)
+            save_model(plan.folder / "model", state.model, card)
+            if history.exists():
+                plot_history(history, plan.folder / "history.png")
 
-    def checkpoint(state: TrainingState) -> None:
-        save_resume_state(resume_file, state, facts)
-        card = ModelCard(
-            name=plan.folder.name,
-            architecture=plan.architecture,
-            sizes={},
-            trained_on={
-                **provenance(list(plan.command)),
-                "started": started,
-                "sources": [Path(source).name for source in sources.training],
-                "validated_on": [Path(source).name for source in sources.validation],
-                "recipe": recipe.as_dict(),
-                "init": plan.init,
-                "seed": plan.seed,
-                "steps": state.step,
-                "images": state.images,
-                "minutes": round(state.seconds / 60, 2),
-                "threads": torch.get_num_threads(),
-                "device": str(device),
-            },
-            figures={"validation_relative_mse": read_last_error(history)},
-            description=f"{plan.architecture}, {model.config.box} px, {len(molecules)} molecules",
-        )
-        save_model(plan.folder / "model", state.model, card)
-        if history.exists():
-            plot_history(history, plan.folder / "history.png")
-
-    train(state, draw, validation, recipe, Length(plan.steps, plan.minutes), history, checkpoint)
+        length = Length(plan.steps, plan.minutes)
+        train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
     return {
         "model": str(plan.folder / "model"),
         "architecture": plan.architecture,
@@ -138,8 +119,64 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         "images": state.images,
         "minutes": state.seconds / 60,
         "validation_relative_mse": read_last_error(history),
-        "molecules": len(molecules),
+        **feed.counts,
     }
+
+
+def read_given(plan: TrainingPlan, box: int) -> Given:
+    """Read and check what the training learns from, all but the molecules and the pixels."""
+    if plan.pairs is not None:
+        pair = read_pair(*plan.pairs, plan.seed)
+        hashes = [hash_file(path) for path in plan.pairs]
+        return Given(pair=pair, facts={"sources": [], "--pairs": hashes})
+    sources = expand_sources(list(plan.sources))
+    facts: dict[str, Any] = {"sources": list(sources.training)}
+    if plan.like is None:
+        return Given(sources, facts=facts)
+    facts["--like"] = hash_file(plan.like)
+    return Given(sources, read_likeness(plan.like, box), facts=facts)
+
+
+def make_feed(
+    plan: TrainingPlan,
+    given: Given,
+    recipe: Recipe,
+    box: int,
+    device: torch.device,
+    resources: ExitStack,
+) -> TrainingFeed:
+    """Load the molecules or prepare the images that were given; `resources` closes scratch files."""
+    if given.pair is not None:
+        return feed_from_pair(given.pair, recipe, box, plan.seed, plan.folder, device, resources)
+    assert given.sources is not None
+    if given.likeness is not None:
+        return feed_from_likeness(given.sources, given.likeness, recipe, plan.seed)
+    return feed_from_sources(given.sources, recipe, box, plan.seed)
+
+
+def describe_model(
+    plan: TrainingPlan, state: TrainingState, feed: TrainingFeed, started: str, history: Path
+) -> ModelCard:
+    """Write the card of the model as it is now."""
+    return ModelCard(
+        name=plan.folder.name,
+        architecture=plan.architecture,
+        sizes={},
+        trained_on={
+            **provenance(list(plan.command)),
+            "started": started,
+            **feed.trained_on,
+            "init": plan.init,
+            "seed": plan.seed,
+            "steps": state.step,
+            "images": state.images,
+            "minutes": round(state.seconds / 60, 2),
+            "threads": torch.get_num_threads(),
+            "device": str(next(state.model.parameters()).device),
+        },
+        figures={"validation_relative_mse": read_last_error(history)},
+        description=f"{plan.architecture}, {state.model.config.box} px, {feed.description}",
+    )
 
 
 def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
@@ -155,33 +192,13 @@ def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
 
 
 def check_same_training(resume_file: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Refuse to go on with another recipe, architecture, seed or other sources than a training began with."""
-    for name, value in wanted.items():
-        if saved[name] != value:
+    """Refuse to go on with another recipe, architecture, seed, other sources or sets than a training began with."""
+    for name in {**wanted, **saved}:
+        if saved.get(name) != wanted.get(name):
             raise InputError(
                 f"{resume_file}: was trained with another {name.rstrip('s')}; give the same as before, "
                 "or another -o to start anew"
             )
-
-
-def draw_validation(sources: tuple[str, ...], recipe: Recipe, box: int) -> TrainingBatch:
-    """Draw fixed validation sets: 32 images of one view, SNR 0.05, filling 0.7 of the box, no CTF, no shift."""
-    fixed = dataclasses.replace(
-        recipe,
-        snr=(0.05, 0.05),
-        fill=(0.7, 0.7),
-        blur=(70.0, 70.0),
-        ctf_share=0.0,
-        shift_share=0.0,
-        noise_only_share=0.0,
-    )
-    generator = np.random.default_rng(VALIDATION_SEED)
-    molecules = [load_molecule(source, box, 0.7) for source in sources]
-    sets = [
-        draw_set(molecules[index % len(molecules)], fixed, box, 32, "one", generator)
-        for index in range(recipe.validation_sets)
-    ]
-    return stack_sets(sets)
 
 
 def read_last_error(history: Path) -> float | None:

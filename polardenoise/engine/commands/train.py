@@ -1,4 +1,4 @@
-"""`polardenoise train`: a denoiser from simulated molecules."""
+"""`polardenoise train`: a denoiser from simulated molecules, or from noisy particles and their truth."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from polardenoise.engine.errors import InputError
 
-HELP = "train a denoiser on simulated images of structures, maps and phantoms"
+HELP = "train a denoiser on simulated molecules, or on noisy particles and their truth"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help=".pdb/.cif(.gz), .mrc/.map, phantom:SEED, phantom:FIRST-LAST, or a MANIFEST.tsv (its split train)",
     )
-    parser.add_argument("--pairs", nargs=2, metavar=("NOISY", "CLEAN"), help="not available yet")
+    parser.add_argument(
+        "--pairs",
+        nargs=2,
+        type=Path,
+        metavar=("NOISY.star", "CLEAN.star"),
+        help="instead of SOURCEs: noisy particles and their truth without CTF, in the same order",
+    )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
     parser.add_argument(
         "--architecture",
@@ -29,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe", type=Path, metavar="FILE", help="JSON with settings of the recipe"
     )
     parser.add_argument("--preset", choices=["tiny", "base"], default="base")
-    parser.add_argument("--like", metavar="PARTICLES.star", help="not available yet")
+    parser.add_argument(
+        "--like",
+        type=Path,
+        metavar="PARTICLES.star",
+        help="simulate the SOURCEs at the field of view and with the CTFs of these particles",
+    )
     parser.add_argument(
         "--init", metavar="MODEL", help="start from a shipped model or a model folder"
     )
@@ -45,13 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train; returns the summary."""
-    for option in ("pairs", "like"):
-        if getattr(arguments, option) is not None:
-            raise InputError(f"--{option}: is not available yet; train on SOURCEs")
     if arguments.architecture == "unet":
         raise InputError("--architecture unet: is not available yet; use dncnn or polar-cnn")
-    if not arguments.sources:
-        raise InputError("SOURCE: name at least one structure, map, phantom:SEED or MANIFEST.tsv")
+    if arguments.pairs is not None:
+        if arguments.sources:
+            raise InputError(
+                f"--pairs: goes without SOURCEs; leave out {' '.join(arguments.sources)}, or --pairs"
+            )
+        if arguments.like is not None:
+            raise InputError("--like: is for SOURCEs; leave it out with --pairs")
+    elif not arguments.sources:
+        raise InputError(
+            "SOURCE: name at least one structure, map, phantom:SEED or MANIFEST.tsv, or give --pairs"
+        )
     if arguments.steps is not None and arguments.steps < 1:
         raise InputError(f"--steps {arguments.steps}: must be at least 1")
     if arguments.minutes is not None and not arguments.minutes > 0:
@@ -75,6 +92,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             seed=arguments.seed,
             device=arguments.device,
             command=tuple(arguments.command_line),
+            pairs=None if arguments.pairs is None else tuple(arguments.pairs),
+            like=arguments.like,
         )
     )
 
