@@ -236,7 +236,8 @@ def tell_maps(maps: list[Maps], truth: torch.Tensor, simulation: dict[str, Any])
         "Half maps of denoised particles agree with each other better than with the truth, because one "
         "learned model denoised both: that curve is a consistency, not a resolution. "
         f"{simulation['views']} directions fill only part of Fourier space, so every map against the "
-        f"truth stays low where nothing was seen. Nyquist is {2 * maps[0].pixel_size:.1f} Å."
+        "truth stays low where nothing was seen; where a curve runs along its threshold the crossing jumps: "
+        f"read the curves before the numbers. Nyquist is {2 * maps[0].pixel_size:.1f} Å."
     )
     if not any(one.program == "RELION" for one in maps):
         sentences += " RELION was not on this machine; its reconstructions are left out."
