@@ -95,7 +95,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--contrast auto: is not available yet; say bright or dark")
     if arguments.set_size < 1:
         raise InputError(f"--set-size {arguments.set_size}: must be at least 1")
-    from polardenoise.engine.denoise import DenoisePlan, denoise_particles
+    from polardenoise.engine.denoise import denoise_particles
+    from polardenoise.engine.denoise_plan import DenoisePlan
 
     return denoise_particles(
         DenoisePlan(
@@ -120,7 +121,7 @@ def parse_batch(text: str) -> int | None:
     """Read `--batch`: None for auto."""
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--batch {text}: must be auto or a number of images of at least 1")
     return int(text)
 

@@ -1,0 +1,143 @@
+"""What `denoise` is asked for, and all that can be checked before the work starts."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from polardenoise.engine.checkpoint import ModelCard, load_model
+from polardenoise.engine.devices import choose_device
+from polardenoise.engine.errors import InputError
+from polardenoise.engine.grouping import ImageSet, draw_halves, form_sets
+from polardenoise.engine.models import Denoiser
+from polardenoise.engine.particles import ParticleSet, read_particles
+from polardenoise.engine.working_images import Handling
+
+
+@dataclass(frozen=True)
+class DenoisePlan:
+    """What `polardenoise denoise` was asked for; see its options."""
+
+    particles: Path
+    output: Path
+    model: str = "default"
+    set_size: int = 64
+    group_by: str = "random"
+    ctf_output: str = "kept"
+    ctf_state: str = "auto"
+    contrast: str = "bright"
+    ignore_halves: bool = False
+    seed: int = 0
+    device: str = "auto"
+    batch: int | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan that has been checked: everything but the pixels is known to be usable.
+
+    Attributes
+    ----------
+    particles : ParticleSet
+        The input.
+    model, card : Denoiser, ModelCard
+        The network on its device, and what it is.
+    device : torch.device
+        Where to compute.
+    handling : Handling
+        How images are brought to the network and back.
+    halves : ndarray
+        `(n,)` half of each row; `drawn` says whether they were drawn here and are to be written.
+    sets : list of ImageSet
+        What is denoised together.
+    stack : Path
+        The images to write.
+    """
+
+    particles: ParticleSet
+    model: Denoiser
+    card: ModelCard
+    device: torch.device
+    handling: Handling
+    halves: np.ndarray
+    drawn: bool
+    sets: list[ImageSet]
+    stack: Path
+
+
+def check_plan(plan: DenoisePlan) -> Job:
+    """Read and check everything that the plan names but the pixels; errors as `denoise.denoise_particles`."""
+    stack = plan.output.with_suffix(".mrcs")
+    particles = read_particles(plan.particles)
+    check_outputs(plan, particles, stack)
+    device = choose_device(plan.device)
+    model, card = load_model(plan.model)
+    handling = choose_handling(plan, particles, card)
+    halves, drawn = choose_halves(plan, particles)
+    sets = form_sets(halves, choose_groups(plan.group_by, particles), plan.set_size, plan.seed)
+    plan.output.parent.mkdir(parents=True, exist_ok=True)
+    check_disk(plan.output.parent, particles, handling)
+    return Job(particles, model.to(device), card, device, handling, halves, drawn, sets, stack)
+
+
+def choose_handling(plan: DenoisePlan, particles: ParticleSet, card: ModelCard) -> Handling:
+    """Decide what is done to the images from the set's state and the user's word."""
+    state = particles.ctf_state if plan.ctf_state == "auto" else plan.ctf_state
+    if state == "corrected":
+        raise InputError(
+            f"{plan.particles}: holds CTF-corrected images; denoise the particles that they came from"
+        )
+    if state != "none" and particles.ctf is None:
+        raise InputError(
+            f"--ctf-state {state}: {plan.particles} has no rlnDefocusU; add CTF columns or use --ctf-state none"
+        )
+    sign = -1.0 if plan.contrast == "dark" else 1.0
+    return Handling(card.sizes["box"], state, plan.ctf_output == "kept", sign)
+
+
+def choose_halves(plan: DenoisePlan, particles: ParticleSet) -> tuple[np.ndarray, bool]:
+    """Give each row its half, and whether it was drawn (and is to be written)."""
+    if plan.ignore_halves:
+        return np.ones(len(particles), dtype=np.int64), False
+    if particles.random_subset is not None:
+        return particles.random_subset, False
+    return draw_halves(len(particles), plan.seed), True
+
+
+def choose_groups(group_by: str, particles: ParticleSet) -> np.ndarray:
+    """Give each row its group: all one for "random", else the text of a column."""
+    if group_by == "random":
+        return np.zeros(len(particles), dtype=np.int64)
+    if group_by == "neighbours":
+        raise InputError("--group-by neighbours: is not available yet; use random or a column")
+    tokens = particles.column(group_by.lstrip("_"))
+    if tokens is None:
+        raise InputError(
+            f"--group-by {group_by}: {particles.star_path} has no such column; name one of its columns or random"
+        )
+    return np.array(tokens)
+
+
+def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> None:
+    """Refuse an output that would replace the input."""
+    if plan.output.suffix != ".star":
+        raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
+    inputs = {plan.particles.resolve(), *(header.path.resolve() for header in particles.headers)}
+    for path in (plan.output, stack):
+        if path.resolve() in inputs:
+            raise InputError(
+                f"-o {plan.output}: would replace the input {path}; choose another name"
+            )
+
+
+def check_disk(folder: Path, particles: ParticleSet, handling: Handling) -> None:
+    """Refuse to start where the disk cannot hold the result and the working images."""
+    needed = 4 * len(particles) * (particles.box**2 + handling.box**2)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room or choose another -o"
+        )
