@@ -96,12 +96,26 @@ def check_json_destination(path: Path) -> None:
     Raises
     ------
     InputError
-        If `path` is a folder or lies in no folder.
+        If `path` is a folder, or its folder neither exists nor can be made. (It is made with the file, so that
+        `-o DIR --json DIR/summary.json` works on a new DIR.)
     """
     if path.is_dir():
         raise InputError(f"--json {path}: is a folder; name a file")
-    if not path.parent.is_dir():
-        raise InputError(f"--json {path}: no folder {path.parent}; make it first")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"--json {path}: {nearest} is no folder that can be written; name another")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a `--seed` that not every generator of random numbers takes.
+
+    Raises
+    ------
+    InputError
+        If it is negative or has more than 63 bits.
+    """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed}: give a whole number from 0 to {2**63 - 1}")
 
 
 def run_command(arguments: argparse.Namespace) -> None:
@@ -109,6 +123,7 @@ def run_command(arguments: argparse.Namespace) -> None:
     module = import_command(arguments.command)
     if arguments.json is not None:
         check_json_destination(arguments.json)
+    check_seed(getattr(arguments, "seed", 0))
     summary = module.run(arguments)
     if arguments.json is not None:
         from polardenoise.engine.outputs import write_json

@@ -13,6 +13,8 @@ from polardenoise.engine.stacks import read_stack_header
 
 # Place of an image whose name has no `index@`: the only image of its file.
 ONLY_IMAGE = -1
+# Past the end of any stack: what a number too long to count with stands for.
+LARGEST_PLACE = 2**40 - 1
 
 
 class ImageNames:
@@ -39,7 +41,7 @@ class ImageNames:
             if not at:
                 place, file = ONLY_IMAGE, name
             elif index.isdecimal() and int(index) > 0:
-                place = int(index) - 1
+                place = min(int(index) - 1, LARGEST_PLACE)
             else:
                 raise InputError(
                     f"{self.star_path}: row {row + 1}: image name {name} does not begin with a number"

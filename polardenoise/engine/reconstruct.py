@@ -259,7 +259,7 @@ def read_reference(path: Path, box: int, pixel_size: float) -> Tensor:
     Raises
     ------
     InputError
-        If it cannot be read or lies on another grid.
+        If it cannot be read, is empty or lies on another grid.
     """
     volume, its_pixel_size = read_volume(path)
     if volume.shape != (box, box, box):
@@ -273,6 +273,8 @@ def read_reference(path: Path, box: int, pixel_size: float) -> Tensor:
             f"--reference {path}: {its_pixel_size:g} A per voxel, the particles have "
             f"{pixel_size:g} A; resample it (relion_image_handler --rescale_angpix, --new_box)"
         )
+    if volume.min() == volume.max():
+        raise InputError(f"--reference {path}: every voxel has one value; give a map")
     return torch.from_numpy(volume)
 
 

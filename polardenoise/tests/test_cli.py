@@ -151,10 +151,27 @@ def test_summary_goes_to_stdout_and_json(pretend, capsys, monkeypatch, tmp_path)
 def test_json_that_cannot_be_written_is_refused_before_the_work(pretend, capsys, tmp_path):
     ran = []
     words = pretend(lambda arguments: ran.append(arguments))
-    assert cli.main([*words, "--json", str(tmp_path / "absent" / "a.json")]) == 2
+    (tmp_path / "file").write_text("not a folder")
+    assert cli.main([*words, "--json", str(tmp_path / "file" / "a.json")]) == 2
     assert cli.main([*words, "--json", str(tmp_path)]) == 2
     assert not ran
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_json_may_lie_in_a_folder_that_is_yet_to_be_made(pretend, monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmark, "summarise", lambda summary: "done")
+    words = pretend(lambda _arguments: {"value": 1})
+    assert cli.main([*words, "--json", str(tmp_path / "new" / "deep" / "a.json")]) == 0
+    assert json.loads((tmp_path / "new" / "deep" / "a.json").read_text()) == {"value": 1}
+
+
+@pytest.mark.parametrize("command", ["simulate", "train", "denoise"])
+@pytest.mark.parametrize("seed", ["-1", str(2**63)])
+def test_seed_that_no_generator_takes_is_refused(command, seed, capsys, tmp_path):
+    destination = str(tmp_path / "out.star")
+    assert cli.main([command, "phantom:1", "-o", destination, "--seed", seed]) == 2
+    assert capsys.readouterr().err.count(f"--seed {seed}: give a whole number") == 1
+    assert os.listdir(tmp_path) == []
 
 
 def test_no_json_is_left_by_a_failure(pretend, tmp_path):

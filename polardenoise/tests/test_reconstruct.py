@@ -239,13 +239,15 @@ def test_two_pixel_sizes_are_refused(tmp_path, capsys):
     refused(capsys, tmp_path / "out", "two.star", "row 3", "pixel size")
 
 
-def test_a_reference_on_another_grid_is_refused(scene, tmp_path, capsys):
+def test_a_reference_that_cannot_be_compared_is_refused(scene, tmp_path, capsys):
     write_volume(tmp_path / "small.mrc", lumps(16), PIXEL_SIZE)
     write_volume(tmp_path / "coarse.mrc", lumps(BOX), 2 * PIXEL_SIZE)
+    write_volume(tmp_path / "empty.mrc", 0 * lumps(BOX), PIXEL_SIZE)
     for name, word in (
         ("small", "16 x 16 x 16"),
         ("coarse", "8 A per voxel"),
         ("missing", "no such"),
+        ("empty", "one value"),
     ):
         reference = tmp_path / f"{name}.mrc"
         assert run(scene / "raw.star", "-o", tmp_path / "out", "--reference", reference) == 2
