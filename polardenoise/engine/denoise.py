@@ -41,7 +41,7 @@ def denoise_particles(plan: DenoisePlan) -> dict[str, Any]:
     Returns
     -------
     dict
-        The summary.
+        The summary with its provenance, as `OUT.json` holds it: `--json OUT.json` loses nothing.
 
     Raises
     ------
@@ -52,10 +52,9 @@ def denoise_particles(plan: DenoisePlan) -> dict[str, Any]:
     job = check_plan(plan)
     write_images(job, plan.batch)
     write_star(job, plan.output)
-    summary = summarise_run(plan, job)
-    facts = provenance(list(plan.command), seed=plan.seed, **summary)
+    facts = provenance(list(plan.command), seed=plan.seed, **summarise_run(plan, job))
     write_json(plan.output.with_suffix(".json"), facts)
-    return summary
+    return facts
 
 
 def write_images(job: Job, images_per_batch: int | None) -> None:

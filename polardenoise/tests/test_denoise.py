@@ -292,6 +292,15 @@ def test_the_provenance_says_what_was_done(folder, model, capsys):
     assert "estimates, not data" in capsys.readouterr().out
 
 
+def test_a_summary_asked_for_where_the_provenance_goes_keeps_both(folder, model):
+    write_set(folder)
+    assert denoise(model, "--json", "out.json") == 0
+    facts = json.loads((folder / "out.json").read_text())
+    assert facts["program"] == "polardenoise"
+    assert facts["seed"] == 0
+    assert facts["particles"] == 24
+
+
 def damage_missing(folder):
     (folder / "stack.mrcs").unlink()
 
@@ -304,6 +313,11 @@ def damage_truncated(folder):
 def damage_index(folder):
     text = (folder / "in.star").read_text()
     (folder / "in.star").write_text(text.replace("000024@", "000025@"))
+
+
+def damage_index_number(folder):
+    text = (folder / "in.star").read_text()
+    (folder / "in.star").write_text(text.replace("000024@", f"{10**30}@"))
 
 
 def damage_nan(folder):
@@ -344,6 +358,7 @@ def damage_pixel_size(folder):
         (damage_missing, "stack.mrcs"),
         (damage_truncated, "stack.mrcs"),
         (damage_index, "row"),
+        (damage_index_number, "row"),
         (damage_nan, "row"),
         (damage_blank, "row"),
         (damage_odd, "33"),
@@ -377,6 +392,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(folder, model, capsys, damage,
         (["--matches", "m.npz"], "not available yet"),
         (["--set-size", "0"], "--set-size"),
         (["--batch", "many"], "--batch"),
+        (["--batch", "\u00b2"], "--batch"),
         (["--ctf-state", "flipped"], "rlnDefocusU"),
         (["-o", "in.star"], "replace the input"),
         (["-o", "stack.star"], "replace the input"),
