@@ -147,7 +147,7 @@ def read_card(folder: Path) -> ModelCard:
         raise InputError(
             f"{path}: is not a model description ({error}); export it again"
         ) from error
-    if card.format > FORMAT or card.architecture not in ARCHITECTURES:
+    if card.format not in range(1, FORMAT + 1) or card.architecture not in ARCHITECTURES:
         raise InputError(f"{path}: was written by a later polardenoise; update this one")
     return card
 

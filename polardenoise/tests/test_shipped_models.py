@@ -109,10 +109,17 @@ def test_models_lists_them(capsys):
     assert set(names) == set(list_shipped_models())
 
 
+def state_format(folder, value):
+    facts = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(facts | {"format": value}))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda folder: (folder / "model.json").write_text("{"), "not a model description"),
+        (lambda folder: state_format(folder, "x"), "later polardenoise"),
+        (lambda folder: state_format(folder, 2), "later polardenoise"),
         (lambda folder: (folder / "weights.safetensors").unlink(), "is missing"),
         (lambda folder: (folder / "weights.safetensors").write_bytes(b"x" * 100), "does not match"),
     ],
