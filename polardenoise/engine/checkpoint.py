@@ -122,7 +122,7 @@ def find_model(name_or_folder: str) -> Path:
             return candidate
     names = ", ".join(shipped) or "none"
     raise InputError(
-        f"--model {name_or_folder}: no shipped model and no folder with a model.json; shipped are: {names}"
+        f"model {name_or_folder}: not shipped, and no folder with a model.json; shipped are: {names}"
     )
 
 

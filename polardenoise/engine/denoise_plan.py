@@ -12,6 +12,7 @@ from polardenoise.engine.devices import choose_device
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.grouping import ImageSet, draw_halves, form_sets
 from polardenoise.engine.models import Denoiser
+from polardenoise.engine.outputs import make_folder
 from polardenoise.engine.particles import ParticleSet, read_particles
 from polardenoise.engine.working_images import Handling
 
@@ -78,7 +79,7 @@ def check_plan(plan: DenoisePlan) -> Job:
     handling = choose_handling(plan, particles, card)
     halves, drawn = choose_halves(plan, particles)
     sets = form_sets(halves, choose_groups(plan.group_by, particles), plan.set_size, plan.seed)
-    plan.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.output.parent)
     check_disk(plan.output.parent, particles, handling)
     return Job(particles, model.to(device), card, device, handling, halves, drawn, sets, stack)
 

@@ -42,12 +42,7 @@ def replace_when_complete(path: Path | str) -> Iterator[Path]:
     final = Path(path)
     if final.is_dir():
         raise InputError(f"{final}: is a folder; give the name of a file to write")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{final.parent}: cannot be made ({error.strerror}); choose another folder"
-        ) from error
+    make_folder(final.parent)
     if not os.access(final.parent, os.W_OK | os.X_OK):
         raise InputError(f"{final.parent}: cannot be written; choose another folder")
     temporary = final.with_name(f".{final.stem}.{os.getpid()}.partial{final.suffix}")
@@ -60,6 +55,22 @@ def replace_when_complete(path: Path | str) -> Iterator[Path]:
         raise InputError(f"{final}: the disk is full; make room or write elsewhere") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there yet.
+
+    Raises
+    ------
+    InputError
+        If that cannot be done, or a file has the name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made ({error.strerror}); choose another folder"
+        ) from error
 
 
 def write_text_atomically(path: Path | str, text: str) -> None:

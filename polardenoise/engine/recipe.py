@@ -155,4 +155,52 @@ def recipe_from_dict(changes: Any, base: Recipe, source: str) -> Recipe:
                 f"{source}: '{name}' should look like {json.dumps(wanted)}, not {value!r}"
             )
         clean[name] = value
-    return replace(base, **clean)
+    recipe = replace(base, **clean)
+    check_recipe(recipe, source)
+    return recipe
+
+
+def check_recipe(recipe: Recipe, source: str) -> None:
+    """Refuse values that no training can use; `source` is the file that an error names.
+
+    Raises
+    ------
+    InputError
+        Names the setting and what it may be.
+    """
+    known_modes = ("one", "few", "cone", "random")
+    shares = (recipe.ctf_share, recipe.shift_share, recipe.noise_only_share)
+    ranges = {name: getattr(recipe, name) for name in ("snr", "fill", "blur")}
+    for name, numbers in ranges.items():
+        if not all(isinstance(number, (int, float)) for number in numbers):
+            raise InputError(f"{source}: {name}: two numbers, the smaller first; mend the recipe")
+    rules = {
+        "images_per_step: at least 1": recipe.images_per_step >= 1,
+        "images_per_set: one or more whole numbers of at least 1": bool(recipe.images_per_set)
+        and all(isinstance(images, int) and images >= 1 for images in recipe.images_per_set),
+        f"view_modes: shares of {', '.join(known_modes)}": set(recipe.view_modes)
+        <= set(known_modes)
+        and all(share >= 0 for share in recipe.view_modes.values())
+        and sum(recipe.view_modes.values()) > 0,
+        **{
+            f"{name}: two numbers, the smaller first": len(pair) == 2 and 0 <= pair[0] <= pair[1]
+            for name, pair in ranges.items()
+        },
+        "snr and fill: more than 0, fill at most 1": min(recipe.snr, default=0) > 0
+        and min(recipe.fill, default=0) > 0
+        and max(recipe.fill) <= 1,
+        "ctf_share, shift_share, noise_only_share: 0 to 1": all(0 <= one <= 1 for one in shares),
+        "learning_rate and gradient_norm: more than 0": min(
+            recipe.learning_rate, recipe.gradient_norm
+        )
+        > 0,
+        "largest_shift, weight_decay, warmup_steps: not negative": min(
+            recipe.largest_shift, recipe.weight_decay, recipe.warmup_steps
+        )
+        >= 0,
+        "precision: bfloat16 or float32": recipe.precision in ("bfloat16", "float32"),
+        "validation_sets: at least 1": recipe.validation_sets >= 1,
+    }
+    for rule, kept in rules.items():
+        if not kept:
+            raise InputError(f"{source}: {rule}; mend the recipe")

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from polardenoise.engine.ctf import apply_ctf
+from polardenoise.engine.errors import InputError
 from polardenoise.engine.models import Denoiser
 from polardenoise.engine.outputs import format_duration, replace_when_complete
 from polardenoise.engine.polar import disk_mask
@@ -28,6 +28,9 @@ HISTORY_COLUMNS = (
     "validation_relative_mse",
 )
 
+
+#: Seconds until the first report, soon enough to see that all is well.
+FIRST_REPORT = 10.0
 
 #: SNR below which a training set counts less and less in the loss.
 FLOOR_SNR = 0.03
@@ -110,14 +113,15 @@ def train(
     history : Path
         history.csv, one row per report; rows past `state.step` (of a run that was killed after them) are dropped.
     checkpoint : callable
-        Called at every report and at the end.
+        Called at every report and at the end. What came after the last one is lost to a kill.
     seconds_between_checkpoints : float
-        Wall-clock time between reports.
+        Wall-clock time between reports; the first comes sooner.
     """
     device = next(state.model.parameters()).device
     truncate_history(history, state.step)
     losses: list[Tensor] = []
-    clock = last_report = time.monotonic()
+    clock = time.monotonic()
+    next_report = clock + min(FIRST_REPORT, seconds_between_checkpoints)
     state.model.train()
     while (fraction := length.fraction(state.step, state.seconds)) < 1.0:
         learning_rate = schedule_learning_rate(recipe, state.step, fraction)
@@ -130,11 +134,12 @@ def train(
         now = time.monotonic()
         state.seconds += now - clock
         clock = now
-        if now - last_report >= seconds_between_checkpoints:
+        if now >= next_report:
             report(state, losses, validation, recipe, length, learning_rate, history)
             checkpoint(state)
             losses.clear()
-            clock = last_report = time.monotonic()  # reports do not count as training time
+            clock = time.monotonic()  # reports do not count as training time
+            next_report = clock + seconds_between_checkpoints
     if losses:
         report(state, losses, validation, recipe, length, learning_rate, history)
     checkpoint(state)
@@ -225,8 +230,8 @@ def report(
     """Append a row to the history and print one line with rate and time to go."""
     loss = float(torch.stack(losses).mean())
     if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"the training diverged at step {state.step} (loss {loss}); lower the learning rate"
+        raise InputError(
+            f"{history}: the training diverged by step {state.step} (loss {loss}); lower the recipe's learning_rate"
         )
     error = measure_validation(state.model, validation, recipe.precision)
     row = (state.step, f"{state.seconds:.1f}", state.images, f"{learning_rate:.3e}")
@@ -257,29 +262,3 @@ def truncate_history(history: Path, step: int) -> None:
         return
     with replace_when_complete(history) as temporary, temporary.open("w", newline="") as stream:
         csv.writer(stream).writerows([list(HISTORY_COLUMNS), *kept])
-
-
-def save_resume_state(path: Path, state: TrainingState, facts: dict[str, Any]) -> None:
-    """Write the resume state, atomically; `facts` are plain data that a resume must agree with."""
-    with replace_when_complete(path) as temporary:
-        torch.save(
-            {
-                "model": state.model.state_dict(),
-                "optimizer": state.optimizer.state_dict(),
-                "step": state.step,
-                "seconds": state.seconds,
-                "images": state.images,
-                "facts": facts,
-            },
-            temporary,
-        )
-
-
-def load_resume_state(path: Path, state: TrainingState) -> dict[str, Any]:
-    """Put a resume state into `state`; returns the facts it was saved with. Runs no code from the file."""
-    device = next(state.model.parameters()).device
-    saved = torch.load(path, map_location=device, weights_only=True)
-    state.model.load_state_dict(saved["model"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.step, state.seconds, state.images = saved["step"], saved["seconds"], saved["images"]
-    return saved["facts"]

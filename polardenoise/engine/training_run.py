@@ -15,15 +15,18 @@ from polardenoise.engine.errors import InputError
 from polardenoise.engine.history_plot import plot_history
 from polardenoise.engine.likeness import Likeness, feed_from_likeness, fit_recipe, read_likeness
 from polardenoise.engine.models import Denoiser, build_model
-from polardenoise.engine.outputs import provenance
+from polardenoise.engine.outputs import make_folder, provenance
 from polardenoise.engine.pair_data import ParticlePair, read_pair
 from polardenoise.engine.pair_feed import feed_from_pair
 from polardenoise.engine.recipe import Recipe, choose_recipe
+from polardenoise.engine.resume_state import (
+    read_resume_state,
+    restore_state,
+    save_resume_state,
+)
 from polardenoise.engine.train import (
     Length,
     TrainingState,
-    load_resume_state,
-    save_resume_state,
     start_training,
     train,
 )
@@ -81,27 +84,30 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     recipe = choose_recipe(plan.preset, plan.architecture, plan.recipe_file)
     device = choose_device(plan.device)
     resume_file = plan.folder / "resume" / "state.pt"
-    if plan.resume and not resume_file.is_file():
-        raise InputError(f"{resume_file}: nothing to resume; leave --resume out to start")
+    saved = read_resume_state(resume_file, device) if plan.resume else None
     torch.manual_seed(plan.seed)
     model = start_model(plan, recipe).to(device)
     given = read_given(plan, model.config.box)
     if given.likeness is not None:
         recipe = fit_recipe(recipe, given.likeness.particles)
-    state = start_training(model, recipe)
     facts = {
         **given.facts,
         "architecture": plan.architecture,
         "recipe": recipe.as_dict(),
         "seed": plan.seed,
     }
-    if plan.resume:
-        check_same_training(resume_file, load_resume_state(resume_file, state), facts)
+    if saved is not None:
+        check_same_training(resume_file, saved["facts"], facts)
+    state = start_training(model, recipe)
+    if saved is not None:
+        restore_state(saved, state)
     history = plan.folder / "history.csv"
     started = time.strftime("%Y-%m-%d")
     with ExitStack() as resources:
         feed = make_feed(plan, given, recipe, model.config.box, device, resources)
-        plan.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(plan.folder)
+        if saved is None:
+            save_resume_state(resume_file, state, facts)  # a kill in the first minute loses nothing
 
         def checkpoint(state: TrainingState) -> None:
             save_resume_state(resume_file, state, facts)
@@ -182,7 +188,13 @@ def describe_model(
 def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
     """Build the network, or load the one that the training starts from."""
     if plan.init is None:
-        return build_model(plan.architecture, recipe.sizes)
+        try:
+            return build_model(plan.architecture, recipe.sizes)
+        except (TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{plan.recipe_file}: no {plan.architecture} can be built with its 'sizes' ({reason}); mend them"
+            ) from error
     model, card = load_model(plan.init)
     if card.architecture != plan.architecture:
         raise InputError(

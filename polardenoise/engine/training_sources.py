@@ -54,7 +54,7 @@ def expand_sources(sources: list[str]) -> TrainingSources:
 def expand_phantoms(source: str) -> list[str]:
     """Expand `phantom:SEED` or `phantom:FIRST-LAST`; errors as `expand_sources`."""
     first, _, last = source.removeprefix("phantom:").partition("-")
-    if not first.isdigit() or (last and not last.isdigit()):
+    if not first.isdecimal() or (last and not last.isdecimal()):
         raise InputError(f"{source}: write phantom:SEED or phantom:FIRST-LAST with whole numbers")
     seeds = range(int(first), int(last or first) + 1)
     if not seeds or seeds[-1] >= FIRST_TEST_SEED:

@@ -141,3 +141,74 @@ def test_a_resume_with_other_sources_is_refused(trained, capsys):
     ]
     assert main([*other, "--steps", "13"]) == 2
     assert "another source" in capsys.readouterr().err
+
+
+def test_a_training_killed_at_once_can_be_resumed(trained, tmp_path, monkeypatch):
+    """Before the first step there is already something to go on from, and the end is the same."""
+    from polardenoise.engine import train as train_module
+
+    folder = tmp_path / "run"
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "take_step", interrupt)
+        assert main([*ARGUMENTS, "-o", str(folder), "--steps", "12"]) == 130
+    assert main([*ARGUMENTS, "-o", str(folder), "--steps", "12", "--resume"]) == 0
+    resumed, whole = load_model(str(folder))[0], load_model(str(trained))[0]
+    for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [(["--architecture", "dncnn"], "another"), (["--preset", "base"], "another recipe")],
+)
+def test_a_resume_with_another_network_is_refused(trained, capsys, extra, message):
+    assert main([*ARGUMENTS, *extra, "-o", str(trained), "--steps", "13", "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_resume_state_is_named(trained, tmp_path, capsys):
+    state = tmp_path / "run" / "resume" / "state.pt"
+    state.parent.mkdir(parents=True)
+    state.write_bytes((trained / "resume" / "state.pt").read_bytes()[:-2000])
+    assert main([*ARGUMENTS, "-o", str(tmp_path / "run"), "--steps", "13", "--resume"]) == 2
+    assert f"{state}: is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"sizes": {"box": 33}},
+        {"sizes": {"width": 3}},
+        {"images_per_set": []},
+        {"images_per_step": 0},
+        {"snr": [0.1]},
+        {"snr": ["a", "b"]},
+        {"fill": [0.5, 1.5]},
+        {"view_modes": {"all": 1}},
+        {"precision": "int"},
+        {"learning_rate": -1},
+        {"ctf_share": 2},
+    ],
+)
+def test_a_recipe_that_cannot_be_trained_is_one_line(tmp_path, capsys, recipe):
+    file = tmp_path / "recipe.json"
+    file.write_text(json.dumps(recipe))
+    folder = tmp_path / "run"
+    assert main([*ARGUMENTS, "-o", str(folder), "--recipe", str(file), "--steps", "1"]) == 2
+    error = capsys.readouterr().err
+    assert str(file) in error
+    assert next(iter(recipe)) in error
+    assert error.count("\n") == 1
+    assert not folder.exists()
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "run").write_text("x")
+    assert main([*ARGUMENTS, "-o", str(tmp_path / "run"), "--steps", "1"]) == 2
+    assert "choose another folder" in capsys.readouterr().err
