@@ -17,8 +17,7 @@ from polardenoise.engine.outputs import Progress, provenance, write_json
 from polardenoise.engine.particle_stacks import name_in_star
 from polardenoise.engine.particles import (
     ParticleSet,
-    read_images,
-    refuse_blank_images,
+    read_checked,
     write_particles,
 )
 from polardenoise.engine.stacks import StackWriter
@@ -136,13 +135,6 @@ def gather_batches(sets: list[ImageSet], images_per_batch: int) -> Iterator[list
         batch.append(one)
     if batch:
         yield batch
-
-
-def read_checked(particles: ParticleSet, rows: np.ndarray) -> np.ndarray:
-    """Read images and refuse pixels that are not finite and blank images, naming the row."""
-    images = read_images(particles, rows)
-    refuse_blank_images(particles, rows, images)
-    return images
 
 
 def refuse_bad_estimates(images: Tensor, particles: ParticleSet, rows: np.ndarray) -> None:

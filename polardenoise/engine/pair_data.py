@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.background import Background
-from polardenoise.engine.denoise import read_checked
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.evaluate import CTF_FREE_STATES, check_match
 from polardenoise.engine.grouping import draw_halves
 from polardenoise.engine.outputs import Progress
-from polardenoise.engine.particles import ParticleSet, read_images, read_particles
+from polardenoise.engine.particles import (
+    ParticleSet,
+    read_checked,
+    read_images,
+    read_particles,
+)
 from polardenoise.engine.recipe import Recipe
 from polardenoise.engine.training_data import TrainingBatch, stack_sets
 from polardenoise.engine.working_images import (

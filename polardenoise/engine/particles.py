@@ -1,7 +1,7 @@
 """Particle sets: a STAR file and the stacks it names, checked before anything is computed.
 
 Reading the set looks at everything cheap: the STAR file's form, numbers, and the header, size and reach of every stack.
-Pixels are read on demand, in the order of the files; `check_pixels` looks at all of them once.
+Pixels are read on demand, in the order of the files; `read_checked` also refuses blank images.
 """
 
 from __future__ import annotations
@@ -203,50 +203,35 @@ def read_images(particles: ParticleSet, rows: np.ndarray | slice) -> np.ndarray:
     return images
 
 
-def check_pixels(particles: ParticleSet) -> None:
-    """Look at every pixel of the set once, in the order of the files, in bounded memory.
-
-    Parameters
-    ----------
-    particles : ParticleSet
-        The set.
-
-    Raises
-    ------
-    InputError
-        If an image is blank (one grey value) or has a pixel that is not a finite number; names the row and
-        the stack.
-    """
-    # Several rows may name one image: the first of them is enough.
-    image_of_row = particles.stack_of_row * (1 << 40) + particles.index_in_stack
-    rows = np.unique(image_of_row, return_index=True)[1]
-    for places, pixels in _read_in_file_order(particles, rows):
-        refuse_blank_images(particles, rows[places], pixels)
-
-
-def refuse_blank_images(particles: ParticleSet, rows: np.ndarray, images: np.ndarray) -> None:
-    """Refuse images of one grey value.
+def read_checked(particles: ParticleSet, rows: np.ndarray) -> np.ndarray:
+    """Read the images of some particles and refuse those that cannot be denoised.
 
     Parameters
     ----------
     particles : ParticleSet
         The set.
     rows : ndarray
-        `(m,)` the particles that the images are of.
-    images : ndarray
-        `(m, N, N)`.
+        `(m,)` particles in any order.
+
+    Returns
+    -------
+    ndarray
+        `(m, N, N)` float32, in the order of `rows`.
 
     Raises
     ------
     InputError
-        Names the first such row and its stack.
+        If an image is blank (one grey value) or has a pixel that is not a finite number; names the first such
+        row and its stack.
     """
+    images = read_images(particles, rows)
     blank = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
     if blank.any():
         raise InputError(
             f"{_name_image(particles, int(rows[blank].min()))} is blank, every pixel has one value;"
             " remove the row"
         )
+    return images
 
 
 def write_particles(

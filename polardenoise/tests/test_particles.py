@@ -10,7 +10,12 @@ import pytest
 
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.particle_stacks import ImageNames, check_stacks
-from polardenoise.engine.particles import check_pixels, read_images, read_particles, write_particles
+from polardenoise.engine.particles import (
+    read_checked,
+    read_images,
+    read_particles,
+    write_particles,
+)
 from polardenoise.engine.stacks import write_stack
 
 OPTICS = """
@@ -96,12 +101,17 @@ def one_image(*columns):
     return "data_\nloop_\n" + "".join(f"_{label}\n" for label in labels) + " ".join(values) + "\n"
 
 
+def read_all_checked(particles):
+    """Read every image as `denoise` reads it."""
+    return read_checked(particles, np.arange(len(particles)))
+
+
 def refusal(folder, text=None):
     """Read a set that must be refused; give the line that says why."""
     if text is not None:
         (folder / "set.star").write_text(text)
     with pytest.raises(InputError) as caught:
-        check_pixels(read_particles(folder / "set.star"))
+        read_all_checked(read_particles(folder / "set.star"))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -315,7 +325,7 @@ def test_blank_images_are_named(folder, images):
 def test_unused_images_may_be_anything(folder, images):
     images[4] = np.nan
     break_stack(folder, images[3:], name="b.mrcs")
-    check_pixels(read_particles(folder / "set.star"))
+    read_all_checked(read_particles(folder / "set.star"))
 
 
 @pytest.mark.parametrize(
@@ -467,8 +477,8 @@ def test_real_sets_are_read_and_all_else_is_refused_in_one_line(shared_data):
             reached_stacks += "is not there" in message
             continue
         particles = read_particles(path)
-        check_pixels(particles)
-        images = read_images(particles, slice(None))
+        images = read_all_checked(particles)
+        np.testing.assert_array_equal(read_images(particles, slice(None)), images)
         assert images.shape == (facts[0], facts[1], facts[1])
         assert particles.pixel_size[0] == pytest.approx(facts[2], rel=1e-3)
         assert particles.ctf_state == facts[3]
@@ -484,7 +494,7 @@ def test_half_floats_of_warp_are_read(shared_data, tmp_path):
     particles = read_text(
         tmp_path, one_image(("rlnPixelSize", "12")).replace("1@a.mrcs", f"37@{stack}")
     )
-    check_pixels(particles)
+    read_all_checked(particles)
     theirs = read_by_mrcfile(stack)
     assert theirs.dtype == np.float16
     np.testing.assert_array_equal(read_images(particles, slice(None))[0], theirs[36])
