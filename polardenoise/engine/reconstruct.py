@@ -120,36 +120,6 @@ def split_halves(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray, str]:
     return rows1, rows2, origin
 
 
-def reconstruct_volume(
-    particles: ParticleSet, rows: np.ndarray, ctf: str, symmetry: Tensor
-) -> Tensor:
-    """Reconstruct one map.
-
-    Parameters
-    ----------
-    particles : ParticleSet
-        With angles; origins are undone.
-    rows : ndarray
-        `(m,)` rows to use, from 0.
-    ctf : str
-        `signed`, `absolute` or `none`, as `choose_ctf` gives it.
-    symmetry : Tensor
-        `(s, 3, 3)` rotations of the point group.
-
-    Returns
-    -------
-    Tensor
-        `(N, N, N)` float32 map, zyx, protein bright.
-
-    Raises
-    ------
-    InputError
-        If the particles have no angles or more than one pixel size.
-    """
-    with Progress("reconstruct", len(rows)) as progress:
-        return solve_backprojection(backproject_particles(particles, rows, ctf, symmetry, progress))
-
-
 def reconstruct_halves(
     particles: ParticleSet, rows1: np.ndarray, rows2: np.ndarray, ctf: str, symmetry: Tensor
 ) -> HalfMaps:
@@ -157,15 +127,24 @@ def reconstruct_halves(
 
     Parameters
     ----------
-    particles, ctf, symmetry
-        As for `reconstruct_volume`.
+    particles : ParticleSet
+        With angles; origins are undone.
     rows1, rows2 : ndarray
         Rows of the two halves, from 0.
+    ctf : str
+        `signed`, `absolute` or `none`, as `choose_ctf` gives it.
+    symmetry : Tensor
+        `(s, 3, 3)` rotations of the point group.
 
     Returns
     -------
     HalfMaps
-        The whole map comes from the sums of both halves, not from the mean of the half maps.
+        Protein bright. The whole map comes from the sums of both halves, not from the mean of the half maps.
+
+    Raises
+    ------
+    InputError
+        If the particles have no angles or more than one pixel size.
     """
     with Progress("reconstruct", len(rows1) + len(rows2)) as progress:
         first = backproject_particles(particles, rows1, ctf, symmetry, progress)
@@ -188,8 +167,10 @@ def backproject_particles(
 
     Parameters
     ----------
-    particles, rows, ctf, symmetry
-        As for `reconstruct_volume`.
+    particles, ctf, symmetry
+        As for `reconstruct_halves`.
+    rows : ndarray
+        `(m,)` rows to use, from 0.
     progress : Progress
         Counts the images done.
 

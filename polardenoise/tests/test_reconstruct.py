@@ -14,7 +14,6 @@ from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.fsc import fourier_shell_correlation
 from polardenoise.engine.orientations import draw_orientations
 from polardenoise.engine.particles import read_particles
-from polardenoise.engine.projections import project_volume
 from polardenoise.engine.stacks import read_volume, write_volume
 from polardenoise.engine.symmetry import symmetry_matrices
 from polardenoise.tests.particle_files import (
@@ -22,6 +21,7 @@ from polardenoise.tests.particle_files import (
     draw_ctf,
     lumps,
     pose_columns,
+    project_volume,
     write_particle_files,
     write_tables,
 )
@@ -174,10 +174,14 @@ def test_halves_are_drawn_where_there_are_none_and_always_the_same(scene, tmp_pa
 def test_the_size_of_chunks_does_not_change_the_map(scene, monkeypatch):
     particles = read_particles(scene / "raw.star")
     rows, c1 = np.arange(0, COUNT, 5), symmetry_matrices("c1")
-    whole = reconstruct.reconstruct_volume(particles, rows, "signed", c1)
+    halves = rows[0::2], rows[1::2]
+    whole = reconstruct.reconstruct_halves(particles, *halves, "signed", c1).volume
     monkeypatch.setattr(reconstruct, "BYTES_READ_AT_ONCE", 7 * 4 * BOX * BOX)
     torch.testing.assert_close(
-        reconstruct.reconstruct_volume(particles, rows, "signed", c1), whole, rtol=1e-3, atol=1e-4
+        reconstruct.reconstruct_halves(particles, *halves, "signed", c1).volume,
+        whole,
+        rtol=1e-3,
+        atol=1e-4,
     )
 
 
