@@ -15,6 +15,7 @@ from polardenoise.engine.errors import InputError
 from polardenoise.engine.outputs import Progress
 from polardenoise.engine.particle_facts import read_provenance
 from polardenoise.engine.particles import ParticleSet, read_images, read_particles
+from polardenoise.engine.polar import disk_mask
 
 BYTES_READ_AT_ONCE = 8 * 2**20
 CTF_FREE_STATES = ("none", "corrected")
@@ -68,14 +69,8 @@ class Comparison:
         return (self.ring_correlation / self.count).cpu().numpy()
 
 
-def disk_mask(box: int) -> Tensor:
-    """Mark the pixels that errors are measured on: `(N, N)` bool, the disk of radius `N / 2 - 1` about the centre."""
-    squares = (torch.arange(box) - box // 2) ** 2
-    return squares[:, None] + squares <= (box / 2 - 1) ** 2
-
-
 def compare_images(estimate: Tensor, truth: Tensor) -> Comparison:
-    """Compare images with their truth on the disk.
+    """Compare images with their truth on the disk of radius `N / 2 - 1` about the centre.
 
     Parameters
     ----------
@@ -87,7 +82,8 @@ def compare_images(estimate: Tensor, truth: Tensor) -> Comparison:
     Comparison
         Of these images.
     """
-    mask = disk_mask(truth.shape[-1]).to(truth.device)
+    box = truth.shape[-1]
+    mask = disk_mask(box, box / 2 - 1).to(truth.device)
     estimate = estimate.to(torch.float64) * mask
     truth = truth.to(torch.float64) * mask
     return Comparison(
@@ -106,36 +102,14 @@ def relative_mse(estimate: Tensor, truth: Tensor) -> float:
     Parameters
     ----------
     estimate, truth : Tensor
-        `(..., N, N)` in the same order and units.
+        `(n, N, N)` in the same order and units.
 
     Returns
     -------
     float
         `sum |estimate - truth|^2 / sum |truth|^2`: sums over all images, so that strong ones weigh more.
     """
-    mask = disk_mask(truth.shape[-1]).to(truth.device)
-    residual = (estimate.to(torch.float64) - truth)[..., mask]
-    return float(residual.square().sum() / truth.to(torch.float64)[..., mask].square().sum())
-
-
-def relative_mse_scaled(estimate: Tensor, truth: Tensor) -> float:
-    """Give the relative error after multiplying the estimate by its one best scale.
-
-    Parameters
-    ----------
-    estimate, truth : Tensor
-        `(..., N, N)` in the same order.
-
-    Returns
-    -------
-    float
-        `relative_mse(s * estimate, truth)` with `s = sum(estimate truth) / sum(estimate^2)` over the disk.
-    """
-    mask = disk_mask(truth.shape[-1]).to(truth.device)
-    inside, target = estimate.to(torch.float64)[..., mask], truth.to(torch.float64)[..., mask]
-    power = inside.square().sum()
-    scale = (inside * target).sum() / power if power > 0 else torch.zeros(())
-    return float((scale * inside - target).square().sum() / target.square().sum())
+    return compare_images(estimate, truth).relative_mse()
 
 
 def compare_particles(particles: ParticleSet, truth: ParticleSet, stage: str) -> Comparison:
