@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from pyworkflow.protocol import GPU_LIST, USE_GPU
-from pyworkflow.protocol.params import BooleanParam, StringParam
+from pyworkflow.protocol.params import GE, LEVEL_ADVANCED, BooleanParam, IntParam, StringParam
 
 
 class EngineRunner:
@@ -33,6 +33,18 @@ class EngineRunner:
             default="0",
             label="GPU id",
             help="Number of the GPU, from 0, as nvidia-smi lists them. One is used.",
+        )
+
+    def defineSeedParam(self, form, help_text):
+        """Add the random seed to the form, for experts; the help says what it decides."""
+        form.addParam(
+            "seed",
+            IntParam,
+            default=0,
+            validators=[GE(0)],
+            expertLevel=LEVEL_ADVANCED,
+            label="Random seed",
+            help=help_text,
         )
 
     def runEngine(self, command, arguments, summary_path, uses_device=False):

@@ -142,15 +142,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
             help="Whether protein is bright on dark ground in the input, as Scipion and RELION have "
             "it after extraction, or dark as in the micrograph. The output keeps it.",
         )
-        form.addParam(
-            "seed",
-            params.IntParam,
-            default=0,
-            validators=[params.GE(0)],
-            expertLevel=params.LEVEL_ADVANCED,
-            label="Random seed",
-            help="The same seed gives the same halves and sets again.",
-        )
+        self.defineSeedParam(form, "The same seed gives the same halves and sets again.")
 
     def _getDefaultParallel(self):
         return DEFAULT_THREADS, 0

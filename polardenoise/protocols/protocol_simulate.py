@@ -8,11 +8,7 @@ from pyworkflow.constants import BETA
 from polardenoise.constants import DEFAULT_THREADS
 from polardenoise.import_particles import fill_particle_set
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.protocols.sources import (
-    define_volume_and_structure_params,
-    list_structures,
-    list_volumes,
-)
+from polardenoise.protocols.sources import MoleculeSources
 
 SOURCE_PHANTOMS, SOURCE_VOLUMES, SOURCE_STRUCTURES = 0, 1, 2
 
@@ -23,7 +19,7 @@ OUTPUT_PARTICLES, OUTPUT_CLEAN = "outputParticles", "outputClean"
 OUTPUT_VOLUME, OUTPUT_VOLUMES = "outputVolume", "outputVolumes"
 
 
-class ProtPolarSimulate(EngineRunner, EMProtocol):
+class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
     """Simulate noisy particle images of a molecule whose truth is known.
 
     Gives the noisy particles (CTF, projection directions, shifts, random halves, classes by view), the
@@ -63,9 +59,7 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
             help="Each number is another molecule. The shipped models were trained on numbers below "
             "10000: take one above for a fair trial.",
         )
-        define_volume_and_structure_params(
-            form, f"source=={SOURCE_VOLUMES}", f"source=={SOURCE_STRUCTURES}"
-        )
+        self.defineSourceParams(form, f"source=={SOURCE_VOLUMES}", f"source=={SOURCE_STRUCTURES}")
         form.addParam(
             "boxSize",
             params.IntParam,
@@ -132,15 +126,7 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
             label="Largest shift (px)",
             help="Particles are off centre by up to this much in x and in y.",
         )
-        form.addParam(
-            "seed",
-            params.IntParam,
-            default=0,
-            validators=[params.GE(0)],
-            expertLevel=params.LEVEL_ADVANCED,
-            label="Random seed",
-            help="The same seed gives the same images again.",
-        )
+        self.defineSeedParam(form, "The same seed gives the same images again.")
         form.addParallelSection(threads=DEFAULT_THREADS, mpi=0)
 
     # --------------------------- steps -----------------------------------------------------
@@ -148,8 +134,7 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
         config = {
             "source": self.getEnumText("source"),
             "phantom": self.phantom.get(),
-            "volumes": [self.describeInput(pointer) for pointer in self.inputVolumes],
-            "structures": [self.describeInput(pointer) for pointer in self.inputStructures],
+            **self.describeSources(),
             "box": self.boxSize.get(),
             "pixelSize": self.pixelSize.get(),
             "bFactor": self.bFactor.get(),
@@ -191,17 +176,16 @@ class ProtPolarSimulate(EngineRunner, EMProtocol):
             for volume in volumes:
                 outputs[OUTPUT_VOLUMES].append(volume)
         self._defineOutputs(**outputs)
-        for pointer in [*self.inputVolumes, *self.inputStructures]:
-            for output in outputs.values():
-                self._defineSourceRelation(pointer, output)
+        for output in outputs.values():
+            self.relateToSources(output)
 
     def getSources(self):
         """Return the sources as the engine takes them."""
         if self.source == SOURCE_PHANTOMS:
             return [f"phantom:{self.phantom.get()}"]
         if self.source == SOURCE_VOLUMES:
-            return list_volumes(self.inputVolumes, self._getExtraPath("maps"))
-        return list_structures(self.inputStructures)
+            return self.listVolumes()
+        return self.listStructures()
 
     def getVolumePaths(self):
         """Return the maps that the engine wrote, one for each molecule."""

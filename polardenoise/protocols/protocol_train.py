@@ -12,13 +12,7 @@ from pyworkflow.constants import BETA
 from polardenoise.constants import DEFAULT_THREADS
 from polardenoise.objects import PolarModel
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.protocols.sources import (
-    FIRST_TEST_PHANTOM,
-    define_volume_and_structure_params,
-    list_phantoms,
-    list_structures,
-    list_volumes,
-)
+from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
 
 ARCHITECTURES = ["polar-transformer", "polar-cnn", "dncnn"]
 PRESETS = ["base", "tiny"]
@@ -32,7 +26,7 @@ class TrainOutputs(Enum):
     outputModel = PolarModel
 
 
-class ProtPolarTrain(EngineRunner, EMProtocol):
+class ProtPolarTrain(EngineRunner, MoleculeSources, EMProtocol):
     """Train a denoiser on simulated images.
 
     Images are drawn on the fly from the chosen molecules, with CTF, shifts and noise of all strengths.
@@ -59,7 +53,7 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
             f"{FIRST_TEST_PHANTOM}: those above are for tests. May be empty where maps or structures "
             "are given.",
         )
-        define_volume_and_structure_params(form)
+        self.defineSourceParams(form)
         form.addParam(
             "inputModel",
             params.PointerParam,
@@ -107,15 +101,7 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
             label="Length (steps)",
             help="Gradient steps instead of minutes; 0: the length in minutes counts.",
         )
-        form.addParam(
-            "seed",
-            params.IntParam,
-            default=0,
-            validators=[params.GE(0)],
-            expertLevel=params.LEVEL_ADVANCED,
-            label="Random seed",
-            help="Of the images drawn and of the network's first weights.",
-        )
+        self.defineSeedParam(form, "Of the images drawn and of the network's first weights.")
         form.addParallelSection(threads=DEFAULT_THREADS, mpi=0)
 
     # --------------------------- steps -----------------------------------------------------
@@ -128,8 +114,7 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
         """Return all that the result depends on, for the arguments of every step."""
         return {
             "phantoms": self.phantoms.get(),
-            "volumes": [self.describeInput(pointer) for pointer in self.inputVolumes],
-            "structures": [self.describeInput(pointer) for pointer in self.inputStructures],
+            **self.describeSources(),
             "init": self.describeInput(self.inputModel),
             "architecture": self.getArchitecture(),
             "preset": self.getEnumText("preset"),
@@ -182,8 +167,7 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
         model = PolarModel(self.getTrainingPath("model"))
         model.readCard()
         self._defineOutputs(**{TrainOutputs.outputModel.name: model})
-        for pointer in [*self.inputVolumes, *self.inputStructures]:
-            self._defineSourceRelation(pointer, model)
+        self.relateToSources(model)
         if self.inputModel.get() is not None:
             self._defineSourceRelation(self.inputModel, model)
 
@@ -194,9 +178,8 @@ class ProtPolarTrain(EngineRunner, EMProtocol):
 
     def getSources(self):
         """Return the sources as the engine takes them."""
-        volumes = list_volumes(self.inputVolumes, self._getExtraPath("maps"))
-        structures = list_structures(self.inputStructures)
-        return [*list_phantoms(self.phantoms.get()), *volumes, *structures]
+        phantoms = list_phantoms(self.phantoms.get())
+        return [*phantoms, *self.listVolumes(), *self.listStructures()]
 
     def getTrainingPath(self, *names):
         """Return a path in the folder of the engine's results."""

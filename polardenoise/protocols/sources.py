@@ -10,34 +10,58 @@ from polardenoise.volume_files import prepare_volume
 FIRST_TEST_PHANTOM = 10000
 
 
-def define_volume_and_structure_params(form, condition_volumes=None, condition_structures=None):
-    """Add the inputs for maps and atomic models to a form.
+class MoleculeSources:
+    """Maps and atomic models as inputs; mixed into the protocols that simulate from them."""
 
-    Parameters
-    ----------
-    form : Form
-        Of the protocol.
-    condition_volumes, condition_structures : str, optional
-        When each is shown.
-    """
-    form.addParam(
-        "inputVolumes",
-        params.MultiPointerParam,
-        pointerClass="Volume, SetOfVolumes",
-        allowsNull=True,
-        condition=condition_volumes,
-        label="Maps",
-        help="Density maps, protein bright, background 0. Their pixel size is the volume's own.",
-    )
-    form.addParam(
-        "inputStructures",
-        params.MultiPointerParam,
-        pointerClass="AtomStruct, SetOfAtomStructs",
-        allowsNull=True,
-        condition=condition_structures,
-        label="Atomic structures",
-        help="PDB or mmCIF models. A file that declares a biological assembly is built up to it.",
-    )
+    def defineSourceParams(self, form, condition_volumes=None, condition_structures=None):
+        """Add the inputs for maps and atomic models to a form.
+
+        Parameters
+        ----------
+        form : Form
+            Of the protocol.
+        condition_volumes, condition_structures : str, optional
+            When each is shown.
+        """
+        form.addParam(
+            "inputVolumes",
+            params.MultiPointerParam,
+            pointerClass="Volume, SetOfVolumes",
+            allowsNull=True,
+            condition=condition_volumes,
+            label="Maps",
+            help="Density maps, protein bright, background 0. Their pixel size is the volume's own.",
+        )
+        form.addParam(
+            "inputStructures",
+            params.MultiPointerParam,
+            pointerClass="AtomStruct, SetOfAtomStructs",
+            allowsNull=True,
+            condition=condition_structures,
+            label="Atomic structures",
+            help="PDB or mmCIF models. A file that declares a biological assembly is built up to it.",
+        )
+
+    def describeSources(self):
+        """Return what the steps' arguments say of the inputs, as `describeInput` words each."""
+        return {
+            "volumes": [self.describeInput(pointer) for pointer in self.inputVolumes],
+            "structures": [self.describeInput(pointer) for pointer in self.inputStructures],
+        }
+
+    def listVolumes(self):
+        """List the chosen maps as files; copies of those that the engine would not understand go to `extra/`."""
+        folder = self._getExtraPath("maps")
+        return [prepare_volume(volume, folder) for volume in iter_items(self.inputVolumes)]
+
+    def listStructures(self):
+        """List the chosen atomic models as files."""
+        return [structure.getFileName() for structure in iter_items(self.inputStructures)]
+
+    def relateToSources(self, output):
+        """Tell the project that an output comes from the inputs."""
+        for pointer in [*self.inputVolumes, *self.inputStructures]:
+            self._defineSourceRelation(pointer, output)
 
 
 def list_phantoms(text):
@@ -67,29 +91,6 @@ def list_phantoms(text):
         if int(word.split("-")[-1]) >= FIRST_TEST_PHANTOM:
             raise ValueError(f"Phantoms from {FIRST_TEST_PHANTOM} on are for tests: `{word}`.")
     return [f"phantom:{word}" for word in words]
-
-
-def list_volumes(pointers, folder):
-    """List the maps of a form as files.
-
-    Parameters
-    ----------
-    pointers : PointerList
-        Of volumes and sets of volumes.
-    folder : str
-        For copies of those whose format or header the engine would not understand.
-
-    Returns
-    -------
-    list of str
-        Paths.
-    """
-    return [prepare_volume(volume, folder) for volume in iter_items(pointers)]
-
-
-def list_structures(pointers):
-    """List the atomic models of a form as files; `pointers` to models and sets of models."""
-    return [structure.getFileName() for structure in iter_items(pointers)]
 
 
 def iter_items(pointers):
