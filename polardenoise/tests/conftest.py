@@ -27,6 +27,18 @@ def relion() -> Path:
     return Path(program).parent
 
 
+@pytest.fixture
+def project():
+    """Go into the Scipion project that the tests of the protocols share; come back after the test."""
+    from polardenoise.tests import scipion_project
+
+    before = Path.cwd()
+    project = scipion_project.get_project()
+    os.chdir(project.path)
+    yield project
+    os.chdir(before)
+
+
 def pytest_collection_modifyitems(items):
     """Give the marker `relion` to every test that asks for the fixture of that name."""
     for item in items:

@@ -11,6 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import mrcfile
+import numpy as np
+
 PARTICLES = 600
 HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %%_(JOB_NODES)d %%_(COMMAND)s\n"
 
@@ -87,6 +90,32 @@ def read_log(protocol):
         if os.path.exists(path):
             texts.append(Path(path).read_text(errors="replace")[-3000:])
     return "\n".join(texts)
+
+
+def read_stack(particles):
+    """Read the pixels of a set in the order of the ids, `(n, N, N)`."""
+    images = []
+    for item in particles.iterItems():
+        index, path = item.getLocation()
+        with mrcfile.mmap(path) as file:
+            images.append(file.data[index - 1].copy())
+    return np.stack(images)
+
+
+def reconstruct_with_relion(source):
+    """Run RELION's reconstruction, with CTF, of each random half of a run's particles; return both runs."""
+    from relion.protocols import ProtRelionReconstruct
+
+    return [
+        run_protocol(
+            get_project(),
+            ProtRelionReconstruct,
+            {"inputParticles": (source, "outputParticles")},
+            doCTF=True,
+            subset=subset,
+        )
+        for subset in (1, 2)
+    ]
 
 
 @functools.lru_cache(maxsize=None)

@@ -16,33 +16,45 @@ from polardenoise.constants import SHIPPED_MODELS
 from polardenoise.engine.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles import read_particles
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarReconstruct
+from polardenoise.tests.scipion_project import read_stack
+
+pytestmark = pytest.mark.usefixtures("project")
 
 # What a denoised particle has that the raw one has not, and what differs.
 OWN = {"_polardenoiseModel"}
 CHANGED = {"_index", "_filename"}
 
 
-@pytest.fixture(autouse=True)
-def project():
-    before = os.getcwd()
-    project = scipion_project.get_project()
-    os.chdir(project.path)
-    yield project
-    os.chdir(before)
-
-
 def read_all(particles):
     return {item.getObjId(): dict(item.getObjDict()) for item in particles.iterItems()}
 
 
-def read_stack(particles):
-    """Pixels in the order of the ids."""
-    images = []
-    for item in particles.iterItems():
-        index, path = item.getLocation()
-        with mrcfile.mmap(path) as file:
-            images.append(file.data[index - 1].copy())
-    return np.stack(images)
+def import_star(path, pixel_size):
+    """Import a STAR file of RELION as a user would; `pixel_size` in Angstrom."""
+    return scipion_project.run_protocol(
+        scipion_project.get_project(),
+        ProtImportParticles,
+        importFrom=ProtImportParticles.IMPORT_FROM_RELION,
+        starFile=os.path.abspath(path),
+        samplingRate=pixel_size,
+    )
+
+
+def denoise_with_trained_model(source, **params):
+    """Denoise the particles of a run on the processor, with the project's own tiny model."""
+    inputs = {
+        "inputParticles": (source, "outputParticles"),
+        "inputModel": (scipion_project.get_training(), "outputModel"),
+    }
+    return scipion_project.run_protocol(
+        scipion_project.get_project(),
+        ProtPolarDenoise,
+        inputs,
+        modelSource=1,
+        useGpu=False,
+        numberOfThreads=1,
+        **params,
+    )
 
 
 def read_truth(run):
@@ -118,23 +130,9 @@ def test_the_command_in_the_log_can_be_pasted():
 
 def test_relion_goes_on_from_the_denoised_set(project, relion):
     """Import, denoise, reconstruct both halves with CTF, mask, postprocess: the user's whole way."""
-    from relion.protocols import (
-        ProtRelionCreateMask3D,
-        ProtRelionPostprocess,
-        ProtRelionReconstruct,
-    )
+    from relion.protocols import ProtRelionCreateMask3D, ProtRelionPostprocess
 
-    denoised = scipion_project.get_denoised()
-    halves = [
-        scipion_project.run_protocol(
-            project,
-            ProtRelionReconstruct,
-            {"inputParticles": (denoised, "outputParticles")},
-            doCTF=True,
-            subset=subset,
-        )
-        for subset in (1, 2)
-    ]
+    halves = scipion_project.reconstruct_with_relion(scipion_project.get_denoised())
     volume = mrcfile.read(halves[0].outputVolume.getFileName())
     assert np.isfinite(volume).all()
     assert volume.std() > 0
@@ -188,20 +186,7 @@ def test_an_unordered_subset_without_ctf_by_class_with_a_trained_model(project):
         chooseAtRandom=True,
         nElements=24,
     )
-    run = scipion_project.run_protocol(
-        project,
-        ProtPolarDenoise,
-        {
-            "inputParticles": (subset, "outputParticles"),
-            "inputModel": (scipion_project.get_training(), "outputModel"),
-        },
-        modelSource=1,
-        grouping=1,
-        setSize=4,
-        ctfOutput=1,
-        useGpu=False,
-        numberOfThreads=1,
-    )
+    run = denoise_with_trained_model(subset, grouping=1, setSize=4, ctfOutput=1)
     before, after = read_all(subset.outputParticles), read_all(run.outputParticles)
     assert len(before) == 24
     check_same_items(before, after)
@@ -218,18 +203,7 @@ def test_an_unordered_subset_without_ctf_by_class_with_a_trained_model(project):
 def test_a_changed_parameter_changes_the_output(project):
     """Continue mode: what depends on the parameter runs again, all of it."""
     views = scipion_project.get_views()
-    run = scipion_project.run_protocol(
-        project,
-        ProtPolarDenoise,
-        {
-            "inputParticles": (views, "outputParticles"),
-            "inputModel": (scipion_project.get_training(), "outputModel"),
-        },
-        modelSource=1,
-        setSize=4,
-        useGpu=False,
-        numberOfThreads=1,
-    )
+    run = denoise_with_trained_model(views, setSize=4)
     before = read_stack(run.outputParticles)
     run.setSize.set(16)
     project.launchProtocol(run, wait=True)
@@ -239,27 +213,15 @@ def test_a_changed_parameter_changes_the_output(project):
     assert "--set-size 16" in scipion_project.read_log(run)
 
 
-def test_particles_without_halves_get_them(project):
+def test_particles_without_halves_get_them():
     """The drawn halves are written to the items, and the user is told before."""
     simulation = scipion_project.get_views()
     bare = "bare.star"
     with open(simulation.getResultPath("particles.star")) as source, open(bare, "w") as target:
         for line in source:
             target.write(line.replace("_rlnRandomSubset", "_someNumber"))
-    imported = scipion_project.run_protocol(
-        project,
-        ProtImportParticles,
-        importFrom=ProtImportParticles.IMPORT_FROM_RELION,
-        starFile=os.path.abspath(bare),
-        samplingRate=simulation.outputParticles.getSamplingRate(),
-    )
-    inputs = {
-        "inputParticles": (imported, "outputParticles"),
-        "inputModel": (scipion_project.get_training(), "outputModel"),
-    }
-    run = scipion_project.run_protocol(
-        project, ProtPolarDenoise, inputs, modelSource=1, useGpu=False, numberOfThreads=1
-    )
+    imported = import_star(bare, simulation.outputParticles.getSamplingRate())
+    run = denoise_with_trained_model(imported)
     assert any("no random halves" in warning for warning in run.warnings())
     halves = [item._rlnRandomSubset.get() for item in run.outputParticles.iterItems()]
     assert halves.count(1) == halves.count(2) == 32
@@ -282,7 +244,7 @@ def test_what_cannot_work_is_said_before_the_run(project):
     assert project.newProtocol(ProtPolarDenoise).validate()
 
 
-def test_a_bad_pixel_is_named_and_nothing_is_left(project):
+def test_a_bad_pixel_is_named_and_nothing_is_left():
     views = scipion_project.get_views()
     pixels = read_stack(views.outputParticles)
     os.makedirs("bad", exist_ok=True)
@@ -295,26 +257,8 @@ def test_a_bad_pixel_is_named_and_nothing_is_left(project):
     with open(views.getResultPath("particles.star")) as source, open("bad.star", "w") as target:
         for line in source:
             target.write(line.replace(original, "bad/images.mrcs"))
-    imported = scipion_project.run_protocol(
-        project,
-        ProtImportParticles,
-        importFrom=ProtImportParticles.IMPORT_FROM_RELION,
-        starFile=os.path.abspath("bad.star"),
-        samplingRate=views.outputParticles.getSamplingRate(),
-    )
-    inputs = {
-        "inputParticles": (imported, "outputParticles"),
-        "inputModel": (scipion_project.get_training(), "outputModel"),
-    }
-    run = scipion_project.run_protocol(
-        project,
-        ProtPolarDenoise,
-        inputs,
-        must_finish=False,
-        modelSource=1,
-        useGpu=False,
-        numberOfThreads=1,
-    )
+    imported = import_star("bad.star", views.outputParticles.getSamplingRate())
+    run = denoise_with_trained_model(imported, must_finish=False)
     assert run.isFailed()
     assert "row 7" in run.getErrorMessage()
     assert "Traceback" not in run.getErrorMessage()

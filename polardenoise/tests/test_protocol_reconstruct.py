@@ -1,7 +1,6 @@
 """Protocol `reconstruct`: half maps and curves in Scipion, and the same resolution as RELION."""
 
 import functools
-import os
 
 import mrcfile
 import numpy as np
@@ -13,16 +12,9 @@ from pwem.objects import FSC, Volume  # isort: skip
 
 from polardenoise.protocols import ProtPolarReconstruct
 
+pytestmark = pytest.mark.usefixtures("project")
+
 ONE_SHELL = 1
-
-
-@pytest.fixture(autouse=True)
-def project():
-    before = os.getcwd()
-    project = scipion_project.get_project()
-    os.chdir(project.path)
-    yield project
-    os.chdir(before)
 
 
 @functools.lru_cache(maxsize=None)
@@ -102,20 +94,9 @@ def test_the_map_is_the_molecule():
     assert run.readSummary("summary.json")["ctf"] == "signed"
 
 
-def test_same_resolution_as_relion_within_one_shell(project, relion):
-    from relion.protocols import ProtRelionReconstruct
-
-    imported = scipion_project.get_import()
-    halves = [
-        scipion_project.run_protocol(
-            project,
-            ProtRelionReconstruct,
-            {"inputParticles": (imported, "outputParticles")},
-            doCTF=True,
-            subset=subset,
-        ).outputVolume.getFileName()
-        for subset in (1, 2)
-    ]
+def test_same_resolution_as_relion_within_one_shell(relion):
+    runs = scipion_project.reconstruct_with_relion(scipion_project.get_import())
+    halves = [run.outputVolume.getFileName() for run in runs]
     theirs = find_crossing(correlate(*halves))
     ours = find_crossing(correlate(*reconstruct_raw().outputVolume.getHalfMaps(asList=True)))
     assert abs(ours - theirs) <= ONE_SHELL, (ours, theirs)

@@ -4,7 +4,6 @@ import gzip
 import os
 import shutil
 
-import mrcfile
 import numpy as np
 import pytest
 
@@ -17,25 +16,10 @@ from polardenoise.protocols import ProtPolarSimulate
 from polardenoise.star_loops import read_loop
 
 # Scipion reads BibTeX with a library that calls pyparsing by its old names.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:bibtexparser")
-
-
-@pytest.fixture(autouse=True)
-def project():
-    before = os.getcwd()
-    project = scipion_project.get_project()
-    os.chdir(project.path)
-    yield project
-    os.chdir(before)
-
-
-def read_stack(particles):
-    images = []
-    for item in particles.iterItems():
-        index, path = item.getLocation()
-        with mrcfile.mmap(path) as file:
-            images.append(file.data[index - 1].copy())
-    return np.stack(images)
+pytestmark = [
+    pytest.mark.usefixtures("project"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:bibtexparser"),
+]
 
 
 def test_sets_and_volume_say_what_they_are():
@@ -75,7 +59,8 @@ def test_items_are_the_rows_of_the_star_file():
 
 def test_noise_has_variance_one_and_the_asked_for_snr():
     views = scipion_project.get_views()
-    noisy, clean = read_stack(views.outputParticles), read_stack(views.outputClean)
+    noisy = scipion_project.read_stack(views.outputParticles)
+    clean = scipion_project.read_stack(views.outputClean)
     assert np.var(noisy - clean) == pytest.approx(1, rel=0.02)
     assert np.mean(clean**2) == pytest.approx(0.1, rel=0.02)
     assert {item.getClassId() for item in views.outputParticles.iterItems()} == {1, 2, 3, 4}

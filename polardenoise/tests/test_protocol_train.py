@@ -12,14 +12,7 @@ from polardenoise.objects import PolarModel  # isort: skip
 from polardenoise.protocols import ProtPolarTrain  # isort: skip
 from polardenoise.protocols.sources import list_phantoms  # isort: skip
 
-
-@pytest.fixture(autouse=True)
-def project():
-    before = os.getcwd()
-    project = scipion_project.get_project()
-    os.chdir(project.path)
-    yield project
-    os.chdir(before)
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def count_steps(run):
