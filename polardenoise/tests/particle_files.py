@@ -4,10 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch_fourier_slice import project_3d_to_2d
 
 from polardenoise.engine.ctf import CtfParameters
-from polardenoise.engine.orientations import matrices_from_angles
 from polardenoise.engine.stacks import write_stack
 
 CTF_OPTICS = {"rlnVoltage": 300, "rlnSphericalAberration": 2.7, "rlnAmplitudeContrast": 0.1}
@@ -24,11 +22,6 @@ def lumps(box, count=12, seed=0, width=1.2):
         squared = (x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2
         volume += generator.uniform(0.5, 1.5) * torch.exp(-squared / (2 * width**2))
     return volume
-
-
-def project_volume(volume, angles):
-    """Project a map at RELION's angles `(n, 3)` by torch-fourier-slice, apart from the engine's own slices."""
-    return project_3d_to_2d(volume, matrices_from_angles(angles).to(volume))
 
 
 def draw_ctf(count, seed=0):

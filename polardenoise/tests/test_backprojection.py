@@ -15,7 +15,7 @@ from polardenoise.engine.backprojection import (
 )
 from polardenoise.engine.fsc import fourier_shell_correlation
 from polardenoise.engine.orientations import draw_orientations, matrices_from_angles
-from polardenoise.tests.particle_files import project_volume
+from polardenoise.engine.projections import project_volume
 
 BOX = 24
 

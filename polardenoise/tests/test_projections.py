@@ -13,9 +13,8 @@ from polardenoise.engine.ctf import CtfParameters, apply_ctf, compute_ctf
 from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.molecules import read_density
 from polardenoise.engine.orientations import draw_orientations, matrices_from_angles
-from polardenoise.engine.projections import prepare_volume, take_projections
+from polardenoise.engine.projections import prepare_volume, project_volume, take_projections
 from polardenoise.engine.stacks import read_volume, write_volume
-from polardenoise.tests.particle_files import project_volume
 
 
 def blob(box, centre, width):

@@ -14,6 +14,7 @@ from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.fsc import fourier_shell_correlation
 from polardenoise.engine.orientations import draw_orientations
 from polardenoise.engine.particles import read_particles
+from polardenoise.engine.projections import project_volume
 from polardenoise.engine.stacks import read_volume, write_volume
 from polardenoise.engine.symmetry import symmetry_matrices
 from polardenoise.tests.particle_files import (
@@ -21,7 +22,6 @@ from polardenoise.tests.particle_files import (
     draw_ctf,
     lumps,
     pose_columns,
-    project_volume,
     write_particle_files,
     write_tables,
 )
