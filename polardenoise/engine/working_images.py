@@ -179,7 +179,7 @@ def prepare_particles(
     read_chunk: Callable[[np.ndarray], np.ndarray],
     device: torch.device,
     advance: Callable[[int], None],
-    chunk_bytes: int = 2**27,
+    chunk_bytes: int = 2**25,
 ) -> Background:
     """Read the whole set once, in row order and large chunks, into the scratch file.
 
@@ -196,7 +196,7 @@ def prepare_particles(
     advance : callable
         Told the number of images done.
     chunk_bytes : int
-        Size of a chunk of input.
+        Size of a chunk of input; transforms and CTFs of a chunk take about ten times as much.
 
     Returns
     -------
