@@ -72,6 +72,7 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
         f"{trained['threads']} thread(s) of a machine with {machine['cores']} cores ({trained['device']}, torch "
         f"{machine['torch']}, {recipe['precision']}), seed {trained['seed']}, {trained['started']}",
         f"- command: ``{' '.join(trained['command'])}``",
+        *([f"- {trained['note']}"] if trained.get("note") else []),
         "",
         "Images of any intensity, background and noise scale: they are normalised by their own corners.",
         "",
@@ -97,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("training", type=Path, help="folder of `polardenoise train`")
     parser.add_argument("--figures", type=Path, required=True)
+    parser.add_argument("--note", default="", help="what else happened in the training")
     arguments = parser.parse_args()
     name = arguments.training.name
     facts = json.loads((arguments.training / "model" / "model.json").read_text())
@@ -104,6 +106,7 @@ def main() -> None:
     means = {row["CTF"]: row for row in rows if row["molecule"] == "mean"}
     noise = next(row for row in rows if row["molecule"].startswith("pure noise"))
     facts["name"] = name
+    facts["trained_on"]["note"] = arguments.note
     facts["figures"]["one_view_sets"] = {
         "command": FIGURES_COMMAND,
         "relative_mse_no_ctf": float(means["no"][name]),

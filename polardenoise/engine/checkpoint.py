@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.models import ARCHITECTURES, Denoiser, build_model, describe_sizes
@@ -68,7 +68,7 @@ def save_model(folder: Path, model: Denoiser, card: ModelCard) -> None:
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
     with replace_when_complete(folder / "weights.safetensors") as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(save(weights))
         digest = hash_file(temporary)
     facts = asdict(card) | {"sizes": describe_sizes(model), "weights_sha256": digest}
     write_json(folder / "model.json", facts)
