@@ -1,5 +1,6 @@
 """The shipped models do what their cards say, on molecules that none was trained on, by the users' commands."""
 
+import csv
 import json
 
 import numpy as np
@@ -19,6 +20,7 @@ from polardenoise.engine.evaluate import relative_mse
 from polardenoise.engine.particles import read_images, read_particles
 from polardenoise.engine.radial_filter import best_radial_filter
 from polardenoise.engine.stacks import write_stack
+from polardenoise.tests.conftest import REPOSITORY
 
 MODELS = ("first", "first-dncnn")
 
@@ -132,3 +134,16 @@ def test_a_damaged_model_is_named(tmp_path, damage, message):
     damage(tmp_path)
     with pytest.raises(InputError, match=message):
         load_model(str(tmp_path))
+
+
+def test_the_figures_of_readme_and_cards_are_those_of_the_committed_table():
+    table = REPOSITORY / "benchmarks" / "results" / "one_view_sets"
+    assert table.with_suffix(".rst").read_text() in (REPOSITORY / "README.rst").read_text()
+    with table.with_suffix(".csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    mean = next(row for row in rows if row["molecule"] == "mean" and row["CTF"] == "no")
+    for name in MODELS:
+        stated = read_card(find_model(name)).figures["one_view_sets"]
+        assert stated["relative_mse_no_ctf"] == float(mean[name])
+        text = (find_model(name) / "CARD.rst").read_text()
+        assert all(f"- {row[name]}\n" in text for row in rows)
