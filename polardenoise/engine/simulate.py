@@ -117,40 +117,13 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         plan.with_ctf,
         for_table,
     )
-    # Beyond 128 px the finer sampling would take gigabytes for the last few parts in ten thousand.
-    padding = 3 if plan.box <= 128 else 2
-    transforms = [prepare_volume(density.volume, padding) for density in densities]
-    amplitude = _find_amplitude(plan, table, transforms, pixel_size)
-
     volumes = (
         ["volume.mrc"]
         if len(densities) == 1
         else [f"volume_{n + 1}.mrc" for n in range(len(densities))]
     )
-    with ExitStack() as outputs:
-        stacks = {}
-        for name, with_ctf in (("clean", False), ("particles", plan.with_ctf)):
-            star = outputs.enter_context(replace_when_complete(folder / f"{name}.star"))
-            with star.open("w", encoding="utf-8") as file:
-                stack_name = name_in_star(folder / f"{name}.mrcs")
-                write_star(file, table, stack_name, plan.box, pixel_size, with_ctf)
-            stacks[name] = outputs.enter_context(
-                StackWriter(folder / f"{name}.mrcs", plan.particles, plan.box, pixel_size)
-            )
-        for name, density in zip(volumes, densities, strict=True):
-            unfinished = outputs.enter_context(replace_when_complete(folder / name))
-            write_volume(unfinished, density.volume * amplitude, pixel_size)
-        progress = outputs.enter_context(Progress("simulate", plan.particles))
-        for rows in _chunks(plan.particles, plan.box):
-            clean = amplitude * _project_rows(rows, table, transforms, pixel_size)
-            noisy = _through_microscope(clean, rows, table, pixel_size)
-            noisy = noisy + torch.from_numpy(
-                for_noise.standard_normal(size=noisy.shape, dtype=np.float32)
-            )
-            stacks["clean"].write(rows.start, clean)
-            stacks["particles"].write(rows.start, noisy)
-            progress.advance(len(clean))
-
+    targets = dict(zip((folder / name for name in volumes), densities, strict=True))
+    write_outputs(plan, folder, table, targets, for_noise)
     return {
         "particles": plan.particles,
         "star": str(folder / "particles.star"),
@@ -167,6 +140,57 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         "seed": plan.seed,
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def write_outputs(
+    plan: SimulationPlan,
+    folder: Path,
+    table: SimulationTable,
+    targets: dict[Path, Density],
+    for_noise: np.random.Generator,
+) -> None:
+    """Project, add CTF and noise, and write everything in chunks; the files take their names together, at the end.
+
+    Parameters
+    ----------
+    plan, folder
+        As for `simulate_particles`.
+    table : SimulationTable
+        What is known of every particle.
+    targets : dict
+        The density of each source by the file that it is written to, in the units of the images.
+    for_noise : numpy.random.Generator
+        Draws the noise, in the order of the rows.
+    """
+    densities = list(targets.values())
+    pixel_size = densities[0].pixel_size
+    # Beyond 128 px the finer sampling would take gigabytes for the last few parts in ten thousand.
+    padding = 3 if plan.box <= 128 else 2
+    transforms = [prepare_volume(density.volume, padding) for density in densities]
+    amplitude = _find_amplitude(plan, table, transforms, pixel_size)
+    with ExitStack() as outputs:
+        stacks = {}
+        for name, with_ctf in (("clean", False), ("particles", plan.with_ctf)):
+            star = outputs.enter_context(replace_when_complete(folder / f"{name}.star"))
+            with star.open("w", encoding="utf-8") as file:
+                stack_name = name_in_star(folder / f"{name}.mrcs")
+                write_star(file, table, stack_name, plan.box, pixel_size, with_ctf)
+            stacks[name] = outputs.enter_context(
+                StackWriter(folder / f"{name}.mrcs", plan.particles, plan.box, pixel_size)
+            )
+        for path, density in targets.items():
+            unfinished = outputs.enter_context(replace_when_complete(path))
+            write_volume(unfinished, density.volume * amplitude, pixel_size)
+        progress = outputs.enter_context(Progress("simulate", plan.particles))
+        for rows in _chunks(plan.particles, plan.box):
+            clean = amplitude * _project_rows(rows, table, transforms, pixel_size)
+            noisy = _through_microscope(clean, rows, table, pixel_size)
+            noisy = noisy + torch.from_numpy(
+                for_noise.standard_normal(size=noisy.shape, dtype=np.float32)
+            )
+            stacks["clean"].write(rows.start, clean)
+            stacks["particles"].write(rows.start, noisy)
+            progress.advance(len(clean))
 
 
 def check_plan(plan: SimulationPlan) -> None:

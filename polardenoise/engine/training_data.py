@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch_fourier_shift import fourier_shift_dft_2d
 
 from polardenoise.engine.background import measure_background, normalise
 from polardenoise.engine.ctf import CtfParameters, compute_ctf
@@ -172,7 +173,10 @@ def draw_spectrum(
     spectrum = torch.fft.rfft2(projections) * blur
     if generator.random() < recipe.shift_share:
         shifts = generator.uniform(-recipe.largest_shift, recipe.largest_shift, (images, 2))
-        spectrum = spectrum * shift_phases(box, torch.from_numpy(shifts))
+        rows_then_columns = torch.from_numpy(shifts[:, ::-1].astype(np.float32))
+        spectrum = fourier_shift_dft_2d(
+            spectrum, (box, box), rows_then_columns, rfft=True, fftshifted=False
+        )
     return spectrum
 
 
@@ -263,14 +267,6 @@ def blur_transfer(box: int, pixel_sizes: Tensor, b_factor: float) -> Tensor:
     """Transfer `exp(-B k^2 / 4)` of a B-factor in Angstrom^2 at `(n,)` pixel sizes, `(n, box, box // 2 + 1)`."""
     squared = squared_frequencies(box) / pixel_sizes[:, None, None] ** 2
     return torch.exp(-b_factor / 4 * squared).float()
-
-
-def shift_phases(box: int, shifts: Tensor) -> Tensor:
-    """Phase ramps that move images by `(images, 2)` pixels in x and y, `(images, box, box // 2 + 1)`."""
-    along_y = torch.fft.fftfreq(box, dtype=torch.float64)
-    along_x = torch.fft.rfftfreq(box, dtype=torch.float64)
-    phase = shifts[:, 1, None, None] * along_y[:, None] + shifts[:, 0, None, None] * along_x
-    return torch.exp(-2j * math.pi * phase).to(torch.complex64)
 
 
 def squared_frequencies(box: int) -> Tensor:
