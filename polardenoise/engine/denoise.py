@@ -12,7 +12,7 @@ from torch import Tensor
 from polardenoise.engine.background import Background
 from polardenoise.engine.denoise_plan import DenoisePlan, Job, check_plan
 from polardenoise.engine.errors import InputError
-from polardenoise.engine.grouping import ImageSet
+from polardenoise.engine.grouping import ImageSet, form_sets
 from polardenoise.engine.outputs import Progress, provenance, write_json
 from polardenoise.engine.particle_stacks import name_in_star
 from polardenoise.engine.particles import (
@@ -20,13 +20,9 @@ from polardenoise.engine.particles import (
     read_checked,
     write_particles,
 )
+from polardenoise.engine.scratch_images import ScratchImages
 from polardenoise.engine.stacks import StackWriter
-from polardenoise.engine.working_images import (
-    ScratchImages,
-    compute_profiles,
-    prepare_particles,
-    return_images,
-)
+from polardenoise.engine.working_images import prepare_particles, return_images
 
 #: Images computed at once where `--batch` leaves it open: enough to fill the device, little enough for any.
 IMAGES_PER_BATCH = {"cpu": 128, "cuda": 2048}
@@ -49,15 +45,15 @@ def denoise_particles(plan: DenoisePlan) -> dict[str, Any]:
         before the network does.
     """
     job = check_plan(plan)
-    write_images(job, plan.batch)
+    sets = write_images(job)
     write_star(job, plan.output)
-    facts = provenance(list(plan.command), seed=plan.seed, **summarise_run(plan, job))
+    facts = provenance(list(plan.command), seed=plan.seed, **summarise_run(plan, job, sets))
     write_json(plan.output.with_suffix(".json"), facts)
     return facts
 
 
-def write_images(job: Job, images_per_batch: int | None) -> None:
-    """Read and check the pixels in row order, then denoise set by set and write each image to its row's place."""
+def write_images(job: Job) -> list[ImageSet]:
+    """Read and check the pixels in row order, form sets, denoise them and write each image to its row's place."""
     particles, handling = job.particles, job.handling
     count, pixel_size = len(particles), float(np.median(particles.pixel_size))
     with ExitStack() as open_files:
@@ -71,14 +67,45 @@ def write_images(job: Job, images_per_batch: int | None) -> None:
                 job.device,
                 progress.advance,
             )
+        sets = form_job_sets(job, scratch)
         writer = open_files.enter_context(StackWriter(job.stack, count, particles.box, pixel_size))
         progress = open_files.enter_context(Progress("denoise", count))
-        for rows, estimates in denoise_sets(job, scratch, images_per_batch):
+        for rows, estimates in denoise_sets(job, scratch, sets):
             scale = Background(background.mean[rows], background.deviation[rows])
             images = return_images(estimates, scale, particles, rows, handling)
             refuse_bad_estimates(images, particles, rows)
             writer.write_rows(rows, images)
             progress.advance(len(rows))
+    return sets
+
+
+def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
+    """Decide which images are denoised together: at random inside groups, or neighbours found in the pixels.
+
+    Parameters
+    ----------
+    job : Job
+        Halves, groups, network.
+    scratch : ScratchImages
+        The working images of all rows.
+
+    Returns
+    -------
+    list of ImageSet
+        In which every row is kept exactly once; sets of equal size follow one another. `--matches` has been written.
+    """
+    plan = job.plan
+    if job.groups is not None:
+        return form_sets(job.halves, job.groups, plan.set_size, plan.seed)
+    from polardenoise.engine.matches import write_matches
+    from polardenoise.engine.neighbours import find_neighbours
+
+    found = find_neighbours(
+        job.model, scratch, job.halves, plan.set_size, plan.seed, job.device, Progress
+    )
+    if plan.matches is not None:
+        write_matches(plan.matches, found.matches)
+    return found.sets
 
 
 def write_star(job: Job, output: Path) -> None:
@@ -91,18 +118,18 @@ def write_star(job: Job, output: Path) -> None:
 
 
 def denoise_sets(
-    job: Job, scratch: ScratchImages, images_per_batch: int | None
+    job: Job, scratch: ScratchImages, sets: list[ImageSet]
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Run the network over all sets.
 
     Parameters
     ----------
     job : Job
-        Network, sets and particles.
+        Network and particles.
     scratch : ScratchImages
         The working images.
-    images_per_batch : int or None
-        Images at once, at least one set; None chooses. It never changes a result.
+    sets : list of ImageSet
+        What is denoised together; so many of them at once as `--batch` allows, which never changes a result.
 
     Yields
     ------
@@ -111,12 +138,11 @@ def denoise_sets(
     estimates : Tensor
         `(m, box, box)` on the CPU.
     """
-    limit = images_per_batch or IMAGES_PER_BATCH[job.device.type]
-    for batch in gather_batches(job.sets, limit):
+    limit = job.plan.batch or IMAGES_PER_BATCH[job.device.type]
+    for batch in gather_batches(sets, limit):
         rows = np.stack([one.rows for one in batch])  # (sets, K)
-        images = scratch.read(rows.ravel()).unflatten(0, rows.shape)
-        profiles = compute_profiles(job.particles, rows.ravel(), job.handling)
-        profiles = profiles.unflatten(0, rows.shape)  # (sets, K, box // 2)
+        images, profiles = scratch.read_with_profiles(rows.ravel())
+        images, profiles = images.unflatten(0, rows.shape), profiles.unflatten(0, rows.shape)
         with torch.inference_mode():
             estimates = job.model(images.to(job.device), profiles.to(job.device)).cpu()
         kept = np.arange(rows.shape[1]) < np.array([one.kept for one in batch])[:, None]
@@ -153,7 +179,7 @@ def state_corrected(particles: ParticleSet) -> dict[str, list[str]]:
     return {"polardenoiseCtfState": ["corrected"] * count}
 
 
-def summarise_run(plan: DenoisePlan, job: Job) -> dict[str, Any]:
+def summarise_run(plan: DenoisePlan, job: Job, sets: list[ImageSet]) -> dict[str, Any]:
     """Gather what the summary, the provenance and downstream programs need to know."""
     particles, handling = job.particles, job.handling
     pixel_size = float(np.median(particles.pixel_size))
@@ -166,8 +192,8 @@ def summarise_run(plan: DenoisePlan, job: Job) -> dict[str, Any]:
         "model_trained_on": job.card.description,
         "group_by": plan.group_by,
         "set_size": plan.set_size,
-        "sets": len(job.sets),
-        "smallest_set": min(len(one.rows) for one in job.sets),
+        "sets": len(sets),
+        "smallest_set": min(len(one.rows) for one in sets),
         "halves": "ignored" if plan.ignore_halves else "drawn" if job.drawn else "rlnRandomSubset",
         "half_counts": [int((job.halves == half).sum()) for half in np.unique(job.halves)],
         "ctf_state": handling.ctf_state,

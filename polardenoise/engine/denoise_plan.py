@@ -1,5 +1,6 @@
 """What `denoise` is asked for, and all that can be checked before the work starts."""
 
+import importlib.util
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from polardenoise.engine.checkpoint import ModelCard, load_model
 from polardenoise.engine.devices import choose_device
 from polardenoise.engine.errors import InputError
-from polardenoise.engine.grouping import ImageSet, draw_halves, form_sets
+from polardenoise.engine.grouping import draw_halves
 from polardenoise.engine.models import Denoiser
 from polardenoise.engine.outputs import make_folder
 from polardenoise.engine.particles import ParticleSet, read_particles
@@ -33,6 +34,7 @@ class DenoisePlan:
     seed: int = 0
     device: str = "auto"
     batch: int | None = None
+    matches: Path | None = None
     command: tuple[str, ...] = ()
 
 
@@ -42,6 +44,8 @@ class Job:
 
     Attributes
     ----------
+    plan : DenoisePlan
+        What was asked for.
     particles : ParticleSet
         The input.
     model, card : Denoiser, ModelCard
@@ -52,12 +56,13 @@ class Job:
         How images are brought to the network and back.
     halves : ndarray
         `(n,)` half of each row; `drawn` says whether they were drawn here and are to be written.
-    sets : list of ImageSet
-        What is denoised together.
+    groups : ndarray or None
+        `(n,)` group of each row: sets are drawn inside them. None where neighbours are to be found.
     stack : Path
         The images to write.
     """
 
+    plan: DenoisePlan
     particles: ParticleSet
     model: Denoiser
     card: ModelCard
@@ -65,7 +70,7 @@ class Job:
     handling: Handling
     halves: np.ndarray
     drawn: bool
-    sets: list[ImageSet]
+    groups: np.ndarray | None
     stack: Path
 
 
@@ -78,10 +83,12 @@ def check_plan(plan: DenoisePlan) -> Job:
     model, card = load_model(plan.model)
     handling = choose_handling(plan, particles, card)
     halves, drawn = choose_halves(plan, particles)
-    sets = form_sets(halves, choose_groups(plan.group_by, particles), plan.set_size, plan.seed)
+    groups = choose_groups(plan.group_by, particles)
     make_folder(plan.output.parent)
     check_disk(plan.output.parent, particles, handling)
-    return Job(particles, model.to(device), card, device, handling, halves, drawn, sets, stack)
+    return Job(
+        plan, particles, model.to(device), card, device, handling, halves, drawn, groups, stack
+    )
 
 
 def choose_handling(plan: DenoisePlan, particles: ParticleSet, card: ModelCard) -> Handling:
@@ -108,12 +115,14 @@ def choose_halves(plan: DenoisePlan, particles: ParticleSet) -> tuple[np.ndarray
     return draw_halves(len(particles), plan.seed), True
 
 
-def choose_groups(group_by: str, particles: ParticleSet) -> np.ndarray:
-    """Give each row its group: all one for "random", else the text of a column."""
+def choose_groups(group_by: str, particles: ParticleSet) -> np.ndarray | None:
+    """Give each row its group: all one for "random", else the text of a column; None for "neighbours"."""
     if group_by == "random":
         return np.zeros(len(particles), dtype=np.int64)
     if group_by == "neighbours":
-        raise InputError("--group-by neighbours: is not available yet; use random or a column")
+        if importlib.util.find_spec("polardenoise.engine.neighbours") is None:
+            raise InputError("--group-by neighbours: is not available yet; use random or a column")
+        return None
     tokens = particles.column(group_by.lstrip("_"))
     if tokens is None:
         raise InputError(

@@ -25,10 +25,10 @@ from polardenoise.engine.particles import (
     read_particles,
 )
 from polardenoise.engine.recipe import Recipe
+from polardenoise.engine.scratch_images import ScratchImages
 from polardenoise.engine.training_data import TrainingBatch, stack_sets
 from polardenoise.engine.working_images import (
     Handling,
-    ScratchImages,
     compute_working_ctf,
     prepare_particles,
     resample,

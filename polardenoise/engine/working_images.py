@@ -1,11 +1,7 @@
 """Particles as the network sees them: working box, phases flipped, background 0 and noise 1."""
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Self
 
 import numpy as np
 import torch
@@ -17,6 +13,7 @@ from polardenoise.engine.fourier import fourier_crop, fourier_pad
 from polardenoise.engine.particles import ParticleSet
 from polardenoise.engine.polar import disk_mask
 from polardenoise.engine.radial_filter import average_rings
+from polardenoise.engine.scratch_images import ScratchImages
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Handling:
 
 def prepare_images(
     images: Tensor, particles: ParticleSet, rows: np.ndarray, handling: Handling
-) -> tuple[Tensor, Background]:
+) -> tuple[Tensor, Tensor, Background]:
     """Bring images to the network's box, CTF sign and units.
 
     Parameters
@@ -61,14 +58,20 @@ def prepare_images(
     -------
     Tensor
         `(m, box, box)`, background 0 and noise of standard deviation 1.
+    Tensor
+        `(m, box // 2)` ring profiles of |CTF|, which the networks are told; ones for images without a CTF.
     Background
         What `return_images` needs to undo the scaling.
     """
     working = handling.sign * resample(images, handling.box)
-    if handling.ctf_state == "raw":
-        working = phase_flip(working, compute_working_ctf(particles, rows, handling, images.device))
+    profiles = working.new_ones(len(rows), handling.box // 2)
+    if handling.ctf_state != "none":
+        ctf = compute_working_ctf(particles, rows, handling, images.device)
+        profiles = average_rings(ctf.abs())
+        if handling.ctf_state == "raw":
+            working = phase_flip(working, ctf)
     background = measure_background(working)
-    return normalise(working, background), background
+    return normalise(working, background), profiles, background
 
 
 def return_images(
@@ -118,60 +121,6 @@ def compute_working_ctf(
     return compute_ctf(parameters, pixel_size.to(device), handling.box)
 
 
-def compute_profiles(particles: ParticleSet, rows: np.ndarray, handling: Handling) -> Tensor:
-    """Ring profiles of |CTF| that the networks are told, `(m, box // 2)`; ones for images without a CTF."""
-    if handling.ctf_state == "none":
-        return torch.ones(len(rows), handling.box // 2)
-    ctf = compute_working_ctf(particles, rows, handling, torch.device("cpu"))
-    return average_rings(ctf.abs())
-
-
-class ScratchImages:
-    """Working images of a whole set in a temporary file, so that memory does not grow with the set.
-
-    Used as a context manager. Written once in row order while the input is read in large sequential chunks, then read
-    by sets in random order: 16 KiB a row at 64 px, whatever the input's box.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the file lies; it has no name there and vanishes with the process.
-    count, box : int
-        Rows, and their side in pixels.
-    """
-
-    def __init__(self, folder: Path, count: int, box: int):
-        self.folder, self.count, self.box = folder, count, box
-        self._bytes_per_row = 4 * box * box
-
-    def __enter__(self) -> Self:
-        """Open the file."""
-        self._file: BinaryIO = tempfile.TemporaryFile(dir=self.folder)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it, which removes it."""
-        self._file.close()
-
-    def append(self, images: Tensor) -> None:
-        """Write `(m, box, box)` behind what is there."""
-        self._file.write(images.float().contiguous().cpu().numpy().data)
-
-    def read(self, rows: np.ndarray) -> Tensor:
-        """Read `(m,)` rows in any order as `(m, box, box)` float32."""
-        self._file.flush()
-        images = np.empty((len(rows), self.box, self.box), dtype=np.float32)
-        order = np.argsort(rows, kind="stable")
-        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
-            read = os.pread(
-                self._file.fileno(),
-                len(run) * self._bytes_per_row,
-                int(rows[run[0]]) * self._bytes_per_row,
-            )
-            images[run] = np.frombuffer(read, dtype=np.float32).reshape(-1, self.box, self.box)
-        return torch.from_numpy(images)
-
-
 def prepare_particles(
     particles: ParticleSet,
     handling: Handling,
@@ -188,7 +137,7 @@ def prepare_particles(
     particles, handling
         As for `prepare_images`.
     scratch : ScratchImages
-        Receives the working images.
+        Receives the working images and their CTF profiles.
     read_chunk : callable
         From rows to checked images `(m, N, N)`.
     device : torch.device
@@ -208,8 +157,8 @@ def prepare_particles(
     for start in range(0, len(particles), chunk):
         rows = np.arange(start, min(start + chunk, len(particles)))
         images = torch.from_numpy(read_chunk(rows)).to(device)
-        working, background = prepare_images(images, particles, rows, handling)
-        scratch.append(working)
+        working, profiles, background = prepare_images(images, particles, rows, handling)
+        scratch.append(working, profiles)
         means.append(background.mean.cpu())
         deviations.append(background.deviation.cpu())
         advance(len(rows))

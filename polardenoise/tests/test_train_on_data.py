@@ -58,7 +58,7 @@ def test_a_pair_is_prepared_as_denoise_does(data, prepared):
     noisy, clean = (read_particles(data / f"{name}.star") for name in ("particles", "clean"))
     rows = np.arange(len(noisy))
     handling = Handling(32, "raw", False, 1.0)
-    every, background = prepare_images(
+    every, _, background = prepare_images(
         torch.from_numpy(read_images(noisy, rows)), noisy, rows, handling
     )
     truth = fourier_crop(torch.from_numpy(read_images(clean, rows)), 32) / background.deviation

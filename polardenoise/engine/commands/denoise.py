@@ -13,7 +13,6 @@ NOT_YET = {
     "rows": "denoise the whole set",
     "resume": "start again",
     "report": "use demo/report as an example",
-    "matches": "leave it out",
 }
 
 
@@ -37,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group-by",
         default="random",
-        metavar="random|COLUMN",
-        help="form sets at random (default) or among rows with the same value of a STAR column, "
-        "such as rlnClassNumber; neighbours is not available yet",
+        metavar="neighbours|random|COLUMN",
+        help="form sets at random (default), among rows with the same value of a STAR column, such as "
+        "rlnClassNumber, or of images that look alike (neighbours)",
     )
     parser.add_argument(
         "--ctf-output",
@@ -81,7 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images computed at once; never changes a result",
     )
     parser.add_argument("--report", metavar="DIR", help="not available yet")
-    parser.add_argument("--matches", metavar="FILE.npz", help="not available yet")
+    parser.add_argument(
+        "--matches",
+        type=Path,
+        metavar="FILE.npz",
+        help="with --group-by neighbours: write neighbours, classes and scores of every particle",
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -93,6 +97,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--output-box working: is not available yet; use original")
     if arguments.contrast == "auto":
         raise InputError("--contrast auto: is not available yet; say bright or dark")
+    if arguments.matches and arguments.group_by != "neighbours":
+        raise InputError(
+            "--matches: is found by --group-by neighbours only; add it or leave this out"
+        )
     if arguments.set_size < 1:
         raise InputError(f"--set-size {arguments.set_size}: must be at least 1")
     from polardenoise.engine.denoise import denoise_particles
@@ -112,6 +120,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             seed=arguments.seed,
             device=arguments.device,
             batch=parse_batch(arguments.batch),
+            matches=arguments.matches,
             command=tuple(arguments.command_line),
         )
     )
