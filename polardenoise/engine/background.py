@@ -47,14 +47,9 @@ def measure_background(images: Tensor) -> Background:
 
 
 def normalise(images: Tensor, background: Background) -> Tensor:
-    """Bring images to background 0 and noise of standard deviation 1, as the networks expect them."""
-    return (images - background.mean) / background.deviation
+    """Bring images to background 0 and noise of standard deviation 1, as the networks expect them.
 
-
-def restore_scale(estimates: Tensor, background: Background) -> Tensor:
-    """Bring estimates of normalised images back to the input's units, with background 0.
-
-    The mean is not added back: an estimate is of the particle, and multiplying an image by `c` and adding a constant
-    multiplies its estimate by `c`.
+    On the way back an estimate is multiplied by the deviation, and no mean is added: it is of the particle, and
+    multiplying an image by `c` and adding a constant multiplies its estimate by `c`.
     """
-    return estimates * background.deviation
+    return (images - background.mean) / background.deviation

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from polardenoise import __version__
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.errors import InputError, says_out_of_memory
 
 COMMANDS = ("simulate", "train", "denoise", "evaluate", "reconstruct", "models", "benchmark")
 
@@ -147,13 +147,6 @@ def unwinding_when_terminated() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def says_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception means that memory ran out, on the processor or on a GPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def describe_system_error(error: OSError) -> str:

@@ -1,6 +1,5 @@
 """Denoise a whole particle set: read -> group -> denoise -> write."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,29 +8,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.background import Background
-from polardenoise.engine.denoise_plan import DenoisePlan, Job, check_plan
-from polardenoise.engine.errors import InputError
-from polardenoise.engine.grouping import ImageSet, form_sets
-from polardenoise.engine.outputs import Progress, provenance, write_json
-from polardenoise.engine.particle_stacks import name_in_star
-from polardenoise.engine.particles import (
-    ParticleSet,
-    read_checked,
-    write_particles,
+from polardenoise.engine.batches import (
+    BatchOfImages,
+    BatchRunner,
+    NumberedBatch,
+    gather_batches,
+    read_batch,
 )
-from polardenoise.engine.scratch_images import ScratchImages
-from polardenoise.engine.stacks import StackWriter
-from polardenoise.engine.working_images import prepare_particles, return_images
+from polardenoise.engine.denoise_plan import (
+    DenoisePlan,
+    Job,
+    check_disk,
+    check_plan,
+    hash_facts,
+    state_facts,
+)
+from polardenoise.engine.denoise_report import finish_run
+from polardenoise.engine.distributed import Processes
+from polardenoise.engine.errors import InputError
+from polardenoise.engine.outputs import Progress
+from polardenoise.engine.overlap import reading_ahead, writing_behind
+from polardenoise.engine.particle_facts import read_provenance
+from polardenoise.engine.particles import ParticleSet
+from polardenoise.engine.preparation import (
+    SETS,
+    Preparation,
+    load_sets,
+    open_preparation,
+    prepare_run,
+)
+from polardenoise.engine.unfinished import (
+    finish_publishing,
+    name_unfinished,
+    unfinished_run,
+    was_published,
+)
+from polardenoise.engine.unfinished_stack import UnfinishedStack, read_journals
+from polardenoise.engine.working_images import return_images
 
-#: Images computed at once where `--batch` leaves it open: enough to fill the device, little enough for any.
-IMAGES_PER_BATCH = {"cpu": 128, "cuda": 2048}
+#: Values of the images that are brought back to their own box at once.
+VALUES_AT_ONCE = 2**24
 
 
-def denoise_particles(plan: DenoisePlan) -> dict[str, Any]:
+def denoise_particles(plan: DenoisePlan, processes: Processes = Processes()) -> dict[str, Any]:  # noqa: B008
     """Denoise the particles of a STAR file into another one, same rows, same order.
 
-    Writes `OUT.star`, `OUT.mrcs` and the provenance `OUT.json`, which appear when they are complete.
+    Writes `OUT.star`, `OUT.mrcs` and the provenance `OUT.json`, which appear when they are complete. Until then all is
+    in a hidden folder beside them, which a killed or interrupted run leaves for `--resume`.
+
+    Parameters
+    ----------
+    plan : DenoisePlan
+        What is asked for.
+    processes : Processes
+        Those that share the work, of which this is one.
 
     Returns
     -------
@@ -44,162 +74,102 @@ def denoise_particles(plan: DenoisePlan) -> dict[str, Any]:
         If anything given cannot be used; all of it but the pixels is checked before the work starts, and the pixels
         before the network does.
     """
-    job = check_plan(plan)
-    sets = write_images(job)
-    write_star(job, plan.output)
-    facts = provenance(list(plan.command), seed=plan.seed, **summarise_run(plan, job, sets))
-    write_json(plan.output.with_suffix(".json"), facts)
-    return facts
+    with processes.stage():  # what is wrong with the plan is told once
+        if processes.is_first:
+            job = check_plan(plan, processes.local_rank)
+    with processes.stage():
+        if not processes.is_first:
+            job = check_plan(plan, processes.local_rank)
+        facts = state_facts(job)
+        complete = plan.resume and is_complete(plan, facts)
+    if not complete:
+        with ExitStack() as held:
+            with processes.stage():
+                folder = name_unfinished(plan.output)
+                if processes.is_first:
+                    held.enter_context(unfinished_run(plan.output, facts, plan.resume))
+                    if not finish_publishing(folder):
+                        check_disk(job)
+                        prepare_run(job, folder)
+            if not was_published(folder):
+                with processes.stage():
+                    write_images(job, folder, processes)
+                with processes.stage():
+                    if processes.is_first:
+                        finish_run(job, folder, facts)
+    with processes.stage():
+        return read_provenance(plan.output)
 
 
-def write_images(job: Job) -> list[ImageSet]:
-    """Read and check the pixels in row order, form sets, denoise them and write each image to its row's place."""
-    particles, handling = job.particles, job.handling
-    count, pixel_size = len(particles), float(np.median(particles.pixel_size))
-    with ExitStack() as open_files:
-        scratch = open_files.enter_context(ScratchImages(job.stack.parent, count, handling.box))
-        with Progress("read and check", count) as progress:
-            background = prepare_particles(
-                particles,
-                handling,
-                scratch,
-                lambda rows: read_checked(particles, rows),
-                job.device,
-                progress.advance,
-            )
-        sets = form_job_sets(job, scratch)
-        writer = open_files.enter_context(StackWriter(job.stack, count, particles.box, pixel_size))
-        progress = open_files.enter_context(Progress("denoise", count))
-        for rows, estimates in denoise_sets(job, scratch, sets):
-            scale = Background(background.mean[rows], background.deviation[rows])
-            images = return_images(estimates, scale, particles, rows, handling)
-            refuse_bad_estimates(images, particles, rows)
-            writer.write_rows(rows, images)
-            progress.advance(len(rows))
-    return sets
+def is_complete(plan: DenoisePlan, facts: dict[str, Any]) -> bool:
+    """Tell whether the outputs of exactly this run are there already."""
+    if not all(plan.output.with_suffix(suffix).exists() for suffix in (".star", ".mrcs", ".json")):
+        return False
+    return read_provenance(plan.output).get("run") == hash_facts(facts)
 
 
-def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
-    """Decide which images are denoised together: at random inside groups, or neighbours found in the pixels.
+def write_images(job: Job, folder: Path, processes: Processes) -> None:
+    """Denoise this process's share of the batches and write each image to its row's place."""
+    sets, images_per_batch = load_sets(folder / SETS)
+    complete = read_journals(folder)
+    own = [
+        (number, batch)
+        for number, batch in enumerate(gather_batches(sets, images_per_batch))
+        if number % processes.count == processes.rank and number not in complete
+    ]
+    count = sum(one.kept for _, batch in own for one in batch)
+    stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
+    runner = BatchRunner(job.model, job.device)
+    with ExitStack() as opened:
+        preparation = opened.enter_context(open_preparation(job, folder))
+        stack = opened.enter_context(
+            UnfinishedStack(folder, processes.rank, len(job.particles), job.box)
+        )
+        progress = opened.enter_context(Progress(stage, count))
 
-    Parameters
-    ----------
-    job : Job
-        Halves, groups, network.
-    scratch : ScratchImages
-        The working images of all rows.
+        def read(batch: NumberedBatch) -> BatchOfImages:
+            return read_batch(preparation.scratch, *batch)
 
-    Returns
-    -------
-    list of ImageSet
-        In which every row is kept exactly once; sets of equal size follow one another. `--matches` has been written.
-    """
-    plan = job.plan
-    if job.groups is not None:
-        return form_sets(job.halves, job.groups, plan.set_size, plan.seed)
-    from polardenoise.engine.matches import write_matches
-    from polardenoise.engine.neighbours import find_neighbours
+        def write(number: int, rows: np.ndarray, images: list[Tensor]) -> None:
+            pixels = torch.cat([part.cpu() for part in images])
+            refuse_bad_estimates(pixels, job.particles, rows)
+            stack.write(number, rows, pixels.numpy())
 
-    found = find_neighbours(
-        job.model, scratch, job.halves, plan.set_size, plan.seed, job.device, Progress
-    )
-    if plan.matches is not None:
-        write_matches(plan.matches, found.matches)
-    return found.sets
-
-
-def write_star(job: Job, output: Path) -> None:
-    """Write the STAR file again: image names replaced, halves added if drawn, a corrected CTF stated."""
-    path, particles = name_in_star(job.stack), job.particles
-    names = [f"{number:06d}@{path}" for number in range(1, len(particles) + 1)]
-    columns = {"rlnRandomSubset": [str(half) for half in job.halves]} if job.drawn else {}
-    optics = {} if job.handling.keeps_ctf else state_corrected(particles)
-    write_particles(particles, output, names, columns, optics)
+        batches = opened.enter_context(reading_ahead(read, own))
+        put = opened.enter_context(writing_behind(write))
+        for batch in batches:
+            estimates = runner.run(batch.images, batch.profiles)
+            estimates = estimates[torch.from_numpy(batch.kept).to(job.device)]
+            put(batch.number, batch.own_rows, bring_back(job, preparation, batch, estimates))
+            progress.advance(len(batch.own_rows))
 
 
-def denoise_sets(
-    job: Job, scratch: ScratchImages, sets: list[ImageSet]
-) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Run the network over all sets.
-
-    Parameters
-    ----------
-    job : Job
-        Network and particles.
-    scratch : ScratchImages
-        The working images.
-    sets : list of ImageSet
-        What is denoised together; so many of them at once as `--batch` allows, which never changes a result.
-
-    Yields
-    ------
-    rows : ndarray
-        `(m,)` rows that take their output from this batch.
-    estimates : Tensor
-        `(m, box, box)` on the CPU.
-    """
-    limit = job.plan.batch or IMAGES_PER_BATCH[job.device.type]
-    for batch in gather_batches(sets, limit):
-        rows = np.stack([one.rows for one in batch])  # (sets, K)
-        images, profiles = scratch.read_with_profiles(rows.ravel())
-        images, profiles = images.unflatten(0, rows.shape), profiles.unflatten(0, rows.shape)
-        with torch.inference_mode():
-            estimates = job.model(images.to(job.device), profiles.to(job.device)).cpu()
-        kept = np.arange(rows.shape[1]) < np.array([one.kept for one in batch])[:, None]
-        yield rows[kept], estimates[torch.from_numpy(kept)]
-
-
-def gather_batches(sets: list[ImageSet], images_per_batch: int) -> Iterator[list[ImageSet]]:
-    """Gather consecutive sets of equal size into batches of at most `images_per_batch` images, at least one set."""
-    batch: list[ImageSet] = []
-    for one in sets:
-        size = len(one.rows)
-        full = (len(batch) + 1) * size > images_per_batch
-        if batch and (full or len(batch[0].rows) != size):
-            yield batch
-            batch = []
-        batch.append(one)
-    if batch:
-        yield batch
+def bring_back(
+    job: Job, preparation: Preparation, batch: BatchOfImages, estimates: Tensor
+) -> list[Tensor]:
+    """Bring the estimates `(k, box, box)` of a batch to the units and the box of the output, some at a time."""
+    at_once = max(1, VALUES_AT_ONCE // job.box**2)
+    units = preparation.units[torch.from_numpy(batch.own_rows)].to(job.device)
+    parts = zip(estimates.split(at_once), units.split(at_once), strict=True)
+    places = range(0, len(estimates), at_once)
+    return [
+        return_images(
+            part,
+            part_units,
+            job.particles,
+            batch.own_rows[place : place + at_once],
+            job.handling,
+            job.box,
+        )
+        for place, (part, part_units) in zip(places, parts, strict=True)
+    ]
 
 
 def refuse_bad_estimates(images: Tensor, particles: ParticleSet, rows: np.ndarray) -> None:
     """Fail on NaN rather than write it: a shared or faulty GPU gives such results silently."""
     bad = ~images.flatten(1).isfinite().all(1)
     if bad.any():
-        row = int(rows[int(bad.nonzero()[0, 0])]) + 1
+        row = particles.first_row + int(rows[int(bad.nonzero()[0, 0])]) + 1
         raise InputError(
             f"{particles.star_path}: row {row} came out of the network as NaN; run again, with --device cpu if it stays"
         )
-
-
-def state_corrected(particles: ParticleSet) -> dict[str, list[str]]:
-    """Say in the optics table (or in every row, without one) that the CTF has been corrected."""
-    count = 1 if particles.optics is None else len(particles.optics)
-    return {"polardenoiseCtfState": ["corrected"] * count}
-
-
-def summarise_run(plan: DenoisePlan, job: Job, sets: list[ImageSet]) -> dict[str, Any]:
-    """Gather what the summary, the provenance and downstream programs need to know."""
-    particles, handling = job.particles, job.handling
-    pixel_size = float(np.median(particles.pixel_size))
-    return {
-        "output": str(plan.output),
-        "input": str(plan.particles.resolve()),
-        "particles": len(particles),
-        "model": job.card.name,
-        "model_sha256": job.card.weights_sha256,
-        "model_trained_on": job.card.description,
-        "group_by": plan.group_by,
-        "set_size": plan.set_size,
-        "sets": len(sets),
-        "smallest_set": min(len(one.rows) for one in sets),
-        "halves": "ignored" if plan.ignore_halves else "drawn" if job.drawn else "rlnRandomSubset",
-        "half_counts": [int((job.halves == half).sum()) for half in np.unique(job.halves)],
-        "ctf_state": handling.ctf_state,
-        "ctf_output": "kept" if handling.keeps_ctf else "corrected",
-        "contrast": plan.contrast,
-        "box": particles.box,
-        "working_box": handling.box,
-        "finest_detail_angstrom": 2 * pixel_size * max(particles.box / handling.box, 1.0),
-    }

@@ -1,20 +1,24 @@
 """What `denoise` is asked for, and all that can be checked before the work starts."""
 
+import hashlib
 import importlib.util
+import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from polardenoise.engine.checkpoint import ModelCard, load_model
+from polardenoise import __version__
+from polardenoise.engine.checkpoint import ModelCard, hash_file, load_model
 from polardenoise.engine.devices import choose_device
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.grouping import draw_halves
 from polardenoise.engine.models import Denoiser
 from polardenoise.engine.outputs import make_folder
-from polardenoise.engine.particles import ParticleSet, read_particles
+from polardenoise.engine.particles import ParticleSet, read_particles, select_rows
 from polardenoise.engine.working_images import Handling
 
 
@@ -29,8 +33,11 @@ class DenoisePlan:
     group_by: str = "random"
     ctf_output: str = "kept"
     ctf_state: str = "auto"
-    contrast: str = "bright"
+    contrast: str = "auto"
     ignore_halves: bool = False
+    output_box: str = "original"
+    rows: slice = field(default_factory=lambda: slice(None))
+    resume: bool = False
     seed: int = 0
     device: str = "auto"
     batch: int | None = None
@@ -58,6 +65,10 @@ class Job:
         `(n,)` half of each row; `drawn` says whether they were drawn here and are to be written.
     groups : ndarray or None
         `(n,)` group of each row: sets are drawn inside them. None where neighbours are to be found.
+    box : int
+        Of the images to write, pixels.
+    pixel_size : float
+        Of the images to write, Angstrom.
     stack : Path
         The images to write.
     """
@@ -71,23 +82,43 @@ class Job:
     halves: np.ndarray
     drawn: bool
     groups: np.ndarray | None
+    box: int
+    pixel_size: float
     stack: Path
 
 
-def check_plan(plan: DenoisePlan) -> Job:
-    """Read and check everything that the plan names but the pixels; errors as `denoise.denoise_particles`."""
+def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
+    """Read and check everything that the plan names but the pixels; errors as `denoise.denoise_particles`.
+
+    Of several processes on a machine, `process` (from 0) is this one.
+    """
     stack = plan.output.with_suffix(".mrcs")
-    particles = read_particles(plan.particles)
+    whole = read_particles(plan.particles)
+    # Halves are drawn for the whole file, so that runs on parts of it agree.
+    halves, drawn = choose_halves(plan, whole)
+    particles = select_rows(whole, plan.rows)
+    halves = halves[plan.rows]
     check_outputs(plan, particles, stack)
-    device = choose_device(plan.device)
+    device = choose_device(plan.device, process)
     model, card = load_model(plan.model)
     handling = choose_handling(plan, particles, card)
-    halves, drawn = choose_halves(plan, particles)
     groups = choose_groups(plan.group_by, particles)
+    box = handling.box if plan.output_box == "working" else particles.box
+    pixel_size = float(np.median(particles.pixel_size)) * particles.box / box
     make_folder(plan.output.parent)
-    check_disk(plan.output.parent, particles, handling)
     return Job(
-        plan, particles, model.to(device), card, device, handling, halves, drawn, groups, stack
+        plan=plan,
+        particles=particles,
+        model=model.to(device),
+        card=card,
+        device=device,
+        handling=handling,
+        halves=halves,
+        drawn=drawn,
+        groups=groups,
+        box=box,
+        pixel_size=pixel_size,
+        stack=stack,
     )
 
 
@@ -102,8 +133,7 @@ def choose_handling(plan: DenoisePlan, particles: ParticleSet, card: ModelCard) 
         raise InputError(
             f"--ctf-state {state}: {plan.particles} has no rlnDefocusU; add CTF columns or use --ctf-state none"
         )
-    sign = -1.0 if plan.contrast == "dark" else 1.0
-    return Handling(card.sizes["box"], state, plan.ctf_output == "kept", sign)
+    return Handling(card.sizes["box"], state, plan.ctf_output == "kept")
 
 
 def choose_halves(plan: DenoisePlan, particles: ParticleSet) -> tuple[np.ndarray, bool]:
@@ -135,6 +165,8 @@ def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> Non
     """Refuse an output that would replace the input."""
     if plan.output.suffix != ".star":
         raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
+    if plan.output.is_dir():
+        raise InputError(f"-o {plan.output}: is a folder; give the name of a file to write")
     inputs = {plan.particles.resolve(), *(header.path.resolve() for header in particles.headers)}
     for path in (plan.output, stack):
         if path.resolve() in inputs:
@@ -143,11 +175,45 @@ def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> Non
             )
 
 
-def check_disk(folder: Path, particles: ParticleSet, handling: Handling) -> None:
+def check_disk(job: Job) -> None:
     """Refuse to start where the disk cannot hold the result and the working images."""
-    needed = 4 * len(particles) * (particles.box**2 + handling.box**2)
+    folder, box = job.plan.output.parent, job.handling.box
+    needed = 4 * len(job.particles) * (job.box**2 + box**2 + box // 2)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
             f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room or choose another -o"
         )
+
+
+def state_facts(job: Job) -> dict[str, Any]:
+    """State all that the result depends on, by the names that a message can give it."""
+    plan = job.plan
+    return {
+        "version": __version__,
+        "input": [hash_file(plan.particles), *map(state_file, job.particles.stacks)],
+        "model": job.card.weights_sha256,
+        "--set-size": plan.set_size,
+        "--group-by": plan.group_by,
+        "--ctf-output": plan.ctf_output,
+        "--ctf-state": plan.ctf_state,
+        "--contrast": plan.contrast,
+        "--ignore-halves": plan.ignore_halves,
+        "--output-box": plan.output_box,
+        "--rows": [plan.rows.start, plan.rows.stop],
+        "--seed": plan.seed,
+        "--batch": plan.batch,
+        "--device": job.device.type,
+        "--matches": plan.matches and str(plan.matches.absolute()),
+    }
+
+
+def hash_facts(facts: dict[str, Any]) -> str:
+    """Put the facts of a run into one word."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def state_file(path: Path) -> list[Any]:
+    """Tell a stack from another of the same name, without reading it."""
+    status = path.stat()
+    return [str(path.absolute()), status.st_size, status.st_mtime_ns]

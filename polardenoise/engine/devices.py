@@ -5,8 +5,10 @@ import torch
 from polardenoise.engine.errors import InputError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, process: int = 0) -> torch.device:
     """Turn `--device auto|cpu|cuda` into a device; auto is the GPU where there is one.
+
+    Of several processes on a machine, `process` (from 0) takes the GPU of its number.
 
     Raises
     ------
@@ -19,4 +21,11 @@ def choose_device(name: str) -> torch.device:
         raise InputError(
             "--device cuda: no GPU that this torch can use; check nvidia-smi and CUDA_VISIBLE_DEVICES, or --device cpu"
         )
+    if name == "cuda" and process:
+        return torch.device("cuda", process % torch.cuda.device_count())
     return torch.device(name)
+
+
+def choose_precision(device: torch.device) -> torch.dtype:
+    """Choose the precision that networks are run in on a device; what they give is float32 in any case."""
+    return torch.float32

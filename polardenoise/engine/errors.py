@@ -15,3 +15,10 @@ class TooLargeError(InputError):
     def __init__(self, message: str, diameter: float):
         super().__init__(message)
         self.diameter = diameter
+
+
+def says_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception means that memory ran out, on the processor or on a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -83,7 +83,7 @@ def read_likeness(star_path: Path, box: int) -> Likeness:
         )
     return Likeness(
         particles,
-        Handling(box, particles.ctf_state, False, 1.0),
+        Handling(box, particles.ctf_state, False),
         particles.pixel_size * particles.box / box,
     )
 

@@ -124,6 +124,25 @@ class PixelStatistics:
         self.least = min(self.least, float(pixels.min()))
         self.most = max(self.most, float(pixels.max()))
 
+    def as_list(self) -> list[float]:
+        """Give the numbers kept, for a journal; `from_list` takes them back exactly."""
+        return [self.count, self.total, self.squares, self.least, self.most]
+
+    @classmethod
+    def from_list(cls, numbers: list[float]) -> PixelStatistics:
+        """Take what `as_list` gave."""
+        statistics = cls()
+        statistics.count = int(numbers[0])
+        statistics.total, statistics.squares, statistics.least, statistics.most = numbers[1:]
+        return statistics
+
+    def merge(self, other: PixelStatistics) -> None:
+        """Count in what another one has counted."""
+        self.count += other.count
+        self.total += other.total
+        self.squares += other.squares
+        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
+
     def summary(self) -> tuple[float, float, float, float]:
         """Give minimum, maximum, mean and root-mean-square deviation; zeros if nothing was counted."""
         if self.count == 0:

@@ -47,14 +47,22 @@ def replace_when_complete(path: Path | str) -> Iterator[Path]:
         raise InputError(f"{final.parent}: cannot be written; choose another folder")
     temporary = final.with_name(f".{final.stem}.{os.getpid()}.partial{final.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, final)
+        with naming_a_full_disk(final):
+            yield temporary
+            os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_a_full_disk(path: Path) -> Iterator[None]:
+    """Turn the system's word for a full disk into an `InputError` that names the file being written."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise InputError(f"{final}: the disk is full; make room or write elsewhere") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: the disk is full; make room or write elsewhere") from error
 
 
 def make_folder(folder: Path) -> None:

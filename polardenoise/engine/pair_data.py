@@ -20,7 +20,6 @@ from polardenoise.engine.grouping import draw_halves
 from polardenoise.engine.outputs import Progress
 from polardenoise.engine.particles import (
     ParticleSet,
-    read_checked,
     read_images,
     read_particles,
 )
@@ -159,7 +158,7 @@ def prepare_pair(
         If an image is blank or has pixels that are not finite, or the truth is zero everywhere.
     """
     count = len(pair)
-    handling = Handling(box, pair.noisy.ctf_state, False, 1.0)
+    handling = Handling(box, pair.noisy.ctf_state, False)
     noisy = resources.enter_context(ScratchImages(folder, count, box))
     clean = resources.enter_context(ScratchImages(folder, count, box))
     with Progress("read noisy", count) as progress:
@@ -167,9 +166,8 @@ def prepare_pair(
             pair.noisy,
             handling,
             noisy,
-            lambda rows: read_checked(pair.noisy, rows),
             device,
-            progress.advance,
+            lambda rows, *_: progress.advance(len(rows)),
         )
     chunk = max(1, CHUNK_BYTES // (4 * pair.clean.box**2))
     power = 0.0
@@ -205,7 +203,7 @@ def prepare_truth(images: Tensor, background: Background, handling: Handling) ->
         `(m, box, box)` over the deviation of the noise. No mean is taken off: the truth's background is 0, and the
         network is to give nothing there.
     """
-    return handling.sign * resample(images, handling.box) / background.deviation.to(images.device)
+    return resample(images, handling.box) / background.deviation.to(images.device)
 
 
 def hold_out(halves: np.ndarray, seed: int) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:

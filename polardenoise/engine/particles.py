@@ -7,7 +7,7 @@ Pixels are read on demand, in the order of the files; `read_checked` also refuse
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from polardenoise.engine.particle_tables import (
     find_particle_table,
 )
 from polardenoise.engine.stacks import read_images_at
-from polardenoise.engine.star import StarDocument, StarTable, read_star
+from polardenoise.engine.star import StarDocument, StarTable, keep_rows, read_star
 from polardenoise.engine.star_writing import write_star
 
 
@@ -71,6 +71,8 @@ class ParticleSet:
         `(n, 3)` rot, tilt, psi in degrees, RELION's Euler angles.
     origins : ndarray
         `(n, 2)` x, y in Angstrom, RELION's sign; zeros where there are none.
+    first_row : int
+        The row of the file, from 0, that the first particle stands in: not 0 where `select_rows` took a part.
     """
 
     star_path: Path
@@ -88,6 +90,7 @@ class ParticleSet:
     ctf_state: str
     angles: np.ndarray | None
     origins: np.ndarray
+    first_row: int = 0
 
     def __len__(self) -> int:
         """Count the particles."""
@@ -170,6 +173,52 @@ def read_particles(star_path: Path | str) -> ParticleSet:
         ctf_state=ctf_state,
         angles=find_angles(columns),
         origins=find_origins(columns, pixel_size),
+    )
+
+
+def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
+    """Take some consecutive particles, as if the file held no others.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The whole set.
+    rows : slice
+        Of step 1, as Python's: from 0, the end not included.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    start, stop, _ = rows.indices(len(particles))
+    if stop <= start:
+        raise InputError(
+            f"--rows: selects none of the {len(particles)} rows of {particles.star_path}; give A:B inside 0:"
+            f"{len(particles)}"
+        )
+    if stop - start == len(particles):
+        return particles
+    document = keep_rows(particles.document, particles.table, slice(start, stop))
+    table = find_particle_table(document)
+
+    def part(values: np.ndarray) -> np.ndarray:
+        return values[start:stop]
+
+    return replace(
+        particles,
+        document=document,
+        table=table,
+        optics=find_optics_table(document, table),
+        optics_row=part(particles.optics_row),
+        stack_of_row=part(particles.stack_of_row),
+        index_in_stack=part(particles.index_in_stack),
+        pixel_size=part(particles.pixel_size),
+        random_subset=None if particles.random_subset is None else part(particles.random_subset),
+        ctf=None if particles.ctf is None else particles.ctf.select(slice(start, stop)),
+        angles=None if particles.angles is None else part(particles.angles),
+        origins=part(particles.origins),
+        first_row=particles.first_row + start,
     )
 
 
@@ -347,4 +396,4 @@ def _name_image(particles: ParticleSet, row: int) -> str:
     """Word which image belongs to a row (from 0)."""
     index = particles.index_in_stack[row] + 1
     stack = particles.headers[particles.stack_of_row[row]].path
-    return f"{particles.star_path}: row {row + 1}: image {index} of {stack}"
+    return f"{particles.star_path}: row {particles.first_row + row + 1}: image {index} of {stack}"

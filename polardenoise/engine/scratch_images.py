@@ -19,24 +19,39 @@ class ScratchImages:
     Parameters
     ----------
     folder : Path
-        Where the file lies; it has no name there and vanishes with the process.
+        Where the file lies.
     count, box : int
         Rows, and their side in pixels.
+    name : str, optional
+        Of the file, which stays and may be there already. Without, it has none and vanishes with the process.
     """
 
-    def __init__(self, folder: Path, count: int, box: int):
-        self.folder, self.count, self.box = folder, count, box
+    def __init__(self, folder: Path, count: int, box: int, name: str | None = None):
+        self.folder, self.count, self.box, self.name = folder, count, box, name
         self._pixels = box * box
         self._values = self._pixels + box // 2  # of one row: the image, then the profile
 
     def __enter__(self) -> Self:
         """Open the file."""
-        self._file: BinaryIO = tempfile.TemporaryFile(dir=self.folder)
+        self._file: BinaryIO
+        if self.name is None:
+            self._file = tempfile.TemporaryFile(dir=self.folder)
+        else:
+            self._file = (self.folder / self.name).open("a+b")
+        self._signs: Tensor | None = None
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it, which removes it."""
+        """Close it."""
         self._file.close()
+
+    def clear(self) -> None:
+        """Forget what a run that was killed has written."""
+        self._file.truncate(0)
+
+    def set_signs(self, signs: np.ndarray) -> None:
+        """Have every image multiplied by its sign, `(n,)`, from now on: protein is bright in what is read."""
+        self._signs = torch.from_numpy(signs.astype(np.float32))
 
     def append(self, images: Tensor, profiles: Tensor | None = None) -> None:
         """Write images `(m, box, box)` and their ring profiles of |CTF| `(m, box // 2)` behind what is there.
@@ -48,14 +63,20 @@ class ScratchImages:
         values = torch.cat([images.flatten(1), profiles.to(images)], dim=1)
         self._file.write(values.float().contiguous().cpu().numpy().data)
 
+    def flush(self) -> None:
+        """Hand all that was written to the system, where other processes see it."""
+        self._file.flush()
+
     def read(self, rows: np.ndarray) -> Tensor:
         """Read the images of `(m,)` rows in any order as `(m, box, box)` float32."""
-        return self._read_values(rows)[:, : self._pixels].unflatten(1, (self.box, self.box))
+        return self.read_with_profiles(rows)[0]
 
     def read_with_profiles(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Read `(m,)` rows in any order: images `(m, box, box)` and profiles `(m, box // 2)`, float32."""
         values = self._read_values(rows)
         images = values[:, : self._pixels].unflatten(1, (self.box, self.box))
+        if self._signs is not None:
+            images *= self._signs[torch.from_numpy(rows)][:, None, None]
         return images, values[:, self._pixels :]
 
     def _read_values(self, rows: np.ndarray) -> Tensor:

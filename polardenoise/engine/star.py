@@ -159,6 +159,13 @@ def read_star(path: Path | str) -> StarDocument:
     return StarDocument(path, lines, tuple(_find_tables(path, lines)))
 
 
+def keep_rows(document: StarDocument, table: StarTable, rows: slice) -> StarDocument:
+    """Give a document with some rows of one of its tables, a loop, and all else as it is."""
+    dropped = set(table.row_lines) - set(table.row_lines[rows])
+    lines = [line for number, line in enumerate(document.lines) if number not in dropped]
+    return StarDocument(document.path, lines, tuple(_find_tables(document.path, lines)))
+
+
 def open_text(path: Path, mode: str) -> TextIO:
     """Open a STAR file so that line ends, and bytes that are not UTF-8, pass through unchanged."""
     return cast(TextIO, path.open(mode, encoding="utf-8", errors="surrogateescape", newline=""))

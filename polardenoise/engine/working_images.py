@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.background import Background, measure_background, normalise, restore_scale
+from polardenoise.engine.background import Background, measure_background, normalise
 from polardenoise.engine.ctf import apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.fourier import fourier_crop, fourier_pad
-from polardenoise.engine.particles import ParticleSet
+from polardenoise.engine.overlap import reading_ahead, writing_behind
+from polardenoise.engine.particles import ParticleSet, read_checked
 from polardenoise.engine.polar import disk_mask
 from polardenoise.engine.radial_filter import average_rings
 from polardenoise.engine.scratch_images import ScratchImages
@@ -28,20 +29,17 @@ class Handling:
         State of the input: "none", "raw", "flipped".
     keeps_ctf : bool
         Whether estimates are multiplied by the particle's own CTF in the state that the input had.
-    sign : float
-        1 for bright protein, -1 for dark.
     """
 
     box: int
     ctf_state: str
     keeps_ctf: bool
-    sign: float
 
 
 def prepare_images(
     images: Tensor, particles: ParticleSet, rows: np.ndarray, handling: Handling
 ) -> tuple[Tensor, Tensor, Background]:
-    """Bring images to the network's box, CTF sign and units.
+    """Bring images to the network's box, CTF sign and units; their contrast stays.
 
     Parameters
     ----------
@@ -63,7 +61,7 @@ def prepare_images(
     Background
         What `return_images` needs to undo the scaling.
     """
-    working = handling.sign * resample(images, handling.box)
+    working = resample(images, handling.box)
     profiles = working.new_ones(len(rows), handling.box // 2)
     if handling.ctf_state != "none":
         ctf = compute_working_ctf(particles, rows, handling, images.device)
@@ -76,34 +74,37 @@ def prepare_images(
 
 def return_images(
     estimates: Tensor,
-    background: Background,
+    units: Tensor,
     particles: ParticleSet,
     rows: np.ndarray,
     handling: Handling,
+    box: int,
 ) -> Tensor:
-    """Bring estimates back to the input's units, contrast, CTF and box.
+    """Bring estimates back to the input's units, contrast and CTF, in any box.
 
     Parameters
     ----------
     estimates : Tensor
-        `(m, box, box)` CTF-free estimates in units of the noise.
-    background : Background
-        Of the input, from `prepare_images`.
+        `(m, working box, working box)` CTF-free estimates in units of the noise, protein bright.
+    units : Tensor
+        `(m,)` the standard deviation of each image's noise, negative where protein is dark in the input.
     particles, rows, handling
         As for `prepare_images`.
+    box : int
+        Of the result, pixels.
 
     Returns
     -------
     Tensor
-        `(m, N, N)`. The CTF is applied in the working box, which has the same field of view: nothing above its
-        Nyquist frequency is there to be multiplied.
+        `(m, box, box)`, background 0. The CTF is applied in the working box, which has the same field of view: nothing
+        above its Nyquist frequency is there to be multiplied.
     """
     disk = disk_mask(handling.box, handling.box / 2 - 0.5).to(estimates.device)
-    images = handling.sign * restore_scale(estimates * disk, background)
+    images = estimates * disk * units[:, None, None]
     if handling.keeps_ctf and handling.ctf_state != "none":
         ctf = compute_working_ctf(particles, rows, handling, estimates.device)
         images = apply_ctf(images, ctf if handling.ctf_state == "raw" else ctf.abs())
-    return resample(images, particles.box)
+    return resample(images, box)
 
 
 def resample(images: Tensor, box: int) -> Tensor:
@@ -125,12 +126,13 @@ def prepare_particles(
     particles: ParticleSet,
     handling: Handling,
     scratch: ScratchImages,
-    read_chunk: Callable[[np.ndarray], np.ndarray],
     device: torch.device,
-    advance: Callable[[int], None],
-    chunk_bytes: int = 2**25,
+    notice: Callable[[np.ndarray, Tensor, Tensor], None],
+    chunk_bytes: int = 2**23,
 ) -> Background:
-    """Read the whole set once, in row order and large chunks, into the scratch file.
+    """Read and check the whole set once, in row order and large chunks, into the scratch file.
+
+    A chunk is read, and another written, while one is computed.
 
     Parameters
     ----------
@@ -138,12 +140,10 @@ def prepare_particles(
         As for `prepare_images`.
     scratch : ScratchImages
         Receives the working images and their CTF profiles.
-    read_chunk : callable
-        From rows to checked images `(m, N, N)`.
     device : torch.device
         Where to compute.
-    advance : callable
-        Told the number of images done.
+    notice : callable
+        Told the rows `(m,)`, working images and profiles of each chunk.
     chunk_bytes : int
         Size of a chunk of input; transforms and CTFs of a chunk take about ten times as much.
 
@@ -151,15 +151,26 @@ def prepare_particles(
     -------
     Background
         Of all particles, `(n, 1, 1)` on the CPU: two numbers a particle stay in memory.
+
+    Raises
+    ------
+    InputError
+        If an image is blank or has pixels that are not finite.
     """
     chunk = max(1, chunk_bytes // (4 * particles.box**2))
+    parts = np.split(np.arange(len(particles)), range(chunk, len(particles), chunk))
     means, deviations = [], []
-    for start in range(0, len(particles), chunk):
-        rows = np.arange(start, min(start + chunk, len(particles)))
-        images = torch.from_numpy(read_chunk(rows)).to(device)
-        working, profiles, background = prepare_images(images, particles, rows, handling)
-        scratch.append(working, profiles)
-        means.append(background.mean.cpu())
-        deviations.append(background.deviation.cpu())
-        advance(len(rows))
+
+    def read(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        return rows, torch.from_numpy(read_checked(particles, rows))
+
+    with reading_ahead(read, parts) as pieces, writing_behind(scratch.append) as put:
+        for rows, images in pieces:
+            working, profiles, background = prepare_images(
+                images.to(device), particles, rows, handling
+            )
+            put(working, profiles)
+            means.append(background.mean.cpu())
+            deviations.append(background.deviation.cpu())
+            notice(rows, working, profiles)
     return Background(torch.cat(means), torch.cat(deviations))

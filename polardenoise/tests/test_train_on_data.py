@@ -57,7 +57,7 @@ def find_rows(images, every):
 def test_a_pair_is_prepared_as_denoise_does(data, prepared):
     noisy, clean = (read_particles(data / f"{name}.star") for name in ("particles", "clean"))
     rows = np.arange(len(noisy))
-    handling = Handling(32, "raw", False, 1.0)
+    handling = Handling(32, "raw", False)
     every, _, background = prepare_images(
         torch.from_numpy(read_images(noisy, rows)), noisy, rows, handling
     )

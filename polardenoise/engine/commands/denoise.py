@@ -8,13 +8,6 @@ from polardenoise.engine.errors import InputError
 
 HELP = "denoise a particle set jointly, random halves apart"
 
-#: Options of the contract that later versions bring; given, they are refused rather than ignored.
-NOT_YET = {
-    "rows": "denoise the whole set",
-    "resume": "start again",
-    "report": "use demo/report as an example",
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the contract."""
@@ -55,8 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--contrast",
         choices=["auto", "bright", "dark"],
-        default="bright",
-        help="whether protein is bright (default) or dark; auto is not available yet",
+        default="auto",
+        help="whether protein is bright or dark in the input, and then in the output; auto (default) tells it for "
+        "each half from its own images",
     )
     parser.add_argument(
         "--ignore-halves",
@@ -67,10 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output-box",
         choices=["original", "working"],
         default="original",
-        help="box of the output (working is not available yet)",
+        help="box of the output: the input's (default), with nothing above the working Nyquist frequency, or the "
+        "network's, with the pixel size and what is counted in pixels written for it",
     )
-    parser.add_argument("--rows", metavar="A:B", help="not available yet")
-    parser.add_argument("--resume", action="store_true", help="not available yet")
+    parser.add_argument(
+        "--rows",
+        default=":",
+        metavar="A:B",
+        help="denoise these rows only, counted from 0, B not included, either may be left out",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run of the same command that was killed or interrupted, if there is one",
+    )
     parser.add_argument("--seed", type=int, default=0, help="fixes halves (if drawn) and sets")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument(
@@ -90,13 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Denoise; returns the summary."""
-    for option, instead in NOT_YET.items():
-        if getattr(arguments, option):
-            raise InputError(f"--{option}: is not available yet; {instead}")
-    if arguments.output_box == "working":
-        raise InputError("--output-box working: is not available yet; use original")
-    if arguments.contrast == "auto":
-        raise InputError("--contrast auto: is not available yet; say bright or dark")
+    if arguments.report:
+        raise InputError("--report: is not available yet; leave it out")
     if arguments.matches and arguments.group_by != "neighbours":
         raise InputError(
             "--matches: is found by --group-by neighbours only; add it or leave this out"
@@ -105,9 +104,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--set-size {arguments.set_size}: must be at least 1")
     from polardenoise.engine.denoise import denoise_particles
     from polardenoise.engine.denoise_plan import DenoisePlan
+    from polardenoise.engine.distributed import joined_processes, only_first_speaks
 
-    return denoise_particles(
-        DenoisePlan(
+    if only_first_speaks():
+        arguments.json = None
+    with joined_processes() as processes:
+        plan = DenoisePlan(
             particles=arguments.particles,
             output=arguments.output,
             model=arguments.model,
@@ -117,13 +119,29 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             ctf_state=arguments.ctf_state,
             contrast=arguments.contrast,
             ignore_halves=arguments.ignore_halves,
+            output_box=arguments.output_box,
+            rows=parse_rows(arguments.rows),
+            resume=arguments.resume,
             seed=arguments.seed,
             device=arguments.device,
             batch=parse_batch(arguments.batch),
             matches=arguments.matches,
             command=tuple(arguments.command_line),
         )
-    )
+        return denoise_particles(plan, processes)
+
+
+def parse_rows(text: str) -> slice:
+    """Read `--rows A:B`, either of which may be empty."""
+    first, colon, last = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return slice(*(int(number) if number else None for number in (first, last)))
+    except ValueError as error:
+        raise InputError(
+            f"--rows {text}: give A:B, two row numbers counted from 0, B not included, either may be left out"
+        ) from error
 
 
 def parse_batch(text: str) -> int | None:
@@ -141,8 +159,10 @@ def summarise(summary: dict[str, Any]) -> str:
         f"{summary['output']}: {summary['particles']} particles denoised by {summary['model']} in "
         f"{summary['sets']} sets of up to {summary['set_size']} (grouped by {summary['group_by']})",
         f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "
-        f"nothing finer than {summary['finest_detail_angstrom']:.2f} A can come back",
+        f"protein {summary['contrast']}; nothing finer than {summary['finest_detail_angstrom']:.2f} A can come back",
     ]
+    if " and " in summary["contrast"]:
+        lines.append("WARNING: the halves differ in contrast; say which it is with --contrast")
     if summary["ctf_output"] == "corrected":
         lines.append(
             "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"

@@ -1,0 +1,105 @@
+"""A stack of images that is written batch by batch, in any order, by several processes and over several runs."""
+
+import json
+import os
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+
+from polardenoise.engine.mrc_header import HEADER_BYTES, PixelStatistics, make_header
+
+IMAGES = "images.mrcs"
+
+
+class UnfinishedStack:
+    """The images of a run that is under way, and each process's journal of the batches that are complete.
+
+    Used as a context manager.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    rank : int
+        This process, from 0.
+    count, box : int
+        Images in all, and their side in pixels.
+    """
+
+    def __init__(self, folder: Path, rank: int, count: int, box: int) -> None:
+        self.folder, self.rank, self.count, self.box = folder, rank, count, box
+
+    def __enter__(self) -> Self:
+        """Open the stack, made if it is not there, and this process's journal."""
+        descriptor = os.open(self.folder / IMAGES, os.O_RDWR | os.O_CREAT, 0o666)
+        self._file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
+        self._file.truncate(HEADER_BYTES + self.count * self._bytes_of_image)
+        journal = self.folder / f"journal.{self.rank}"
+        close_last_line(journal)
+        self._journal = journal.open("a")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close both."""
+        self._journal.close()
+        self._file.close()
+
+    @property
+    def _bytes_of_image(self) -> int:
+        return 4 * self.box * self.box
+
+    def write(self, batch: int, rows: np.ndarray, images: np.ndarray) -> None:
+        """Write the images `(k, box, box)` of `(k,)` rows, and that the batch of this number is complete."""
+        pixels = np.ascontiguousarray(images, dtype="<f4")
+        order = np.argsort(rows, kind="stable")
+        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
+            place = HEADER_BYTES + int(rows[run[0]]) * self._bytes_of_image
+            write_at(self._file, pixels[run], place)
+        statistics = PixelStatistics()
+        statistics.add(pixels)
+        self._journal.write(json.dumps([batch, len(rows), statistics.as_list()]) + "\n")
+        self._journal.flush()
+
+    def finish(self, pixel_size: float) -> None:
+        """Write the header, once all batches of all processes are in the journals; `pixel_size` in Angstrom."""
+        statistics, written = PixelStatistics(), 0
+        for _, (rows, part) in sorted(read_journals(self.folder).items()):
+            statistics.merge(PixelStatistics.from_list(part))
+            written += rows
+        if written != self.count:
+            raise ValueError(f"{self.folder}: {written} images of {self.count} were written")
+        shape = (self.count, self.box, self.box)
+        write_at(
+            self._file,
+            np.frombuffer(make_header(shape, pixel_size, statistics, is_volume=False), "u1"),
+            0,
+        )
+
+
+def write_at(file: BinaryIO, values: np.ndarray, place: int) -> None:
+    """Write all bytes of an array at a place of a file; a pipe or a full disk may take a part at a time."""
+    rest = np.ascontiguousarray(values).data.cast("B")
+    while len(rest):
+        written = os.pwrite(file.fileno(), rest, place)
+        rest, place = rest[written:], place + written
+
+
+def read_journals(folder: Path) -> dict[int, tuple[int, list[float]]]:
+    """Read which batches are complete: number -> images, and their statistics. A line cut short does not count."""
+    complete = {}
+    for journal in sorted(folder.glob("journal.*")):
+        for line in journal.read_text().splitlines(keepends=True):
+            try:
+                batch, rows, statistics = json.loads(line)
+            except ValueError:
+                continue
+            complete[batch] = (rows, statistics)
+    return complete
+
+
+def close_last_line(journal: Path) -> None:
+    """Let a line that a killed process left unfinished end, so that the next one stands by itself."""
+    if journal.exists() and not journal.read_bytes().endswith(b"\n"):
+        with journal.open("a") as file:
+            file.write("\n")
