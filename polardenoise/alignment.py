@@ -67,3 +67,20 @@ def make_projection_matrix(rot, tilt, psi, x, y):
     matrix = euler_matrix(*(-np.deg2rad([rot, tilt, psi])), axes="szyz")
     matrix[:2, 3] = -x, -y
     return np.linalg.inv(matrix)
+
+
+def make_2d_matrix(degrees):
+    """Make the Scipion matrix of a particle that is a class average rotated in the plane.
+
+    Parameters
+    ----------
+    degrees : float
+        Counter-clockwise (x to the right, y up), takes the class average onto the particle: minus
+        RELION's psi.
+
+    Returns
+    -------
+    ndarray
+        `(4, 4)`, for a Transform of a set with ALIGN_2D: turns the particle back onto its class.
+    """
+    return euler_matrix(0.0, 0.0, -np.deg2rad(degrees), axes="szyz")

@@ -11,7 +11,7 @@ import shutil
 
 import numpy as np
 from pwem.constants import NO_INDEX
-from pyworkflow.object import Integer, Scalar, String
+from pyworkflow.object import Scalar
 
 from polardenoise.alignment import ALIGNMENT_LABELS, get_relion_alignment
 from polardenoise.optics_groups import OpticsTable
@@ -31,8 +31,8 @@ DENOISED_BY = "_polardenoiseModel"
 ENGINE_FORMATS = (".mrc", ".mrcs", ".map", ".st")
 
 
-def write_particles_star(particles, star_path, converted_folder, group_attribute=None):
-    """Write the enabled particles of a set as the STAR file that the engine reads.
+def write_particles_star(particles, star_path, converted_folder, group_attribute=None, items=None):
+    """Write particles of a set as the STAR file that the engine reads.
 
     Parameters
     ----------
@@ -44,6 +44,8 @@ def write_particles_star(particles, star_path, converted_folder, group_attribute
         Where stacks go whose format the engine does not read; not touched where there are none.
     group_attribute : str, optional
         Attribute of the particles to write as a column for grouping, for example `_classId`.
+    items : iterable of Particle, optional
+        Those to write, in this order; by default all enabled ones of the set.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def write_particles_star(particles, star_path, converted_folder, group_attribute
     columns, count = None, 0
     try:
         with open(rows_path, "w", encoding="utf-8") as rows:
-            for particle in iter_enabled(particles):
+            for particle in iter_enabled(particles) if items is None else items:
                 if columns is None:
                     columns = ParticleColumns(
                         particles, particle, converted_folder, group_attribute
@@ -273,47 +275,3 @@ def read_denoised_rows(star_path):
         path = paths.setdefault(path, path)
         rows[int(row[OBJECT_ID])] = (int(index), path, None if subset is None else int(subset))
     return rows
-
-
-def fill_denoised_set(denoised, particles, rows, ctf_corrected, model):
-    """Fill a set with the input's items, every attribute kept, and the denoised pixels.
-
-    Parameters
-    ----------
-    denoised : SetOfParticles
-        New and empty.
-    particles : SetOfParticles
-        The input of the run.
-    rows : dict
-        Of `read_denoised_rows`.
-    ctf_corrected : bool
-        The pixels carry no CTF any more: the set's flags say so. The items keep their CTF.
-    model : str
-        Name of the model, noted with every item.
-
-    Raises
-    ------
-    ValueError
-        If the engine's answer and the enabled items are not the same particles.
-    """
-    denoised.copyInfo(particles)
-    if ctf_corrected:
-        denoised.setIsPhaseFlipped(True)
-        denoised.setIsAmplitudeCorrected(True)
-
-    def replace_pixels(particle, _):
-        number = particle.getObjId()
-        if number not in rows:
-            raise ValueError(f"Particle {number} is missing from the engine's output.")
-        index, path, subset = rows[number]
-        particle.setLocation(index, path)
-        setattr(particle, DENOISED_BY, String(model))
-        # Halves that the engine drew travel on, so that what follows splits as it did.
-        if subset is not None and particle.getAttributeValue(RANDOM_SUBSET) is None:
-            setattr(particle, RANDOM_SUBSET, Integer(subset))
-
-    denoised.copyItems(particles, updateItemCallback=replace_pixels)
-    if denoised.getSize() != len(rows):
-        raise ValueError(
-            f"The engine gave {len(rows)} images for {denoised.getSize()} enabled particles."
-        )

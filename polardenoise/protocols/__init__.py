@@ -1,8 +1,15 @@
 """The protocols that polardenoise offers in Scipion."""
 
 from .protocol_denoise import ProtPolarDenoise
+from .protocol_import_model import ProtPolarImportModel
 from .protocol_reconstruct import ProtPolarReconstruct
 from .protocol_simulate import ProtPolarSimulate
 from .protocol_train import ProtPolarTrain
 
-__all__ = ["ProtPolarDenoise", "ProtPolarReconstruct", "ProtPolarSimulate", "ProtPolarTrain"]
+__all__ = [
+    "ProtPolarDenoise",
+    "ProtPolarImportModel",
+    "ProtPolarReconstruct",
+    "ProtPolarSimulate",
+    "ProtPolarTrain",
+]

@@ -1,6 +1,5 @@
 """The one door: how every protocol runs the engine and reads what it says."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -9,16 +8,31 @@ import sys
 from pyworkflow.protocol import GPU_LIST, USE_GPU
 from pyworkflow.protocol.params import GE, LEVEL_ADVANCED, BooleanParam, IntParam, StringParam
 
+from polardenoise.constants import DEFAULT_THREADS
+from polardenoise.protocols.run_settings import RememberedSettings, read_json
 
-class EngineRunner:
+ENGINE_THREADS_HELP = (
+    "Processor threads of each engine process. More than four help little with images of this size."
+)
+
+
+class EngineRunner(RememberedSettings):
     """Run engine commands from a protocol's steps; mixed into the protocols, which bring `runJob`.
 
     A command prints its progress into the run's `logs/run.stdout`, and the command line stands
     there too: pasted into a terminal in the project's folder it gives the same result.
     """
 
-    def defineGpuParams(self, form):
-        """Add Scipion's row for GPUs to the form; without a GPU the engine runs on the processor."""
+    def defineGpuParams(self, form, several="One is used."):
+        """Add Scipion's row for GPUs to the form; without a GPU the engine runs on the processor.
+
+        Parameters
+        ----------
+        form : Form
+            Of the protocol.
+        several : str
+            What the help says of more GPUs than one.
+        """
         form.addHidden(
             USE_GPU,
             BooleanParam,
@@ -32,8 +46,27 @@ class EngineRunner:
             StringParam,
             default="0",
             label="GPU id",
-            help="Number of the GPU, from 0, as nvidia-smi lists them. One is used.",
+            help=f"Number of the GPU, from 0, as nvidia-smi lists them. {several}",
         )
+
+    def defineParallelParams(self, form, steps_at_once):
+        """Add Scipion's threads (one, and one for each step at once) and those of the engine to a form."""
+        form.addParallelSection(
+            threads=1 + steps_at_once,
+            mpi=0,
+            binThreads=DEFAULT_THREADS,
+            binThreadsHelp=ENGINE_THREADS_HELP,
+        )
+
+    def warnAboutIdleGpus(self):
+        """Say what to set so that every GPU given is used; a list of warnings, empty if all is well."""
+        count, workers = len(self.getGpuList()), max(self.numberOfThreads.get() - 1, 1)
+        if not self.usesGpu() or count <= workers:
+            return []
+        return [
+            f"{count} GPUs are given, but {workers} can be at work at once: set *Scipion threads* to "
+            f"{count + 1} (one for each GPU, and one more)."
+        ]
 
     def defineSeedParam(self, form, help_text):
         """Add the random seed to the form, for experts; the help says what it decides."""
@@ -79,28 +112,29 @@ class EngineRunner:
             # Scipion %-formats the arguments of a command that waits for GPUs.
             line = line.replace("%", "%%")
         said_before = get_size(self.getStderrLog())
+        # Written last: once the command is back it proves success. A queue tells nothing else.
+        if os.path.exists(summary_path):
+            os.remove(summary_path)
         try:
             self.runJob(program, line, env=self.getEngineEnviron(), numberOfMpi=1)
         except subprocess.CalledProcessError as error:
             sys.stderr.flush()
             reason = read_last_line(self.getStderrLog(), said_before)
             raise RuntimeError(reason or f"polardenoise {command} failed: {error}") from None
+        if not os.path.exists(summary_path):
+            raise RuntimeError(f"polardenoise {command} did not finish; its job's log says why.")
 
     def getEngineEnviron(self):
         """Return the environment of engine programs: the plugin's, with the threads of the form."""
         environ = self.getPlugin().getEnviron()
-        threads = self.numberOfThreads.get() or 0
+        threads = self.getBinThreads() or 0
         if threads > 0:
             environ["OMP_NUM_THREADS"] = str(threads)
         return environ
 
     def readSummary(self, name):
         """Read a summary of the engine in `extra/`; an empty dict where there is none yet."""
-        try:
-            with open(self._getExtraPath(name), encoding="utf-8") as file:
-                return json.load(file)
-        except (OSError, ValueError):
-            return {}
+        return read_json(self._getExtraPath(name)) or {}
 
     def describeInput(self, pointer):
         """Describe an input for the steps' arguments, so that a changed input runs them again.

@@ -1,37 +1,53 @@
 """Protocol: denoise a set of particles jointly."""
 
+import os
 from enum import Enum
 
 import pyworkflow.protocol.params as params
-from pwem.objects import SetOfParticles
+from pwem.objects import SetOfAverages, SetOfClasses2D, SetOfParticles
 from pwem.protocols import ProtProcessParticles
 from pyworkflow.constants import BETA
+from pyworkflow.object import Set
+from pyworkflow.protocol import STEPS_PARALLEL
 
-from polardenoise.constants import DEFAULT_THREADS, SHIPPED_MODELS
+from polardenoise.chunks import iter_chunk, open_fresh
+from polardenoise.classes import fill_averages, fill_classes, write_averages
 from polardenoise.convert import (
     DENOISED_BY,
     RANDOM_SUBSET,
-    fill_denoised_set,
     get_group_label,
     read_denoised_rows,
     write_particles_star,
 )
+from polardenoise.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
+from polardenoise.matches_file import join_matches, read_matches
+from polardenoise.protocols.chunk_steps import ChunkSteps
+from polardenoise.protocols.denoise_form import (
+    CONTRAST_CHOICES,
+    CTF_CORRECTED,
+    CTF_KEPT,
+    GROUP_ATTRIBUTE,
+    GROUP_CLASS,
+    GROUP_NEIGHBOURS,
+    DenoiseForm,
+)
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.shipped_models import get_default_model, list_installed_models
+from polardenoise.star_loops import read_loop
 
-MODEL_SHIPPED, MODEL_TRAINED = 0, 1
-GROUP_RANDOM, GROUP_CLASS, GROUP_ATTRIBUTE = 0, 1, 2
-CTF_KEPT, CTF_CORRECTED = 0, 1
-CONTRAST_BRIGHT, CONTRAST_DARK = 0, 1
+# Networks that look at one image at a time: how images are grouped changes nothing.
+SINGLE_IMAGE_NETWORKS = ("polar-cnn", "dncnn", "unet")
+PIXEL_SIZE_TOLERANCE = 1e-4
 
 
 class DenoiseOutputs(Enum):
-    """What the protocol gives."""
+    """What the protocol gives; classes and averages where neighbours were found."""
 
     outputParticles = SetOfParticles
+    outputClasses = SetOfClasses2D
+    outputAverages = SetOfAverages
 
 
-class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
+class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticles):
     """Denoise a set of particles jointly, every attribute kept.
 
     Each image is compared with others of its half at every in-plane rotation and gathers what they
@@ -40,187 +56,177 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
 
     Denoised images are for looking, cleaning, classifying, initial models and alignment.
     Reconstruct the final map from the raw particles at the poses found here.
+
+    The input may still be growing (streaming): what has arrived is denoised, and the output grows.
     """
 
     _label = "denoise particles"
     _devStatus = BETA
     _possibleOutputs = DenoiseOutputs
+    stepsExecutionMode = STEPS_PARALLEL
 
-    # --------------------------- form ------------------------------------------------------
-    def _defineProcessParams(self, form):
-        self.defineGpuParams(form)
+    def _defineParams(self, form):
+        form.addSection(label="Input")
         form.addParam(
-            "modelSource",
-            params.EnumParam,
-            choices=["shipped", "trained"],
-            default=MODEL_SHIPPED,
-            display=params.EnumParam.DISPLAY_HLIST,
-            label="Model",
-            help="*shipped*: one that comes with polardenoise, trained on many simulated molecules.\n"
-            "*trained*: one of this project, for example of `train denoiser`.",
-        )
-        form.addParam(
-            "modelName",
-            params.EnumParam,
-            choices=SHIPPED_MODELS,
-            default=get_default_model(),
-            condition=f"modelSource=={MODEL_SHIPPED}",
-            label="Shipped model",
-            help="*first*: polar transformer, images are denoised together.\n"
-            "*first-dncnn*: single-image network, for comparison.\n"
-            "Each says in its card (pretrained/NAME/CARD.rst) what it was trained on.",
-        )
-        form.addParam(
-            "inputModel",
+            "inputParticles",
             params.PointerParam,
-            pointerClass="PolarModel",
-            allowsNull=True,
-            condition=f"modelSource=={MODEL_TRAINED}",
-            label="Trained model",
-            help="A model of this project.",
+            pointerClass="SetOfParticles",
+            important=True,
+            label="Input particles",
+            help="Raw particles, with CTF where the data have one. Alignment, classes and coordinates "
+            "are not needed; what is there is kept.",
         )
-        form.addParam(
-            "setSize",
-            params.IntParam,
-            default=64,
-            validators=[params.Positive],
-            label="Images per set",
-            help="How many images (of one half) are denoised together. More images of the same view "
-            "help; time and memory grow with this number.",
-        )
-        form.addParam(
-            "grouping",
-            params.EnumParam,
-            choices=["random", "by class", "by attribute"],
-            default=GROUP_RANDOM,
-            display=params.EnumParam.DISPLAY_HLIST,
-            label="Group images",
-            help="Which images are denoised together.\n*random*: any images of one half.\n"
-            "*by class*: images of one class (their `_classId`), for example after 2D classification: "
-            "much better, if the classes are views.\n*by attribute*: images that share the value of "
-            "the attribute named below.",
-        )
-        form.addParam(
-            "groupAttribute",
-            params.StringParam,
-            default="_rlnGroupNumber",
-            condition=f"grouping=={GROUP_ATTRIBUTE}",
-            label="Attribute",
-            help="Name of an attribute of every particle, for example `_rlnGroupNumber` or `_micId`.",
-        )
-        form.addParam(
-            "ctfOutput",
-            params.EnumParam,
-            choices=["kept", "corrected"],
-            default=CTF_KEPT,
-            display=params.EnumParam.DISPLAY_HLIST,
-            label="CTF of the output",
-            help="*kept*: the images as the microscope would have recorded them without noise; "
-            "programs that come after treat their CTF exactly as for the raw particles.\n"
-            "*corrected*: images without CTF, best for looking. The set says so (phase flipped, "
-            "amplitude corrected), but RELION does not ask: reconstruct them with *Apply CTF "
-            "correction: No*.",
-        )
-        form.addParam(
-            "ignoreHalves",
-            params.BooleanParam,
-            default=False,
-            expertLevel=params.LEVEL_ADVANCED,
-            label="Mix the random halves?",
-            help="*No*: images of different random halves (`_rlnRandomSubset`) never meet; a set "
-            "without halves gets them drawn and written.\n*Yes*: all images share information. Never "
-            "use the FSC of such a set.",
-        )
-        form.addParam(
-            "contrast",
-            params.EnumParam,
-            choices=["protein bright", "protein dark"],
-            default=CONTRAST_BRIGHT,
-            display=params.EnumParam.DISPLAY_HLIST,
-            expertLevel=params.LEVEL_ADVANCED,
-            label="Contrast",
-            help="Whether protein is bright on dark ground in the input, as Scipion and RELION have "
-            "it after extraction, or dark as in the micrograph. The output keeps it.",
-        )
-        self.defineSeedParam(form, "The same seed gives the same halves and sets again.")
+        self._defineProcessParams(form)
+        self.defineParallelParams(form, steps_at_once=1)
 
-    def _getDefaultParallel(self):
-        return DEFAULT_THREADS, 0
-
-    # --------------------------- steps -----------------------------------------------------
-    def _insertAllSteps(self):
-        config = self.getConfiguration()
-        self._insertFunctionStep(self.convertInputStep, config, needsGPU=False)
-        self._insertFunctionStep(self.denoiseStep, config, needsGPU=self.usesGpu())
-        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
-
+    # --------------------------- steps (their order: chunk_steps) ----------------------------
     def getConfiguration(self):
         """Return all that the result depends on, for the arguments of every step."""
         return {
-            "particles": self.describeInput(self.inputParticles),
+            # Not its size: an input that has grown has more chunks, and those that are done stay.
+            "particles": self.describeInput(self.inputParticles)[:2],
             "model": self.getModel(),
             "modelHash": self.getModelHash(),
             "setSize": self.setSize.get(),
-            "group": self.getGroupAttribute(),
+            "group": self.getGrouping(),
+            "ctfState": self.getCtfState(),
             "ctfOutput": self.getEnumText("ctfOutput"),
+            "outputBox": self.getEnumText("outputBox"),
             "ignoreHalves": self.ignoreHalves.get(),
-            "contrast": self.getContrast(),
+            "contrast": CONTRAST_CHOICES[self.contrast.get()],
+            "chunk": self.particlesPerChunk.get(),
+            "classes": self.findsClasses(),
             "seed": self.seed.get(),
         }
 
-    def convertInputStep(self, config):
-        """Write the particles as the STAR file that the engine reads; stacks stay where they are."""
-        star = self._getExtraPath("particles.star")
-        count = write_particles_star(
-            self.inputParticles.get(), star, self._getTmpPath("stacks"), config["group"]
+    def denoiseStep(self, config, number, digest):
+        """Write one chunk as the STAR file that the engine reads, and run the engine on it."""
+        chunk = self.readChunk(number, digest)
+        particles = open_fresh(self.inputParticles.get())
+        given, star = self.getChunkPath("particles.star", number), self.getStarPath(number)
+        write_particles_star(
+            particles,
+            given,
+            self._getTmpPath(f"stacks_{number}"),
+            self.getGroupAttribute(),
+            iter_chunk(particles, chunk.ids),
         )
-        self.info(f"{count} particles in {star}")
-        return [star]
-
-    def denoiseStep(self, config):
-        """Run the engine on it."""
-        star, stack = self._getExtraPath("denoised.star"), self._getExtraPath("denoised.mrcs")
-        arguments = [self._getExtraPath("particles.star"), "-o", star, "--model", config["model"]]
-        arguments += ["--set-size", config["setSize"]]
-        group = config["group"]
-        arguments += ["--group-by", get_group_label(group) if group else "random"]
-        arguments += ["--ctf-output", config["ctfOutput"], "--ctf-state", self.getCtfState()]
-        arguments += ["--contrast", config["contrast"], "--seed", config["seed"]]
-        if config["ignoreHalves"]:
-            arguments.append("--ignore-halves")
-        summary = self._getExtraPath("summary.json")
+        particles.close()
+        summary = self.getChunkPath("summary.json", number)
+        arguments = [given, "-o", star, *self.getEngineOptions(config)]
+        results = [star, self.getChunkPath("denoised.mrcs", number), summary]
+        if config["classes"]:
+            results.append(self.getChunkPath("matches.npz", number))
+            arguments += ["--matches", results[-1]]
         self.runEngine("denoise", arguments, summary, uses_device=True)
-        return [star, stack, summary]
+        return results
 
-    def createOutputStep(self, config):
-        """Give the input's items, with the denoised pixels."""
-        rows = read_denoised_rows(self._getExtraPath("denoised.star"))
-        denoised = self._createSetOfParticles()
+    def getEngineOptions(self, config):
+        """Return the engine's options that are the same for every chunk."""
+        group = config["group"]
+        words = ["--model", config["model"], "--set-size", config["setSize"]]
+        words += ["--group-by", get_group_label(group) if group.startswith("_") else group]
+        words += ["--ctf-output", config["ctfOutput"], "--ctf-state", config["ctfState"]]
+        words += ["--contrast", config["contrast"], "--seed", config["seed"]]
+        if config["outputBox"] != "original":
+            words += ["--output-box", config["outputBox"]]
+        if config["ignoreHalves"]:
+            words.append("--ignore-halves")
+        return words
+
+    def addToOutputStep(self, config, number, digest):
+        """Add one chunk's items, with the denoised pixels, to the output."""
+        chunk = self.readChunk(number, digest)
+        star = self.getStarPath(number)
+        scores = None
+        if config["classes"]:
+            matches = read_matches(self.getChunkPath("matches.npz", number), chunk.ids)
+            scores = dict(zip(matches.ids.tolist(), matches.score.astype(float).tolist()))
+        pixel_size = self.readChangedPixelSize(star)
+        replace = PixelsReplaced(read_denoised_rows(star), config["model"], scores, pixel_size)
         corrected = config["ctfOutput"] == "corrected"
-        fill_denoised_set(denoised, self.inputParticles.get(), rows, corrected, config["model"])
-        self._defineOutputs(**{DenoiseOutputs.outputParticles.name: denoised})
-        self._defineTransformRelation(self.inputParticles, denoised)
+        name = DenoiseOutputs.outputParticles.name
+        with self._lock:
+            given, path = self.inputParticles.get(), self.getOutputSetPath()
+            particles = open_fresh(given)
+            denoised = open_denoised_set(
+                path, given, self._createSetOfParticles, corrected, pixel_size
+            )
+            add_denoised_chunk(denoised, particles, chunk.ids, replace)
+            particles.close()
+            first = not hasattr(self, name)
+            self._updateOutputSet(name, denoised, Set.STREAM_OPEN)
+            if first:
+                self._defineTransformRelation(self.inputParticles, getattr(self, name))
+        return [path]
+
+    def closeOutputStep(self, config, digests):
+        """Give classes and averages, and close the output: no more will come."""
+        if config["classes"]:
+            self.createClasses(digests)
+        name = DenoiseOutputs.outputParticles.name
+        denoised = SetOfParticles(filename=self.getOutputSetPath())
+        denoised.loadAllProperties()
+        self._updateOutputSet(name, denoised, Set.STREAM_CLOSED)
+
+    def createClasses(self, digests):
+        """Give the classes that the attention found, of the input particles, and their averages."""
+        parts = []
+        for number, digest in enumerate(digests, 1):
+            chunk = self.readChunk(number, digest)
+            parts.append(read_matches(self.getChunkPath("matches.npz", number), chunk.ids))
+        matches = join_matches(parts)
+        stack = self._getExtraPath("averages.mrcs")
+        write_averages(matches, stack)
+        averages = self._createSetOfAverages()
+        fill_averages(averages, matches, stack)
+        classes = self._createSetOfClasses2D(self.inputParticles)
+        fill_classes(classes, matches, stack)
+        outputs = {
+            DenoiseOutputs.outputClasses.name: classes,
+            DenoiseOutputs.outputAverages.name: averages,
+        }
+        self._defineOutputs(**outputs)
+        for output in outputs.values():
+            self._defineSourceRelation(self.inputParticles, output)
+
+    def readChangedPixelSize(self, star):
+        """Read the pixel size of a denoised STAR file; None where it is the input's."""
+        optics = next(read_loop(star, "optics"))
+        pixel_size = float(optics["rlnImagePixelSize"])
+        given = self.inputParticles.get().getSamplingRate()
+        return None if abs(pixel_size - given) <= PIXEL_SIZE_TOLERANCE * given else pixel_size
+
+    def getOutputSetPath(self):
+        """Return the file of the output set."""
+        return self._getPath("particles.sqlite")
+
+    def getStarPath(self, number):
+        """Return the engine's output of a chunk."""
+        return self.getChunkPath("denoised.star", number)
 
     # --------------------------- what the form says ------------------------------------------
-    def getModel(self):
-        """Return the engine's `--model`: a shipped name or a folder."""
-        if self.modelSource == MODEL_SHIPPED:
-            return SHIPPED_MODELS[self.modelName.get()]
-        return self.inputModel.get().getPath()
+    def getGrouping(self):
+        """Return how images are grouped: `random`, `neighbours` or the attribute."""
+        if self.getGroupAttribute():
+            return self.getGroupAttribute()
+        return "neighbours" if self.findsNeighbours() else "random"
 
-    def getModelHash(self):
-        """Return the hash of a trained model's weights; None for a shipped one, known by its name."""
-        return None if self.modelSource == MODEL_SHIPPED else self.inputModel.get().getWeightsHash()
+    def findsNeighbours(self):
+        """Tell whether images are grouped by likeness; a network of single images sees none."""
+        if self.grouping != GROUP_NEIGHBOURS:
+            return False
+        return self.getModelArchitecture() not in SINGLE_IMAGE_NETWORKS
+
+    def findsClasses(self):
+        """Tell whether classes and scores are made."""
+        return bool(self.makeClasses.get()) and self.findsNeighbours()
 
     def getGroupAttribute(self):
-        """Return the attribute that groups the particles, None for random sets."""
-        if self.grouping == GROUP_RANDOM:
-            return None
-        return "_classId" if self.grouping == GROUP_CLASS else self.groupAttribute.get().strip()
-
-    def getContrast(self):
-        """Return the engine's `--contrast`."""
-        return "dark" if self.contrast == CONTRAST_DARK else "bright"
+        """Return the attribute that groups the particles; None where none does."""
+        if self.grouping == GROUP_CLASS:
+            return "_classId"
+        return self.groupAttribute.get().strip() if self.grouping == GROUP_ATTRIBUTE else None
 
     def getCtfState(self):
         """Return what was done to the CTF of the input's pixels, in the engine's words."""
@@ -231,12 +237,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
 
     # --------------------------- checks and texts --------------------------------------------
     def _validate(self):
-        errors = []
-        if self.modelSource == MODEL_TRAINED and self.inputModel.get() is None:
-            errors.append("Choose the trained model, or use a shipped one.")
-        name = SHIPPED_MODELS[self.modelName.get()]
-        if self.modelSource == MODEL_SHIPPED and name not in list_installed_models():
-            errors.append(f"The shipped model {name} is not in this installation; reinstall it.")
+        errors = self.validateModel()
         particles = self.inputParticles.get()
         if particles is None:
             return errors
@@ -245,8 +246,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
                 f"The images are {particles.getXDim()} pixels wide: an even box is needed. Crop or "
                 "pad them by one pixel."
             )
-        first = particles.getFirstItem()
-        attribute = self.getGroupAttribute()
+        first, attribute = particles.getFirstItem(), self.getGroupAttribute()
         if attribute and first.getAttributeValue(attribute) is None:
             errors.append(
                 f"The particles have no attribute {attribute} to group by: group at random, or take "
@@ -255,7 +255,7 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
         return errors
 
     def _warnings(self):
-        warnings = []
+        warnings = self.warnAboutIdleGpus()
         particles = self.inputParticles.get()
         if particles is None:
             return warnings
@@ -286,13 +286,15 @@ class ProtPolarDenoise(EngineRunner, ProtProcessParticles):
         return warnings
 
     def _summary(self):
-        summary = self.readSummary("summary.json")
         if not hasattr(self, DenoiseOutputs.outputParticles.name):
             return ["Not ready yet."]
         lines = [f"Model: *{self.getModel()}*, CTF {self.getEnumText('ctfOutput')}."]
-        if "particles" in summary:
+        done = getattr(self, DenoiseOutputs.outputParticles.name)
+        summary = self.readSummary(os.path.basename(self.getChunkPath("summary.json", 1)))
+        if summary:
+            growing = " so far" if done.isStreamOpen() else ""
             lines.append(
-                f"{summary['particles']} particles in {summary['sets']} sets; halves: "
+                f"{done.getSize()} particles{growing}, grouped by {summary['group_by']}; halves: "
                 f"{summary['halves']}; nothing finer than {summary['finest_detail_angstrom']:.1f} Å "
                 "can come back."
             )

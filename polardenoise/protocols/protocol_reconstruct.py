@@ -86,15 +86,20 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):
-        config = {
+        config = self.getConfiguration()
+        self.rememberSettings(config)
+        self._insertFunctionStep(self.convertInputStep, config, needsGPU=False)
+        self._insertFunctionStep(self.reconstructStep, config, needsGPU=False)
+        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
+
+    def getConfiguration(self):
+        """Return all that the result depends on, for the arguments of every step."""
+        return {
             "particles": self.describeInput(self.inputParticles),
             "reference": self.describeInput(self.referenceVolume),
             "symmetry": self.symmetryGroup.get().strip(),
             "ctf": self.getEnumText("doCTF"),
         }
-        self._insertFunctionStep(self.convertInputStep, config, needsGPU=False)
-        self._insertFunctionStep(self.reconstructStep, config, needsGPU=False)
-        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
 
     def convertInputStep(self, config):
         """Write the particles as the STAR file that the engine reads; stacks stay where they are."""

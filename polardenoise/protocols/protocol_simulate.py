@@ -131,7 +131,14 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):
-        config = {
+        config = self.getConfiguration()
+        self.rememberSettings(config)
+        self._insertFunctionStep(self.simulateStep, config, needsGPU=False)
+        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
+
+    def getConfiguration(self):
+        """Return all that the result depends on, for the arguments of every step."""
+        return {
             "source": self.getEnumText("source"),
             "phantom": self.phantom.get(),
             **self.describeSources(),
@@ -145,8 +152,6 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
             "maxShift": self.maxShift.get(),
             "seed": self.seed.get(),
         }
-        self._insertFunctionStep(self.simulateStep, config, needsGPU=False)
-        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
 
     def simulateStep(self, config):
         """Run the engine."""

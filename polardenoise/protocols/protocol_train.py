@@ -107,6 +107,7 @@ class ProtPolarTrain(EngineRunner, MoleculeSources, EMProtocol):
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):
         config = self.getConfiguration()
+        self.rememberSettings(config)
         self._insertFunctionStep(self.trainStep, config, needsGPU=self.usesGpu())
         self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
 

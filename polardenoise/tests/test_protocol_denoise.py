@@ -52,8 +52,7 @@ def denoise_with_trained_model(source, **params):
         inputs,
         modelSource=1,
         useGpu=False,
-        numberOfThreads=1,
-        **params,
+        **{"numberOfThreads": 1, "binThreads": 1, **params},
     )
 
 

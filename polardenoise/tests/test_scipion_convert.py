@@ -16,14 +16,15 @@ from pwem.emlib.image import ImageHandler  # isort: skip
 from pyworkflow.object import Float, Integer, String  # isort: skip
 
 from polardenoise.alignment import get_relion_alignment, make_projection_matrix
+from polardenoise.chunks import iter_chunk, list_enabled_ids
 from polardenoise.convert import (
     OBJECT_ID,
     convert_stack,
-    fill_denoised_set,
     iter_enabled,
     read_denoised_rows,
     write_particles_star,
 )
+from polardenoise.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
 from polardenoise.import_particles import fill_particle_set
 from polardenoise.star_loops import format_loop_header, format_row, read_loop
 
@@ -131,14 +132,23 @@ def read_pixels(location):
         return file.data[location[0] - 1].copy()
 
 
+def make_denoised(particles, rows, corrected=False, path="denoised.sqlite", **changes):
+    """Make the output set of one chunk, all enabled particles, as the protocol does."""
+    denoised = open_denoised_set(
+        path, particles, lambda: em.SetOfParticles(filename=path), corrected, **changes
+    )
+    replace = PixelsReplaced(rows, "first", **changes)
+    add_denoised_chunk(denoised, particles, list_enabled_ids(particles), replace)
+    return denoised
+
+
 @pytest.mark.parametrize("alignment", [ALIGN_PROJ, ALIGN_2D, ALIGN_NONE])
 @pytest.mark.parametrize("with_ctf", [True, False])
 def test_everything_but_the_location_survives(stacks, alignment, with_ctf):
     particles = make_set(alignment=alignment, with_ctf=with_ctf)
     assert write_particles_star(particles, "particles.star", "converted") == len(LOCATIONS)
     rows = answer("particles.star")
-    denoised = em.SetOfParticles(filename="denoised.sqlite")
-    fill_denoised_set(denoised, particles, rows, False, "first")
+    denoised = make_denoised(particles, rows)
     denoised.write()
 
     before = read_all(particles)
@@ -251,8 +261,7 @@ def test_disabled_items_stay_out(stacks):
     particles.write()
     assert [item.getObjId() for item in iter_enabled(particles)] == [3, 7, 40, 41]
     assert write_particles_star(particles, "particles.star", "converted") == 4
-    denoised = em.SetOfParticles(filename="denoised.sqlite")
-    fill_denoised_set(denoised, particles, answer("particles.star"), False, "first")
+    denoised = make_denoised(particles, answer("particles.star"))
     assert sorted(item.getObjId() for item in denoised.iterItems()) == [3, 7, 40, 41]
 
 
@@ -264,8 +273,7 @@ def test_drawn_halves_travel_on(stacks):
     bare.write()
     write_particles_star(bare, "bare.star", "converted")
     rows = answer("bare.star", subset=[2, 1, 1, 2, 1])
-    denoised = em.SetOfParticles(filename="denoised.sqlite")
-    fill_denoised_set(denoised, bare, rows, True, "first")
+    denoised = make_denoised(bare, rows, corrected=True)
     assert [item._rlnRandomSubset.get() for item in denoised.iterItems()] == [2, 1, 1, 2, 1]
     assert denoised.isPhaseFlipped()
     assert denoised.isAmplitudeCorrected()
@@ -277,13 +285,52 @@ def test_an_answer_that_misses_a_particle_is_refused(stacks):
     rows = answer("particles.star")
     missing = dict(rows)
     del missing[40]
+    with pytest.raises(ValueError, match="4 images for 5"):
+        make_denoised(particles, missing)
+    missing[99] = rows[40]
     with pytest.raises(ValueError, match="40 is missing"):
-        fill_denoised_set(
-            em.SetOfParticles(filename="x.sqlite"), particles, missing, False, "first"
+        make_denoised(particles, missing, path="other.sqlite")
+
+
+def test_chunks_of_any_ids_are_added_once(stacks):
+    """Neither a hole in the ids nor a step that runs twice loses or doubles a particle."""
+    particles = make_set()
+    write_particles_star(particles, "particles.star", "converted")
+    rows = answer("particles.star")
+    ids = list_enabled_ids(particles)
+    assert ids.tolist() == sorted(LOCATIONS)
+    parts = [ids[[0, 3]], ids[[1, 2, 4]]]
+    for part in [parts[1], parts[0], parts[0], parts[1]]:
+        denoised = open_denoised_set(
+            "grown.sqlite", particles, lambda: em.SetOfParticles(filename="grown.sqlite"), False
         )
-    rows[99] = rows[40]
-    with pytest.raises(ValueError, match="6 images for 5"):
-        fill_denoised_set(em.SetOfParticles(filename="y.sqlite"), particles, rows, False, "first")
+        replace = PixelsReplaced({number: rows[number] for number in part.tolist()}, "first")
+        add_denoised_chunk(denoised, particles, part, replace)
+        denoised.write()
+        denoised.close()
+    grown = em.SetOfParticles(filename="grown.sqlite")
+    assert [item.getObjId() for item in grown.iterItems()] == sorted(LOCATIONS)
+    assert [item.getObjId() for item in iter_chunk(particles, ids[[0, 3]])] == [3, 40]
+    with pytest.raises(ValueError, match="1 of the chunk's 2 particles"):
+        list(iter_chunk(particles, np.array([3, 4])))
+
+
+def test_another_pixel_size_scales_what_is_counted_in_pixels(stacks):
+    particles = make_set()
+    write_particles_star(particles, "particles.star", "converted")
+    before = {item.getObjId(): item.clone() for item in particles.iterItems()}
+    denoised = make_denoised(particles, answer("particles.star"), pixel_size=2 * PIXEL_SIZE)
+    assert denoised.getSamplingRate() == 2 * PIXEL_SIZE
+    for item in denoised.iterItems():
+        old = before[item.getObjId()]
+        assert item.getSamplingRate() == 2 * PIXEL_SIZE
+        shifts, old_shifts = (one.getTransform().getMatrix()[:3, 3] for one in (item, old))
+        np.testing.assert_allclose(shifts, old_shifts / 2)
+        np.testing.assert_allclose(
+            item.getCoordinate().getPosition(),
+            np.array(old.getCoordinate().getPosition()) / 2,
+            atol=1,
+        )
 
 
 @pytest.mark.parametrize("extension", ["stk", "tif", "spi"])
