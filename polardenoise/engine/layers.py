@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polardenoise.engine.attention import attend
+
 
 class WrapAngle(torch.autograd.Function):
     """Continue `(..., angles)` past both ends by `margin` angles, as circular padding does.
@@ -109,94 +111,10 @@ class AngularAttention(nn.Module):
             `(sets, images, C, angles)`.
         """
         query, key = scale_to_unit_norm(query), scale_to_unit_norm(key)
-        return attend_fourier(query * self.log_scale.exp(), key, value)
+        return attend(query * self.log_scale.exp(), key, value)
 
 
 def scale_to_unit_norm(features: Tensor) -> Tensor:
     """Divide `(..., channels, angles)` by its norm over channels and angles."""
     norm = torch.linalg.vector_norm(features, dim=(-2, -1), keepdim=True)
     return features / norm.clamp_min(torch.finfo(features.dtype).tiny ** 0.5)
-
-
-def attention_logits_fourier(query: Tensor, key: Tensor) -> Tensor:
-    """Correlate every query with every key at every rotation, through the FFT over angles.
-
-    `logit[i, j, s] = sum_{d, t} q_i[d, t] k_j[d, t - s]` is `q_hat conj(k_hat)` at each angular frequency.
-
-    Parameters
-    ----------
-    query, key : Tensor
-        `(..., images, D, angles)`.
-
-    Returns
-    -------
-    Tensor
-        `(..., queries, keys, angles)`; the last axis is the rotation `s` in angular steps, counter-clockwise, that
-        takes the key onto the query.
-    """
-    angles = query.shape[-1]
-    query_hat = torch.fft.rfft(query).movedim(-1, -3)  # (..., frequencies, queries, D)
-    key_hat = torch.fft.rfft(key).movedim(-1, -3)  # (..., frequencies, keys, D)
-    product = query_hat @ key_hat.mH  # (..., frequencies, queries, keys)
-    return torch.fft.irfft(product.movedim(-3, -1), n=angles)
-
-
-def attend_fourier(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Angular attention by FFT: `~4 K^2 T (D + C)` FLOP beside the transforms.
-
-    Parameters
-    ----------
-    query, key : Tensor
-        `(..., images, D, angles)`; any scale of the logits is already in the query.
-    value : Tensor
-        `(..., images, C, angles)`.
-
-    Returns
-    -------
-    Tensor
-        `(..., images, C, angles)`, equal to `attend_direct`.
-    """
-    logits = attention_logits_fourier(query, key)  # (..., queries, keys, angles)
-    weights = softmax_over_images_and_rotations(logits)
-    return rotate_and_sum_fourier(weights, value)
-
-
-def rotate_and_sum_fourier(weights: Tensor, value: Tensor) -> Tensor:
-    """Rotate, weigh and add: `out_i[c, t] = sum_{j, s} a[i, j, s] v_j[c, t - s]`.
-
-    Parameters
-    ----------
-    weights : Tensor
-        `(..., queries, keys, angles)`.
-    value : Tensor
-        `(..., keys, C, angles)`.
-
-    Returns
-    -------
-    Tensor
-        `(..., queries, C, angles)`.
-    """
-    angles = value.shape[-1]
-    weights_hat = torch.fft.rfft(weights).movedim(-1, -3)  # (..., frequencies, queries, keys)
-    value_hat = torch.fft.rfft(value).movedim(-1, -3)  # (..., frequencies, keys, C)
-    return torch.fft.irfft((weights_hat @ value_hat).movedim(-3, -1), n=angles)
-
-
-def attend_direct(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Angular attention as it is written in the paper: the reference of `attend_fourier`.
-
-    Same parameters and result; `2 K^2 T^2 (D + C)` FLOP and every rotated key and value in memory.
-    """
-    angles = query.shape[-1]
-    rotations = range(angles)
-    # Rotation s of a feature is a roll by s: rolled[..., j, s, d, t] = k_j[d, t - s].
-    rotated_key = torch.stack([key.roll(s, -1) for s in rotations], dim=-3)
-    logits = torch.einsum("...idt,...jsdt->...ijs", query, rotated_key)
-    weights = softmax_over_images_and_rotations(logits)
-    rotated_value = torch.stack([value.roll(s, -1) for s in rotations], dim=-3)
-    return torch.einsum("...ijs,...jsct->...ict", weights, rotated_value)
-
-
-def softmax_over_images_and_rotations(logits: Tensor) -> Tensor:
-    """Softmax of `(..., queries, keys, angles)` over keys and rotations together."""
-    return logits.flatten(-2).softmax(-1).unflatten(-1, logits.shape[-2:])
