@@ -16,7 +16,7 @@ from typing import TextIO, cast
 
 from polardenoise.engine.errors import InputError
 
-ROWS_AT_ONCE = 50_000
+ROWS_AT_ONCE = 2_000
 # A quote opens a value only at its start and closes it only before white space: 3' is a plain token.
 _TOKEN = r""""[^"]*"(?=\s|$)|'[^']*'(?=\s|$)|\S+"""
 _TOKENS = re.compile(_TOKEN)

@@ -17,6 +17,10 @@ from polardenoise.engine.radial_filter import average_rings
 from polardenoise.engine.scratch_images import ScratchImages
 
 
+#: Input that is read and computed at once. Transforms and CTFs take thirty times as much, where they are computed.
+CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**25}
+
+
 @dataclass(frozen=True)
 class Handling:
     """How images are brought to the network and back.
@@ -128,7 +132,6 @@ def prepare_particles(
     scratch: ScratchImages,
     device: torch.device,
     notice: Callable[[np.ndarray, Tensor, Tensor], None],
-    chunk_bytes: int = 2**23,
 ) -> Background:
     """Read and check the whole set once, in row order and large chunks, into the scratch file.
 
@@ -144,8 +147,6 @@ def prepare_particles(
         Where to compute.
     notice : callable
         Told the rows `(m,)`, working images and profiles of each chunk.
-    chunk_bytes : int
-        Size of a chunk of input; transforms and CTFs of a chunk take about ten times as much.
 
     Returns
     -------
@@ -157,7 +158,7 @@ def prepare_particles(
     InputError
         If an image is blank or has pixels that are not finite.
     """
-    chunk = max(1, chunk_bytes // (4 * particles.box**2))
+    chunk = max(1, CHUNK_BYTES[device.type] // (4 * particles.box**2))
     parts = np.split(np.arange(len(particles)), range(chunk, len(particles), chunk))
     means, deviations = [], []
 
