@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from polardenoise.engine.attention_direct import attend_by_matrix_product
 
 #: Images times angles up to which the direct form is the faster one: 32 on the CPU, so one image of 32 angles (0.93 of
-#: the FFT's time; two: 1.16; one of 64 angles: 1.9, of 128: 8). Not measured on other devices: the FFT serves all there.
+#: the FFT's time; two: 1.16; one of 64 angles: 1.9, of 128: 8). Not measured on other devices: there the FFT serves.
 #: Measured by `polardenoise benchmark speed`: `attention_crossover.csv`.
 DIRECT_UP_TO = {"cpu": 32}
 

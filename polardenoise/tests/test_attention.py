@@ -1,7 +1,5 @@
 """Angular attention: every form against the definition, rotations recovered, memory bounded, the FFT's gain."""
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -22,6 +20,7 @@ from polardenoise.engine.attention_direct import (
     attend_direct,
     count_images_at_once,
 )
+from polardenoise.engine.benchmark_speed_attention import AttentionSize, measure_memory
 from polardenoise.engine.models import PolarConfig, PolarTransformer
 
 
@@ -157,7 +156,8 @@ def test_the_choice_of_form():
 
 
 def test_the_fast_path_is_many_times_faster_than_the_fastest_direct_form():
-    # `polardenoise benchmark speed` measures 20 and more at 128 images; processor time of one thread, so that other jobs do not count.
+    # At 128 images `polardenoise benchmark speed` measures 20 and more. Processor time of one thread: other jobs, and
+    # threads that wait for one another, do not count.
     inputs = [one.float() for one in draw_inputs(1, 64, 64, 64, 128)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -180,24 +180,10 @@ def time_once(work):
 
 def test_memory_of_the_blocked_form_is_a_fraction_of_the_weights():
     # In a process of its own: the peak is the process's. 2,048 images, but few channels, for the time that it takes.
-    script = """
-import torch
-from polardenoise.engine.attention import attend
-torch.set_num_threads(1)
-def peak():
-    status = open("/proc/self/status").read()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
-with torch.inference_mode():
-    query, key, value = (torch.rand(1, 2048, 8, 32) for _ in range(3))
-    attend(*(one[:, :64].clone() for one in (query, key, value)))
-    before = peak()
-    out = attend(query, key, value)
-    print(peak() - before - out.nbytes)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert int(done.stdout) < 2048 * 2048 * 32 * 4 / 8
+    row = measure_memory(AttentionSize(2048, 32, 8, 8), torch.device("cpu"))
+    assert row["all weights MB"] == 2048 * 2048 * 32 * 4 / 1e6
+    # The spectra of keys and values alone are 4.5 MB: what is measured is there.
+    assert 4.5 < row["peak MB"] < row["all weights MB"] / 8
 
 
 def test_one_large_set_goes_through_the_network_block_by_block(monkeypatch):

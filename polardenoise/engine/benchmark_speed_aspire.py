@@ -1,0 +1,120 @@
+"""Denoising beside ASPIRE's class averaging: the same particles, one run, speed and error."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import torch
+
+from polardenoise.engine.benchmark_speed_denoise import run_polardenoise, simulate_set
+from polardenoise.engine.benchmark_tables import Row
+from polardenoise.engine.benchmark_timing import run_python
+from polardenoise.engine.errors import InputError
+from polardenoise.engine.evaluate import Comparison, compare_images
+from polardenoise.engine.particles import read_images, read_particles
+
+#: Lies in the source tree, beside the package: an installed polardenoise has no benchmarks.
+ASPIRE_SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "aspire_class_averages.py"
+
+#: Images averaged into a class, and neighbours looked for.
+NEIGHBOURS = 20
+
+
+def compare_with_aspire(
+    source: str,
+    particles: int,
+    aspire_python: str | None,
+    many: Row,
+    device: str,
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Denoise and class-average one set of random views at SNR 0.1; the error is that of the images against the truth.
+
+    Times are without start-up (libraries); `folder` is an absolute path.
+
+    Parameters
+    ----------
+    source : str
+        The molecule.
+    particles : int
+        Size of the set that both get.
+    aspire_python : str or None
+        An interpreter that imports `aspire`; None leaves its row empty, and says so.
+    many : Row
+        A row of `measure_sets`: our rate on a set so large that starting up does not count.
+    device : str
+        What we compute on; ASPIRE computes on the CPU.
+    folder : Path
+        Where the images are written.
+
+    Returns
+    -------
+    list of dict
+        Ours, ours on many particles, ASPIRE's.
+    """
+    star = simulate_set(source, particles, folder / "common")
+    out = folder / "common.star"
+    seconds, _ = run_polardenoise(["denoise", str(star), "-o", str(out), "--device", device])
+    clean = read_stack_of(star.with_name("clean.star"))
+    comparison = compare_images(read_stack_of(out), clean)
+    rows = [describe("polardenoise", particles, particles / seconds, comparison)]
+    if aspire_python is None:
+        row = describe("ASPIRE: not measured, no --aspire-python", particles, None, None)
+    else:
+        averages = folder / "averages.mrcs"
+        words = [star.with_suffix(".mrcs"), averages, "--neighbours", NEIGHBOURS]
+        measured = run_python(
+            [str(ASPIRE_SCRIPT), *(str(word) for word in words)], aspire_python, folder
+        )
+        images = torch.from_numpy(mrcfile.read(averages).astype(np.float32))
+        name = f"ASPIRE {measured['version']} class averages"
+        row = describe(
+            name, particles, particles / measured["seconds"], compare_images(images, clean)
+        )
+    count, rate = int(str(many["particles"])), float(str(many["particles/s"]))
+    rows += [describe("polardenoise", count, rate, None), row]
+    baseline = row["particles/s"]
+    for one in rows:
+        rate = one["particles/s"]
+        one["rate / ASPIRE's"] = None if baseline is None or rate is None else rate / baseline
+    return rows
+
+
+def read_stack_of(star: Path) -> torch.Tensor:
+    """Read all images of a STAR file, `(particles, box, box)`."""
+    return torch.from_numpy(read_images(read_particles(star), slice(None)))
+
+
+def describe(
+    method: str, particles: int, rate: float | None, comparison: Comparison | None
+) -> dict[str, Any]:
+    """Make a row of the table."""
+    return {
+        "method": method,
+        "particles": particles,
+        "rate / ASPIRE's": None,
+        "relative MSE": comparison and comparison.relative_mse(),
+        "relative MSE, best scale": comparison and comparison.relative_mse_scaled(),
+        "particles/s": rate,
+    }
+
+
+def check_aspire(python: str) -> None:
+    """Refuse, before the work is done, an interpreter or a source tree that cannot compare.
+
+    Raises
+    ------
+    InputError
+        If the script is not beside this package, or the interpreter does not import `aspire`.
+    """
+    if not ASPIRE_SCRIPT.is_file():
+        raise InputError(f"--aspire-python: {ASPIRE_SCRIPT} is missing; run from a source tree")
+    done = subprocess.run(
+        [python, "-c", "import aspire, mrcfile"], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise InputError(
+            f"--aspire-python {python}: cannot import aspire; pip install aspire there"
+        )
