@@ -4,23 +4,14 @@ from pathlib import Path
 
 from polardenoise.engine.benchmark_tables import Row
 from polardenoise.engine.benchmark_timing import run_python
+from polardenoise.engine.cli import main
 
 
 def simulate_set(source: str, particles: int, folder: Path) -> Path:
     """Simulate a set of random views of a molecule at 64 px and SNR 0.1, without CTF; its STAR file."""
-    run_polardenoise(
-        [
-            "simulate",
-            source,
-            "-o",
-            str(folder),
-            "--particles",
-            str(particles),
-            "--snr",
-            "0.1",
-            "--no-ctf",
-        ]
-    )
+    options = ["--particles", str(particles), "--snr", "0.1", "--no-ctf"]
+    if main(["simulate", source, "-o", str(folder), *options]) != 0:
+        raise RuntimeError(f"simulating {particles} particles of {source} failed")
     return folder / "particles.star"
 
 
