@@ -6,7 +6,8 @@ Runs in an environment of its own (`pip install aspire` brings a newer numpy tha
 polardenoise and speaks by files. Rotationally invariant classification (`RIRClass2D`), alignment in the polar Fourier
 transform (`BFTAverager2D`), ASPIRE's own defaults but for the number of neighbours; every particle is the base of its
 own class, kept in the order of the stack. With --no-shifts, rotations only: faster, and enough for centred particles.
-ASPIRE aligns the neighbours onto the base, so the averages already lie in the particles' frames. The last line of stdout is JSON: seconds without the imports, and ASPIRE's version.
+ASPIRE aligns the neighbours onto the base, so the averages already lie in the particles' frames. The last line of
+stdout is JSON: seconds without the imports, and ASPIRE's version.
 """
 
 import argparse
