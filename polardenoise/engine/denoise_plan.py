@@ -14,7 +14,7 @@ import torch
 from polardenoise import __version__
 from polardenoise.engine.checkpoint import ModelCard, hash_file, load_model
 from polardenoise.engine.devices import choose_device
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.errors import InputError, UnclearCtfError
 from polardenoise.engine.grouping import draw_halves
 from polardenoise.engine.models import Denoiser
 from polardenoise.engine.outputs import make_folder
@@ -93,7 +93,10 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     Of several processes on a machine, `process` (from 0) is this one.
     """
     stack = plan.output.with_suffix(".mrcs")
-    whole = read_particles(plan.particles)
+    try:
+        whole = read_particles(plan.particles, plan.ctf_state)
+    except UnclearCtfError as error:
+        raise InputError(f"{error}, or say what they are with --ctf-state") from error
     # Halves are drawn for the whole file, so that runs on parts of it agree.
     halves, drawn = choose_halves(plan, whole)
     particles = select_rows(whole, plan.rows)
@@ -124,7 +127,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
 
 def choose_handling(plan: DenoisePlan, particles: ParticleSet, card: ModelCard) -> Handling:
     """Decide what is done to the images from the set's state and the user's word."""
-    state = particles.ctf_state if plan.ctf_state == "auto" else plan.ctf_state
+    state = particles.ctf_state
     if state == "corrected":
         raise InputError(
             f"{plan.particles}: holds CTF-corrected images; denoise the particles that they came from"

@@ -43,8 +43,9 @@ def write_star(job: Job, path: Path) -> None:
     """Write the STAR file again: image names replaced, halves added if drawn, and what has changed about the images."""
     stack, particles = name_in_star(job.stack), job.particles
     names = [f"{number:06d}@{stack}" for number in range(1, len(particles) + 1)]
-    columns = {"rlnRandomSubset": [str(half) for half in job.halves]} if job.drawn else {}
-    optics = state_columns(particles, job.handling)
+    columns, optics = state_columns(particles, job.handling)
+    if job.drawn:
+        columns["rlnRandomSubset"] = [str(half) for half in job.halves]
     if job.box != particles.box:
         rescaled, rescaled_optics = rescaled_columns(particles, job.box)
         columns, optics = columns | rescaled, optics | rescaled_optics

@@ -19,18 +19,41 @@ GROWING = ("rlnImagePixelSize", "rlnPixelSize")
 Columns = dict[str, list[str]]
 
 
-def state_columns(particles: ParticleSet, handling: Handling) -> Columns:
-    """Say in the optics table (or in every row, without one) what has been done about the CTF, where it says otherwise.
+def state_columns(particles: ParticleSet, handling: Handling) -> tuple[Columns, Columns]:
+    """Write the columns about the CTF that are not true of the denoised images.
+
+    Where the CTF is kept, in the state that the set's columns state, there are none. A user may have said otherwise,
+    and images whose CTF was corrected are in no state that RELION has a word for.
 
     Returns
     -------
-    dict
-        Label -> one value for each optics group, or one for all.
+    tuple of dict
+        Columns of the particle table, and of the optics table.
     """
+    state = handling.ctf_state if handling.keeps_ctf else "corrected"
+    wanted = {}
+    if handling.keeps_ctf:
+        wanted["rlnCtfDataArePhaseFlipped"] = "1" if state == "flipped" else "0"
+    wanted["rlnCtfDataAreCtfPremultiplied"] = "0"
+    of_particles: Columns = {}
+    of_optics: Columns = {}
+    for label, value in wanted.items():
+        for table, columns in ((particles.table, of_particles), (particles.optics, of_optics)):
+            if table is None or label not in table.labels:
+                continue
+            if any(float(text) != float(value) for text in table.column(label)):
+                columns[label] = [value] * len(table)
     count = 1 if particles.optics is None else len(particles.optics)
-    if not handling.keeps_ctf:
-        return {CTF_STATE_LABEL: ["corrected"] * count}
-    return {}
+    if state == "flipped" and particles.column("rlnCtfDataArePhaseFlipped") is None:
+        of_optics["rlnCtfDataArePhaseFlipped"] = ["1"] * count
+    stated = particles.column(CTF_STATE_LABEL)
+    unsaid = state == "corrected" or (state == "none" and particles.ctf is not None)
+    if set(stated or []) != {state} and (unsaid or stated):
+        if CTF_STATE_LABEL in particles.table.labels:
+            of_particles[CTF_STATE_LABEL] = [state] * len(particles)
+        else:
+            of_optics[CTF_STATE_LABEL] = [state] * count
+    return of_particles, of_optics
 
 
 def rescaled_columns(particles: ParticleSet, box: int) -> tuple[Columns, Columns]:

@@ -9,6 +9,10 @@ class InputError(Exception):
     """
 
 
+class UnclearCtfError(InputError):
+    """A particle set says nothing, or several things, about what was done to the CTF of its images."""
+
+
 class TooLargeError(InputError):
     """A molecule is larger than the box; `diameter` says by how much, in Angstrom."""
 

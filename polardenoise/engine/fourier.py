@@ -1,7 +1,7 @@
 """Resample and shift images through their Fourier transforms.
 
-Images are `(..., N, N)`, `N` even, with their centre at pixel `(N // 2, N // 2)`. Sample positions scale with the
-box, so that the centre stays the centre: pixel `N // 2` becomes pixel `M // 2`.
+Images are `(..., N, N)` with their centre at pixel `(N // 2, N // 2)`, RELION's convention for even and odd boxes. The
+field of view stays, and the centre stays the centre: pixel `N // 2` becomes pixel `M // 2`.
 """
 
 import torch
@@ -15,35 +15,36 @@ def fourier_crop(images: Tensor, box: int) -> Tensor:
     Parameters
     ----------
     images : Tensor
-        `(..., N, N)` real images, `N` even.
+        `(..., N, N)` real images.
     box : int
-        Even `M <= N`, the new size in pixels. The pixel size grows by `N / M`.
+        `M <= N`, the new size in pixels. The pixel size grows by `N / M`.
 
     Returns
     -------
     Tensor
-        `(..., M, M)`. Grey values are kept: a constant image stays the same constant. The two frequencies
-        `+-M / 2`, one sample in the small box, are added up: this is what undoes `fourier_pad`.
+        `(..., M, M)`. Grey values are kept: a constant image stays the same constant. If `M` is even, the two
+        frequencies `+-M / 2`, one sample in the small box, are added up: this is what undoes `fourier_pad`.
 
     Raises
     ------
     ValueError
-        If a size is odd, the images are not square, or `box` is larger than the images.
+        If the images are not square, or `box` is larger than they are.
     """
-    size = _square_even_size(images, box)
+    size = _square_size(images, box)
     if box > size:
         raise ValueError(f"cannot crop a box of {size} px to {box} px")
     if box == size:
         return images
-    half = box // 2
     spectrum = torch.fft.rfft2(images, norm="forward")  # (..., N, N // 2 + 1)
-    spectrum = spectrum[..., : half + 1]
-    # Rows in fftfreq order: 0 .. M/2 - 1, then -M/2 .. -1.
-    cropped = torch.cat([spectrum[..., :half, :], spectrum[..., size - half :, :]], dim=-2)
-    cropped[..., half, :] += spectrum[..., half, :]
-    # The column -M/2 is not stored in a half transform: it is the conjugate of column +M/2 mirrored in y.
-    nyquist = cropped[..., half]
-    cropped[..., half] = nyquist + nyquist.flip(-1).roll(1, dims=-1).conj()
+    spectrum = _move_centre(spectrum[..., : box // 2 + 1], size, box)
+    half, positive = box // 2, (box + 1) // 2
+    # Rows in fftfreq order: the frequencies from 0, then those from -(M // 2) to -1.
+    cropped = torch.cat([spectrum[..., :positive, :], spectrum[..., size - half :, :]], dim=-2)
+    if box % 2 == 0:
+        cropped[..., half, :] += spectrum[..., half, :]
+        # The column -M/2 is not stored in a half transform: it is the conjugate of column +M/2 mirrored in y.
+        nyquist = cropped[..., half]
+        cropped[..., half] = nyquist + nyquist.flip(-1).roll(1, dims=-1).conj()
     return torch.fft.irfft2(cropped, s=(box, box), norm="forward")
 
 
@@ -53,35 +54,36 @@ def fourier_pad(images: Tensor, box: int) -> Tensor:
     Parameters
     ----------
     images : Tensor
-        `(..., M, M)` real images, `M` even.
+        `(..., M, M)` real images.
     box : int
-        Even `N >= M`, the new size in pixels. The pixel size shrinks by `M / N`.
+        `N >= M`, the new size in pixels. The pixel size shrinks by `M / N`.
 
     Returns
     -------
     Tensor
-        `(..., N, N)`: the trigonometric interpolation of the images, grey values kept; the Nyquist frequency
-        is shared equally between `+M / 2` and `-M / 2`. `fourier_crop(fourier_pad(x, N), M) == x`.
+        `(..., N, N)`: the trigonometric interpolation of the images, grey values kept; the Nyquist frequency of an even
+        box is shared equally between `+M / 2` and `-M / 2`. `fourier_crop(fourier_pad(x, N), M) == x`.
 
     Raises
     ------
     ValueError
-        If a size is odd, the images are not square, or `box` is smaller than the images.
+        If the images are not square, or `box` is smaller than they are.
     """
-    size = _square_even_size(images, box)
+    size = _square_size(images, box)
     if box < size:
         raise ValueError(f"cannot pad a box of {size} px to {box} px")
     if box == size:
         return images
-    half = size // 2
+    half, positive = size // 2, (size + 1) // 2
     spectrum = torch.fft.rfft2(images, norm="forward")  # (..., M, M // 2 + 1)
     padded = spectrum.new_zeros((*images.shape[:-2], box, box // 2 + 1))
-    padded[..., :half, : half + 1] = spectrum[..., :half, :]
-    padded[..., box - half :, : half + 1] = spectrum[..., half:, :]
-    padded[..., box - half, :] *= 0.5
-    padded[..., half, :] = padded[..., box - half, :]
-    padded[..., half] *= 0.5
-    return torch.fft.irfft2(padded, s=(box, box), norm="forward")
+    padded[..., :positive, : half + 1] = spectrum[..., :positive, :]
+    padded[..., box - half :, : half + 1] = spectrum[..., positive:, :]
+    if size % 2 == 0:
+        padded[..., box - half, :] *= 0.5
+        padded[..., half, :] = padded[..., box - half, :]
+        padded[..., half] *= 0.5
+    return torch.fft.irfft2(_move_centre(padded, size, box), s=(box, box), norm="forward")
 
 
 def shift_images(images: Tensor, shifts: Tensor) -> Tensor:
@@ -104,11 +106,24 @@ def shift_images(images: Tensor, shifts: Tensor) -> Tensor:
     return fourier_shift_image_2d(images, shifts.to(images.dtype).flip(-1))
 
 
-def _square_even_size(images: Tensor, box: int) -> int:
-    """Give the side of square, even images; refuse what the centre convention does not cover."""
+def _move_centre(spectrum: Tensor, size: int, box: int) -> Tensor:
+    """Move what lies at the centre of `size` pixels to that of `box` pixels: not the same place where one is odd.
+
+    `spectrum` is `(..., rows, columns)` of a half transform, rows in fftfreq order, columns from 0.
+    """
+    if size % 2 == 0 and box % 2 == 0:
+        return spectrum
+    shift = box // 2 / box - size // 2 / size  # in parts of the field of view
+    rows, columns = spectrum.shape[-2:]
+    ky = torch.fft.fftfreq(rows, 1 / rows, dtype=spectrum.real.dtype, device=spectrum.device)
+    kx = torch.arange(columns, dtype=spectrum.real.dtype, device=spectrum.device)
+    angle = -2 * torch.pi * shift * (ky[:, None] + kx)
+    return spectrum * torch.polar(torch.ones_like(angle), angle)
+
+
+def _square_size(images: Tensor, box: int) -> int:
+    """Give the side of square images; refuse others."""
     rows, columns = images.shape[-2:]
-    if rows != columns or columns % 2 or box % 2 or box < 2:
-        raise ValueError(
-            f"square images and even boxes are needed, not {rows} x {columns} to {box}"
-        )
+    if rows != columns or box < 2:
+        raise ValueError(f"square images and boxes are needed, not {rows} x {columns} to {box}")
     return int(columns)

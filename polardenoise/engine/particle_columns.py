@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from polardenoise.engine.ctf import CtfParameters
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.errors import InputError, UnclearCtfError
 
 CTF_STATES = ("none", "raw", "flipped", "corrected")
 # In STAR files written with a leading underscore, as every label.
@@ -197,33 +197,62 @@ def find_ctf_state(columns: ParticleColumns, stated: set[str], has_ctf: bool) ->
 
     Raises
     ------
-    InputError
-        If the particles differ in it, or were multiplied by their CTF.
+    UnclearCtfError
+        If the particles differ in it, columns contradict one another, or the images were multiplied by their CTF.
     """
     if stated:
         state = stated.pop()
         if stated or state not in CTF_STATES:
-            raise InputError(
+            raise UnclearCtfError(
                 f"{columns.path}: {CTF_STATE_LABEL} must be one of {', '.join(CTF_STATES)}, the same for all"
                 " particles; correct the column or split the set"
             )
         return state if has_ctf or state == "corrected" else "none"
-    premultiplied = columns.find("rlnCtfDataAreCtfPremultiplied")
-    if premultiplied is not None:
-        columns.refuse_where(
-            premultiplied != 0,
-            "the images were multiplied by their CTF (rlnCtfDataAreCtfPremultiplied); extract them without",
-        )
+    refuse_unclear(
+        columns,
+        find_flag(columns, "rlnCtfDataAreCtfPremultiplied"),
+        "the images were multiplied by their CTF (rlnCtfDataAreCtfPremultiplied); extract them without",
+    )
     if not has_ctf:
         return "none"
-    flipped = columns.find("rlnCtfDataArePhaseFlipped")
-    if flipped is None or not flipped.any():
+    flipped = find_flag(columns, "rlnCtfDataArePhaseFlipped")
+    if not flipped.any():
         return "raw"
-    columns.refuse_where(
-        flipped == 0,
+    refuse_unclear(
+        columns,
+        ~flipped,
         "not phase-flipped (rlnCtfDataArePhaseFlipped) while others of the set are; split the set",
     )
     return "flipped"
+
+
+def find_flag(columns: ParticleColumns, label: str) -> np.ndarray:
+    """Find a yes-or-no column, `(n,)` bool, no where it is missing.
+
+    Raises
+    ------
+    UnclearCtfError
+        If a value is neither 0 nor 1, or the particles' own differs from that of their optics group.
+    """
+    values = columns.find(label)
+    if values is None:
+        return np.zeros(columns.count, dtype=bool)
+    refuse_unclear(
+        columns, (values != 0) & (values != 1), f"{label} is neither 0 nor 1; correct it"
+    )
+    shared = columns.find_shared(label)
+    if shared is not None:
+        refuse_unclear(
+            columns, values != shared, f"{label} is not that of its optics group; correct one"
+        )
+    return values.astype(bool)
+
+
+def refuse_unclear(columns: ParticleColumns, bad: np.ndarray, complaint: str) -> None:
+    """Raise an `UnclearCtfError` that names the first row where `bad`, `(n,)`, is true, if any."""
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        raise UnclearCtfError(f"{columns.path}: row {rows[0] + 1}: {complaint}")
 
 
 def find_random_subset(columns: ParticleColumns) -> np.ndarray | None:

@@ -33,6 +33,14 @@ def common_pixel_size(particles: ParticleSet) -> float:
     return first
 
 
+def refuse_odd_box(particles: ParticleSet) -> None:
+    """Raise an `InputError` if the box is odd, for commands whose Fourier transforms need an even one."""
+    if particles.box % 2:
+        raise InputError(
+            f"{particles.star_path}: images are {particles.box} px; extract them in a box of even size"
+        )
+
+
 def is_denoised(particles: ParticleSet) -> bool:
     """Tell whether a set comes from `polardenoise denoise`, by its columns or the JSON beside its STAR."""
     if any(particles.column(label) is not None for label in COLUMNS_OF_DENOISED_SETS):

@@ -72,7 +72,7 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
     ------
     InputError
         For the first stack, in the order of the rows, that is missing, not MRC, truncated, too short for a
-        row, or whose images are not square, odd, or unlike the first stack's in size.
+        row, or whose images are not square, or unlike the first stack's in size.
     """
     index_in_stack = np.maximum(names.place_of_row, 0)
     order = np.argsort(names.file_of_row, kind="stable")
@@ -96,10 +96,6 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
         if header.columns != header.rows:
             raise InputError(
                 f"{path}: images are {size} ({row_text}); extract them in a square box"
-            )
-        if header.columns % 2:
-            raise InputError(
-                f"{path}: images are {size} ({row_text}); extract them in a box of even size"
             )
         if headers and header.columns != headers[0].columns:
             raise InputError(

@@ -58,7 +58,7 @@ class ParticleSet:
     stack_of_row, index_in_stack : ndarray
         `(n,)` int64: which stack, and which of its images (from 0).
     box : int
-        `N`, pixels, even.
+        `N`, pixels.
     pixel_size : ndarray
         `(n,)` Angstrom per pixel.
     random_subset : ndarray | None
@@ -123,13 +123,15 @@ class ParticleSet:
         return None
 
 
-def read_particles(star_path: Path | str) -> ParticleSet:
+def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSet:
     """Read a particle set and check all of it but the pixels.
 
     Parameters
     ----------
     star_path : Path | str
         A STAR file of RELION 3.0, 3.1 or later, or of a program that writes the same.
+    ctf_state : str
+        What was done about the CTF of the images, where somebody knows; "auto" reads it from the file.
 
     Returns
     -------
@@ -140,7 +142,7 @@ def read_particles(star_path: Path | str) -> ParticleSet:
     ------
     InputError
         Names the file, the row and the cure. A pixel size is needed; voltage and spherical aberration only
-        with a defocus.
+        with a defocus. An `UnclearCtfError` if the file does not say clearly what was done about the CTF.
     """
     document = read_star(star_path)
     table = find_particle_table(document)
@@ -154,7 +156,8 @@ def read_particles(star_path: Path | str) -> ParticleSet:
         )
     pixel_size = find_pixel_size(columns)
     ctf = find_ctf(columns)
-    ctf_state = find_ctf_state(columns, stated, ctf is not None)
+    if ctf_state == "auto":
+        ctf_state = find_ctf_state(columns, stated, ctf is not None)
     random_subset = find_random_subset(columns)
     headers, index_in_stack = check_stacks(names)
     return ParticleSet(

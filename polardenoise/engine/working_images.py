@@ -15,7 +15,7 @@ from polardenoise.engine.particles import ParticleSet, read_checked
 from polardenoise.engine.polar import disk_mask
 from polardenoise.engine.radial_filter import average_rings
 from polardenoise.engine.scratch_images import ScratchImages
-
+from polardenoise.engine.small_boxes import pad_with_noise
 
 #: Input that is read and computed at once. Transforms and CTFs take thirty times as much, where they are computed.
 CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**25}
@@ -65,7 +65,10 @@ def prepare_images(
     Background
         What `return_images` needs to undo the scaling.
     """
-    working = resample(images, handling.box)
+    if images.shape[-1] < handling.box:
+        working = pad_with_noise(images, handling.box, rows)
+    else:
+        working = fourier_crop(images, handling.box)
     profiles = working.new_ones(len(rows), handling.box // 2)
     if handling.ctf_state != "none":
         ctf = compute_working_ctf(particles, rows, handling, images.device)

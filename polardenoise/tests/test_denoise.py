@@ -247,10 +247,6 @@ def damage_blank(folder):
     write_stack(folder / "stack.mrcs", images, 3.0)
 
 
-def damage_odd(folder):
-    write_stack(folder / "stack.mrcs", np.random.default_rng(0).standard_normal((24, 33, 33)), 3.0)
-
-
 def damage_rectangular(folder):
     import mrcfile
 
@@ -276,7 +272,6 @@ def damage_pixel_size(folder):
         (damage_index_number, "row"),
         (damage_nan, "row"),
         (damage_blank, "row"),
-        (damage_odd, "33"),
         (damage_rectangular, "stack.mrcs"),
         (damage_junk, "in.star"),
         (damage_pixel_size, "in.star"),

@@ -51,13 +51,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine import fsc, reconstruct
     from polardenoise.engine.fsc_report import plot_fsc, write_fsc_star
     from polardenoise.engine.outputs import provenance, write_json
-    from polardenoise.engine.particle_facts import common_pixel_size, is_denoised
+    from polardenoise.engine.particle_facts import common_pixel_size, is_denoised, refuse_odd_box
     from polardenoise.engine.particles import read_particles
     from polardenoise.engine.stacks import write_volume
     from polardenoise.engine.symmetry import symmetry_matrices
 
     symmetry = symmetry_matrices(arguments.symmetry)
     particles = read_particles(arguments.particles)
+    refuse_odd_box(particles)
     reconstruct.require_poses(particles)
     pixel_size, box = common_pixel_size(particles), particles.box
     ctf, warnings = reconstruct.choose_ctf(particles, arguments.ctf)
