@@ -249,13 +249,12 @@ def test_a_truth_with_ctf_for_images_without_is_refused(files, capsys):
     refuse(capsys, [folder / "denoised.star", "--truth", folder / "clean.star"], "defocus columns")
 
 
-def test_missing_words_and_later_options_are_refused(files, capsys):
+def test_missing_words_are_refused(files, capsys):
     folder, clean, _, _ = files
     write_particle_files(folder / "denoised.star", clean, PIXEL_SIZE)
     star = folder / "denoised.star"
     refuse(capsys, [star], "--truth CLEAN.star is missing")
     refuse(capsys, ["--truth", folder / "clean.star"], "DENOISED.star is missing")
-    refuse(capsys, ["--null", "first"], "--null", "not available yet")
     words = [star, "--truth", folder / "clean.star", "--plot", folder / "plot.xyz"]
     refuse(capsys, words, "--plot", ".png")
     refuse(capsys, [star, "--truth", folder / "nothing.star"], "nothing.star")

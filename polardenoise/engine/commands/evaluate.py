@@ -1,4 +1,4 @@
-"""`polardenoise evaluate`: the error of denoised particles against their truth."""
+"""`polardenoise evaluate`: the error of denoised particles against their truth, or a model's answer to pure noise."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import Any
 
 from polardenoise.engine.errors import InputError
 
-HELP = "compare denoised particles with their truth"
+HELP = "compare denoised particles with their truth, or test a model on pure noise"
 PLOT_FORMATS = (".png", ".pdf", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    parser.add_argument("denoised", metavar="DENOISED.star", type=Path, nargs="?")
+    parser.add_argument(
+        "denoised",
+        metavar="DENOISED.star",
+        type=Path,
+        nargs="?",
+        help="denoised particles; with --null, particles whose CTFs and field of view the noise gets",
+    )
     parser.add_argument(
         "--truth",
         metavar="CLEAN.star",
@@ -23,37 +29,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw curve and gallery (PNG)")
     parser.add_argument(
-        "--null", metavar="MODEL", help="pure-noise test of a model (not available yet)"
+        "--null",
+        metavar="MODEL",
+        help="pure-noise test of a shipped model or a model folder: what comes out of images without a particle",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=400,
+        metavar="N",
+        help="images of the null test (default: 400)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the null test")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="of the null test"
     )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Compare, and draw if asked.
+    """Compare or test, and draw if asked.
 
     Returns
     -------
     dict[str, Any]
-        Relative errors (null for the noisy input where it is not known), the resolution at which the mean
-        ring correlation crosses 0.5, and the number of particles.
+        Against a truth: relative errors (null for the noisy input where it is not known), the resolution at which
+        the mean ring correlation crosses 0.5, the curves, and the number of particles. Of noise: what
+        `null_test.measure_null` gives.
 
     Raises
     ------
     InputError
-        If the sets cannot be compared.
+        If the sets cannot be compared, or the model not be tested.
     """
-    if arguments.null is not None:
-        raise InputError(
-            "--null is not available yet in this version; give DENOISED.star --truth CLEAN.star"
-        )
-    if arguments.denoised is None or arguments.truth is None:
-        missing = "DENOISED.star" if arguments.denoised is None else "--truth CLEAN.star"
-        raise InputError(f"{missing} is missing; give DENOISED.star --truth CLEAN.star")
-
     if arguments.plot is not None and arguments.plot.suffix.lower() not in PLOT_FORMATS:
         raise InputError(
             f"--plot {arguments.plot}: name a file that ends in {', '.join(PLOT_FORMATS)}"
         )
+    if arguments.null is not None:
+        if arguments.truth is not None:
+            raise InputError("--truth: noise has none; leave it out with --null")
+        return run_null_test(arguments)
+    if arguments.denoised is None or arguments.truth is None:
+        missing = "DENOISED.star" if arguments.denoised is None else "--truth CLEAN.star"
+        raise InputError(
+            f"{missing} is missing; give DENOISED.star --truth CLEAN.star, or --null MODEL"
+        )
+    return compare_with_truth(arguments)
 
+
+def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Test a model on noise; as `run`."""
+    from polardenoise.engine.null_plot import plot_null
+    from polardenoise.engine.null_test import measure_null
+    from polardenoise.engine.outputs import provenance
+
+    summary = measure_null(
+        arguments.null, arguments.denoised, arguments.images, arguments.seed, arguments.device
+    )
+    if arguments.plot is not None:
+        plot_null(arguments.plot, summary)
+        summary["plot"] = str(arguments.plot)
+    summary["provenance"] = provenance(arguments.command_line)
+    return summary
+
+
+def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Compare a set with its truth; as `run`."""
     from polardenoise.engine import evaluate
     from polardenoise.engine.evaluate_plot import plot_evaluation
     from polardenoise.engine.fsc import resolution_at
@@ -69,6 +110,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if noisy is not None:
         noisy_result = evaluate.compare_particles(noisy, truth, "evaluate noisy input")
     curve = result.mean_ring_correlation()
+    noisy_curve = None if noisy_result is None else noisy_result.mean_ring_correlation()
     summary = {
         "relative_mse": result.relative_mse(),
         "relative_mse_scaled": result.relative_mse_scaled(),
@@ -77,16 +119,21 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "particles": result.count,
         "nyquist_angstrom": 2 * pixel_size,
         "ctf_state": denoised.ctf_state,
+        "box": denoised.box,
+        "pixel_size": pixel_size,
+        "frc": curve,
+        "frc_noisy": noisy_curve,
     }
     if arguments.plot is not None:
-        noisy_curve = None if noisy_result is None else noisy_result.mean_ring_correlation()
         plot_evaluation(arguments.plot, denoised, truth, noisy, curve, noisy_curve)
         summary["plot"] = str(arguments.plot)
     return summary
 
 
 def summarise(summary: dict[str, Any]) -> str:
-    """Say how close the images are, for people."""
+    """Say how close the images are, or what noise became, for people."""
+    if "energy" in summary:
+        return summarise_null_test(summary)
     noisy = summary["relative_mse_noisy"]
     before = "" if noisy is None else f" (noisy input {noisy:.3g})"
     return (
@@ -94,3 +141,22 @@ def summarise(summary: dict[str, Any]) -> str:
         f"{summary['relative_mse_scaled']:.4g} after one global scale; "
         f"mean FRC 0.5 at {summary['frc_0.5_angstrom']:.2f} A (Nyquist {summary['nyquist_angstrom']:.2f} A)"
     )
+
+
+def summarise_null_test(summary: dict[str, Any]) -> str:
+    """Say what the model made of noise, for people."""
+    lines = [
+        f"{summary['images']} images of pure noise, {summary['box']} px, denoised by {summary['model']}:",
+        f"energy out: {summary['energy_to_particle']:.3g} of a particle's at SNR 0.02, "
+        f"{summary['energy_to_denoised_particle']:.3g} of what comes out of such particles",
+        "half maps of noise, mean correlation to half Nyquist (with the halves' mean images) and above:",
+    ]
+    for name, value in summary["mean_fsc"].items():
+        poses, images = name.split("/")
+        with_mean = summary["mean_fsc_with_mean"][name]
+        upper = summary["mean_fsc_upper"][name]
+        lines.append(
+            f"  {poses} poses, {images} images: {value:.3f} ({with_mean:.3f}), {upper:.3f}"
+        )
+    lines.append("the curves of denoised images tell consistency, never resolution")
+    return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""The null test: noise that knows nothing correlates with nothing, and what is known beforehand shows."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from polardenoise.engine.checkpoint import ModelCard, save_model
+from polardenoise.engine.cli import main
+from polardenoise.engine.fourier import shift_images
+from polardenoise.engine.models import build_model
+from polardenoise.engine.molecules import read_density
+from polardenoise.engine.null_test import (
+    Conditions,
+    align_to_reference,
+    correlate_halves,
+    mean_correlation,
+    read_conditions,
+    subtract_means,
+    write_conditions,
+)
+from polardenoise.engine.orientations import draw_orientations, matrices_from_angles
+from polardenoise.engine.particles import read_particles
+from polardenoise.engine.projections import prepare_volume, take_projections
+from polardenoise.engine.recipe import TINY
+from polardenoise.engine.simulation_table import draw_table
+from polardenoise.engine.stacks import write_stack
+
+BOX = 32
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return prepare_volume(read_density("phantom:10001", BOX, None, 150.0).volume)
+
+
+def draw_noise(count, seed=0):
+    generator = np.random.default_rng(seed)
+    return torch.from_numpy(generator.standard_normal((count, BOX, BOX), dtype=np.float32))
+
+
+def no_ctf(count):
+    return torch.ones(count, BOX, BOX // 2 + 1)
+
+
+def test_noise_at_random_poses_correlates_with_nothing():
+    poses = draw_orientations(120, np.random.default_rng(1))
+    curve = correlate_halves(subtract_means(draw_noise(120)), no_ctf(120), poses)
+    assert abs(mean_correlation(curve)) < 0.1
+
+
+def test_a_molecule_at_its_poses_correlates(reference):
+    poses = draw_orientations(120, np.random.default_rng(1))
+    curve = correlate_halves(take_projections(reference, poses), no_ctf(120), poses)
+    assert mean_correlation(curve) > 0.9
+
+
+def test_a_common_mean_image_correlates_until_it_is_taken_out(reference):
+    """One image added to all noise images of both halves: what a prior does that paints one blob."""
+    blob = take_projections(reference, torch.tensor([[0.0, 0.0, 0.0]]))
+    images = draw_noise(120) + 3 * blob / blob.std()
+    poses = draw_orientations(120, np.random.default_rng(1))
+    with_mean = mean_correlation(correlate_halves(images, no_ctf(120), poses))
+    without = mean_correlation(correlate_halves(subtract_means(images), no_ctf(120), poses))
+    assert with_mean > 0.5
+    assert abs(without) < 0.1
+
+
+def test_alignment_finds_view_and_rotation(reference):
+    generator = np.random.default_rng(3)
+    views = draw_orientations(100, np.random.default_rng(4))[:20]
+    poses = views.clone()
+    poses[:, 2] = torch.from_numpy(generator.uniform(-180, 180, size=20))
+    images = take_projections(reference, poses)
+    found = align_to_reference(images, no_ctf(20), reference, np.random.default_rng(4))
+    relative = matrices_from_angles(found).mT @ matrices_from_angles(poses)
+    angle = torch.rad2deg(
+        torch.arccos(((relative.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clip(-1, 1))
+    )
+    # Half an in-plane step is 1.9 degrees; a view may be mistaken for a neighbour.
+    assert angle.median() < 2
+    assert (angle < 25).float().mean() > 0.8
+
+
+def test_aligned_noise_looks_like_the_reference(reference):
+    """Einstein from noise: raw noise aligned to a reference correlates between halves, by nothing else."""
+    noise = draw_noise(240)
+    poses = align_to_reference(noise, no_ctf(240), reference, np.random.default_rng(4))
+    curve = correlate_halves(subtract_means(noise), no_ctf(240), poses)
+    assert mean_correlation(curve) > 0.15
+
+
+def test_conditions_are_written_as_denoise_reads_them(tmp_path):
+    table = draw_table(8, 1, 0, 0.0, True, np.random.default_rng(0))
+    conditions = Conditions(BOX, 3.25, table.ctf_parameters(slice(None)), 8)
+    write_stack(tmp_path / "images.mrcs", draw_noise(8), 3.25)
+    write_conditions(tmp_path / "images.star", tmp_path / "images.mrcs", conditions)
+    particles = read_particles(tmp_path / "images.star")
+    assert particles.ctf_state == "raw"
+    assert particles.random_subset.tolist() == [1] * 4 + [2] * 4
+    np.testing.assert_allclose(particles.ctf.defocus_u, conditions.ctf.defocus_u, atol=0.01)
+    np.testing.assert_allclose(particles.pixel_size, 3.25)
+    like = read_conditions(tmp_path / "images.star", 16, 5, np.random.default_rng(0))
+    assert like.count == 4
+    assert like.pixel_size == 6.5
+    assert set(like.ctf.defocus_u.tolist()) <= set(particles.ctf.defocus_u.tolist())
+
+
+def test_the_command_tests_a_model(tmp_path, capsys):
+    torch.manual_seed(0)
+    model = build_model("polar-cnn", {**TINY.sizes, "box": BOX})
+    card = ModelCard(name="untrained", architecture="polar-cnn", sizes={})
+    save_model(tmp_path / "model", model, card)
+    words = ["evaluate", "--null", str(tmp_path / "model"), "--images", "48", "--device", "cpu"]
+    outputs = ["--json", str(tmp_path / "null.json"), "--plot", str(tmp_path / "null.png")]
+    assert main([*words, *outputs]) == 0
+    summary = json.loads((tmp_path / "null.json").read_text())
+    assert summary["images"] == 48
+    assert summary["energy"]["noise"] == pytest.approx(np.pi / 4, rel=0.15)
+    assert set(summary["curves"]) == set(summary["curves_with_mean"])
+    assert {"random/raw", "random/denoised", "aligned/raw", "aligned/denoised"} <= set(
+        summary["curves"]
+    )
+    assert all(len(curve) == BOX // 2 + 1 for curve in summary["curves"].values())
+    assert summary["energy_to_particle"] > 0
+    assert (tmp_path / "null.png").stat().st_size > 1000
+    assert "consistency, never resolution" in capsys.readouterr().out
+
+
+def test_what_cannot_be_tested_is_told_in_a_line(tmp_path, capsys):
+    for words, reason in (
+        (["--null", "first", "--images", "4"], "at least 16"),
+        (["--null", str(tmp_path / "nothing")], "not shipped"),
+        (["--null", "first", "--truth", "x.star"], "noise has none"),
+        ([], "or --null MODEL"),
+    ):
+        assert main(["evaluate", *words]) == 2
+        said = capsys.readouterr().err
+        assert reason in said
+        assert said.count("\n") == 1
+
+
+def test_a_shift_of_all_images_is_no_evidence(reference):
+    """The mean image goes, wherever it lies."""
+    blob = shift_images(take_projections(reference, torch.zeros(1, 3)), torch.tensor([3.0, -2.0]))
+    images = draw_noise(60) + blob / blob.std()
+    left = subtract_means(images)
+    assert left[:30].mean(0).abs().max() < 1e-5
