@@ -1,5 +1,6 @@
 # make demo    the main job through a real headless Scipion project; pictures in demo/report/index.html
 # make test    lint, types, all tests
+# make screenshots   every form, viewer and wizard of the plugin, photographed on a virtual screen into docs/screenshots
 # One .venv for both, made once and again when what it is made from changes.
 
 SHELL := /bin/bash
@@ -16,10 +17,13 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do \
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test lint format environment clean
+.PHONY: demo screenshots test lint format environment clean
 
 demo: environment
 	$(BIN)/python demo/run_demo.py
+
+screenshots: environment
+	$(BIN)/python screenshots/take.py
 
 test: lint
 	$(PYTEST) -n $(WORKERS) --dist loadfile --durations 15

@@ -1,0 +1,246 @@
+"""`make screenshots`: the plugin as a user sees it, photographed on a virtual screen.
+
+A small workflow runs, Scipion's project window opens on it, and every form, viewer and wizard is opened and
+photographed. One denoise run is carried out with the mouse alone: its box is double-clicked, *Execute* is clicked, and
+the project has to say that it finished. Exit code 1 if a picture is missing or blank.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
+
+from headless import prepare_scipion
+from screen import Screen, find_missing_programs, save_small, wait_for
+
+HERE = Path(__file__).resolve().parent
+
+# Of the project's window, and of the tree of protocols in it, pixels.
+SHAPE = {"width": 1200, "height": 820, "tree": 330}
+# Protocol, short name of its pictures, and whether a run of the tour stands for it, so that its inputs are filled in.
+FORMS = (
+    ("ProtPolarSimulate", "simulate", "simulate"),
+    ("ProtPolarTrain", "train", "train"),
+    ("ProtPolarImportModel", "import_model", "import model"),
+    ("ProtPolarDenoise", "denoise", "denoise"),
+    ("ProtPolarEvaluate", "evaluate", "evaluate"),
+    ("ProtPolarReconstruct", "reconstruct", "reconstruct raw"),
+)
+# Run, picture, line of the viewer, title of the window that opens, fields of the viewer's form.
+FIGURES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
+    ("train", "curves", "showCurves", "Training", {}),
+    ("simulate", "simulated", "showGallery", "Simulated particles", {"particleIds": "1-6"}),
+    ("denoise", "gallery", "showGallery", "Particles before and after", {"particleIds": "1-6"}),
+    ("denoise", "neighbours", "showNeighbours", "Neighbours of", {"particleIds": "2"}),
+    ("denoise", "scores", "showScores", "Scores", {}),
+    ("denoise", "worst", "showWorst", "Particles before and after", {}),
+    ("denoise", "classes", "showClasses", "Class averages", {}),
+    ("evaluate", "evaluation", "showNumbers", "Evaluation", {}),
+    ("reconstruct raw", "fsc_raw", "showFsc", "FSC", {}),
+    ("reconstruct denoised", "fsc_denoised", "showFsc", "FSC", {}),
+    ("reconstruct raw", "maps", "showMaps", "Map and half maps", {}),
+)
+WIZARDS = (("ProtPolarEvaluate", "evaluate", "maskRadius", "wizard_mask_radius", "Wizard"),)
+CLICKED = "denoise by clicks"
+
+
+class Window:
+    """Scipion's project window in a process of its own, and its probe."""
+
+    def __init__(self, screen: Screen, project: str) -> None:
+        # -O keeps Scipion in this process, as `python -O -m scipion project` does.
+        command = [sys.executable, "-O", str(HERE / "gui.py"), project]
+        self.process = subprocess.Popen(
+            command,
+            env=screen.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=open("gui.log", "w"),  # noqa: SIM115 - lives as long as the process
+            text=True,
+        )
+        self.read()
+
+    def ask(self, do: str, **command: Any) -> dict[str, Any]:
+        """Send a command to the probe and return its answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": do, **command}) + "\n")
+        self.process.stdin.flush()
+        answer = self.read()
+        if "error" in answer:
+            raise RuntimeError(f"{do}: {answer['error']}")
+        return answer
+
+    def read(self) -> dict[str, Any]:
+        """Return the next answer; other lines on standard output are Scipion's talk."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError(f"the project window ended: {Path('gui.log').read_text()[-2000:]}")
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+class Camera:
+    """Takes the pictures and keeps count of them."""
+
+    def __init__(self, screen: Screen, folder: Path) -> None:
+        self.screen, self.folder = screen, folder
+        self.failures: list[str] = []
+
+    def take(self, name: str, title: str) -> None:
+        """Photograph the window with a title; what goes wrong is noted, and the tour goes on."""
+        try:
+            picture = self.screen.photograph(self.screen.wait_for_window(title))
+            size = save_small(picture, self.folder / f"{name}.png")
+            print(
+                f"{name}.png  {picture.width} x {picture.height}, {size / 1000:.0f} kB", flush=True
+            )
+        except (TimeoutError, ValueError) as error:
+            self.failures.append(f"{name}: {error}")
+            print(f"{name}: {error}", flush=True)
+
+
+def photograph_all(window: Window, camera: Camera) -> None:
+    """Go through tree, forms, viewers and wizards."""
+    screen = camera.screen
+    screen.wait_for_window(window_title())
+    window.ask("arrange", **SHAPE)
+    window.ask("select", label="denoise")
+    if not window.ask("unfold", text="ProtPolar")["found"]:
+        camera.failures.append("the tree shows no protocol of polardenoise")
+    camera.take("project", f"^{re.escape(window_title())}")
+    for protocol, name, label in FORMS:
+        window.ask("form", label=label, advanced=name == "denoise")
+        title = f"{protocol}$"
+        screen.wait_for_window(title)
+        for place, _ in enumerate(window.ask("tabs")["tabs"]):
+            window.ask("tab", place=place)
+            camera.take(f"form_{name}" + (f"_{place + 1}" if place else ""), title)
+        window.ask("close_forms")
+        screen.wait_until_closed(title)
+    for label, name, line, title, values in FIGURES:
+        window.ask("viewer_of", label=label)
+        form = "Protocol Viewer"
+        screen.wait_for_window(form)
+        camera.take(f"viewer_{label.split()[0]}", form)
+        window.ask("figure", name=line, **values)
+        camera.take(f"figure_{name}", title)
+        window.ask("close_forms")
+        screen.wait_until_closed(form)
+    window.ask("output", label="import model", name="outputModel")
+    camera.take("figure_model", "^Model ")
+    window.ask("close_forms")
+    for protocol, label, field, name, title in WIZARDS:
+        window.ask("form", label=label)
+        screen.wait_for_window(f"{protocol}$")
+        window.ask("wizard", name=field)
+        camera.take(name, title)
+        window.ask("close_forms")
+        screen.wait_until_closed(title)
+
+
+def window_title() -> str:
+    """Return how the title of the project's window begins."""
+    from tour import PROJECT
+
+    return PROJECT
+
+
+def run_by_clicks(window: Window, camera: Camera, project: Any) -> None:
+    """Carry out the prepared run with the mouse: double-click its box, click *Execute*, wait for the project."""
+    screen = camera.screen
+    box = wait_for(lambda: window.ask("box", label=CLICKED), f"the box of {CLICKED!r}", 30)
+    screen.click(box["x"], box["y"], times=2)
+    title = "ProtPolarDenoise$"
+    screen.wait_for_window(title)
+    camera.take("clicks_form", title)
+    button = wait_for(lambda: window.ask("button", text="Execute"), "the button Execute", 30)
+    screen.click(button["x"], button["y"])
+    screen.wait_until_closed(title)
+    start = time.monotonic()
+
+    def find_state() -> Any:
+        run = next(run for run in project.getRuns(refresh=True) if run.getObjLabel() == CLICKED)
+        if run.isFailed() or run.isAborted():
+            raise RuntimeError(f"{CLICKED!r} failed: {run.getErrorMessage()}")
+        return run if run.isFinished() else None
+
+    run = wait_for(find_state, f"the end of {CLICKED!r}", 240)
+    size = run.outputParticles.getSize()
+    assert size == run.inputParticles.get().getSize(), size
+    print(f"{CLICKED}: finished, {size} particles, {time.monotonic() - start:.0f} s", flush=True)
+    camera.take("clicks_finished", f"^{re.escape(window_title())}")
+
+
+def main() -> int:
+    """Make the project, take the pictures, say what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=HERE.parent / "docs" / "screenshots")
+    parser.add_argument("--seconds", type=int, default=1200, help="give up after so long")
+    parser.add_argument("--keep", action="store_true", help="keep the project and say where it is")
+    arguments = parser.parse_args()
+    missing = find_missing_programs()
+    if missing:
+        print(f"missing: {', '.join(missing)} (Debian: xvfb xdotool imagemagick)", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(arguments.seconds)
+    output = arguments.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="polardenoise_screenshots_"))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    prepare_scipion(work)
+    try:
+        failures = take_all(output)
+    finally:
+        if arguments.keep:
+            print(f"the project is in {work}")
+        else:
+            os.chdir(output)
+            shutil.rmtree(work, ignore_errors=True)
+    for failure in failures:
+        print(f"FAILED {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def take_all(output: Path) -> list[str]:
+    """Run the workflow, open the window, take all pictures into a folder; return what failed."""
+    from tour import PROJECT, make_project, run_tour, start_training
+
+    workflow = make_project()
+    start_training(workflow)
+    run_tour(workflow)
+    with Screen() as screen:
+        camera, window = Camera(screen, output), Window(screen, PROJECT)
+        try:
+            photograph_all(window, camera)
+            run_by_clicks(window, camera, workflow.project)
+        finally:
+            window.close()
+    return camera.failures
+
+
+def give_up(*_: object) -> None:
+    """Turn the alarm into an error, so that everything is cleaned up."""
+    raise TimeoutError("the screenshots took too long")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""The project that the screenshots show: a small workflow that really ran."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
+
+from workflow import Workflow
+
+PROJECT = "tour"
+# Long enough for a few points of the curves, which come once a minute: some are drawn while it runs.
+TRAINING_MINUTES = 2.5
+
+
+def make_project() -> Workflow:
+    """Create the project; the working directory is its folder from here on."""
+    from pyworkflow.project import Manager
+
+    workflow = Workflow(Manager().createProject(PROJECT))
+    os.chdir(workflow.project.path)
+    return workflow
+
+
+def start_training(workflow: Workflow) -> Any:
+    """Start a training that is still running when its curves are looked at."""
+    from polardenoise.protocols import ProtPolarTrain
+
+    training = workflow.project.newProtocol(
+        ProtPolarTrain,
+        phantoms="1-8",
+        preset=1,
+        minutes=TRAINING_MINUTES,
+        useGpu=False,
+        numberOfThreads=1,
+    )
+    training.setObjLabel("train")
+    workflow.project.launchProtocol(training)
+    return training
+
+
+def run_tour(workflow: Workflow) -> None:
+    """Run simulate, import model, denoise, evaluate and reconstruct, and prepare a run that is not started."""
+    from polardenoise.protocols import (
+        ProtPolarDenoise,
+        ProtPolarEvaluate,
+        ProtPolarImportModel,
+        ProtPolarReconstruct,
+        ProtPolarSimulate,
+    )
+    from polardenoise.protocols.denoise_form import GROUP_NEIGHBOURS
+
+    simulated = workflow.run(
+        "simulate",
+        ProtPolarSimulate,
+        {},
+        numberOfParticles=400,
+        views=6,
+        snr=0.1,
+        numberOfThreads=1,
+    )
+    noisy, volume = (simulated, "outputParticles"), (simulated, "outputVolume")
+    workflow.run("import model", ProtPolarImportModel, {}, importFrom=1)
+    options = {"grouping": GROUP_NEIGHBOURS, "useGpu": False, "numberOfThreads": 1}
+    denoised = workflow.run("denoise", ProtPolarDenoise, {"inputParticles": noisy}, **options)
+    workflow.run(
+        "evaluate",
+        ProtPolarEvaluate,
+        {
+            "inputParticles": (denoised, "outputParticles"),
+            "referenceParticles": (simulated, "outputClean"),
+        },
+    )
+    for label, particles in (
+        ("reconstruct raw", noisy),
+        ("reconstruct denoised", (denoised, "outputParticles")),
+    ):
+        workflow.run(
+            label,
+            ProtPolarReconstruct,
+            {"inputParticles": particles, "referenceVolume": volume},
+            numberOfThreads=1,
+        )
+    prepared = workflow.project.newProtocol(ProtPolarDenoise, setSize=16, **options)
+    prepared.setObjLabel("denoise by clicks")
+    prepared.inputParticles.set(simulated)
+    prepared.inputParticles.setExtended("outputParticles")
+    workflow.project.saveProtocol(prepared)
+
+
+def arrange(workflow: Workflow) -> None:
+    """Place the boxes of the runs as the graph draws them, so that nothing lies on anything else."""
+    workflow.project.getSettings()
