@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %%_(JOB_NODES)d %%_(COMMAND)s\n"
+HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s\n"
 
 
 def prepare_scipion(folder: Path) -> None:

@@ -15,7 +15,7 @@ import mrcfile
 import numpy as np
 
 PARTICLES = 600
-HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %%_(JOB_NODES)d %%_(COMMAND)s\n"
+HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s\n"
 
 
 def make_environment(folder):
