@@ -69,13 +69,16 @@ class Comparison:
         return (self.ring_correlation / self.count).cpu().numpy()
 
 
-def compare_images(estimate: Tensor, truth: Tensor) -> Comparison:
-    """Compare images with their truth on the disk of radius `N / 2 - 1` about the centre.
+def compare_images(estimate: Tensor, truth: Tensor, radius: float | None = None) -> Comparison:
+    """Compare images with their truth on a disk about the centre.
 
     Parameters
     ----------
     estimate, truth : Tensor
         `(n, N, N)` in the same order and units.
+    radius : float | None
+        Of the disk, pixels; without one `N / 2 - 1`. A disk that cuts through the molecule puts the same edge into
+        both images, which raises the ring correlation.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def compare_images(estimate: Tensor, truth: Tensor) -> Comparison:
         Of these images.
     """
     box = truth.shape[-1]
-    mask = disk_mask(box, box / 2 - 1).to(truth.device)
+    mask = disk_mask(box, box / 2 - 1 if radius is None else radius).to(truth.device)
     estimate = estimate.to(torch.float64) * mask
     truth = truth.to(torch.float64) * mask
     return Comparison(
@@ -112,7 +115,9 @@ def relative_mse(estimate: Tensor, truth: Tensor) -> float:
     return compare_images(estimate, truth).relative_mse()
 
 
-def compare_particles(particles: ParticleSet, truth: ParticleSet, stage: str) -> Comparison:
+def compare_particles(
+    particles: ParticleSet, truth: ParticleSet, stage: str, radius: float | None = None
+) -> Comparison:
     """Compare a particle set with its truth, row by row, in the CTF state of the set.
 
     Parameters
@@ -124,6 +129,8 @@ def compare_particles(particles: ParticleSet, truth: ParticleSet, stage: str) ->
         CTF (raw images) or its absolute value (phase-flipped ones) first.
     stage : str
         Name of the progress lines.
+    radius : float | None
+        Of the disk that is compared, pixels, as for `compare_images`.
 
     Returns
     -------
@@ -144,7 +151,8 @@ def compare_particles(particles: ParticleSet, truth: ParticleSet, stage: str) ->
         for start in range(0, count, at_once):
             rows = np.arange(start, min(start + at_once, count))
             target = truth_as_observed(particles, truth, rows, kind)
-            part = compare_images(torch.from_numpy(read_images(particles, rows)), target)
+            images = torch.from_numpy(read_images(particles, rows))
+            part = compare_images(images, target, radius)
             total = part if total is None else total + part
             progress.advance(len(rows))
     if total is None or total.truth_power == 0:

@@ -142,6 +142,25 @@ def test_figures_of_a_set_without_ctf(files):
     assert 2 * PIXEL_SIZE <= found["frc_0.5_angstrom"] < BOX * PIXEL_SIZE
 
 
+def test_the_mask_radius_leaves_out_what_lies_beyond(files):
+    """A neighbour at the rim counts on the whole disk and not inside the mask."""
+    folder, clean, _, _ = files
+    y, x = torch.meshgrid(*2 * [torch.arange(BOX) - BOX // 2], indexing="ij")
+    rim = torch.hypot(y.float(), x.float()) > BOX / 4 + 1
+    write_particle_files(folder / "denoised.star", clean + 2.0 * rim, PIXEL_SIZE)
+    assert run(folder, "denoised")["relative_mse"] > 0.1
+    found = run(folder, "denoised", "--mask-radius", str(BOX // 4))
+    assert found["relative_mse"] == pytest.approx(0, abs=1e-10)
+    assert found["mask_radius"] == BOX // 4
+
+
+def test_a_mask_radius_beyond_the_box_is_refused(files, capsys):
+    folder, clean, _, _ = files
+    write_particle_files(folder / "denoised.star", clean, PIXEL_SIZE)
+    words = [folder / "denoised.star", "--truth", folder / "clean.star", "--mask-radius", BOX]
+    refuse(capsys, words, "--mask-radius")
+
+
 def test_the_frc_falls_earlier_with_more_noise(files):
     folder, clean, _, _ = files
     found = []

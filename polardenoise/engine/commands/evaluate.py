@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="the same particles without noise, same order",
     )
+    parser.add_argument(
+        "--mask-radius",
+        type=float,
+        metavar="PIXELS",
+        help="compare inside this distance from the centre (default: half the box less one)",
+    )
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw curve and gallery (PNG)")
     parser.add_argument(
         "--null",
@@ -66,8 +72,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             f"--plot {arguments.plot}: name a file that ends in {', '.join(PLOT_FORMATS)}"
         )
     if arguments.null is not None:
-        if arguments.truth is not None:
-            raise InputError("--truth: noise has none; leave it out with --null")
+        for option, value in (
+            ("--truth", arguments.truth),
+            ("--mask-radius", arguments.mask_radius),
+        ):
+            if value is not None:
+                raise InputError(f"{option}: noise has none; leave it out with --null")
         return run_null_test(arguments)
     if arguments.denoised is None or arguments.truth is None:
         missing = "DENOISED.star" if arguments.denoised is None else "--truth CLEAN.star"
@@ -105,10 +115,11 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     pixel_size = common_pixel_size(denoised)
     evaluate.check_match(denoised, truth)
     noisy = evaluate.find_noisy_input(denoised)
-    result = evaluate.compare_particles(denoised, truth, "evaluate")
+    radius = check_radius(arguments.mask_radius, denoised.box)
+    result = evaluate.compare_particles(denoised, truth, "evaluate", radius)
     noisy_result = None
     if noisy is not None:
-        noisy_result = evaluate.compare_particles(noisy, truth, "evaluate noisy input")
+        noisy_result = evaluate.compare_particles(noisy, truth, "evaluate noisy input", radius)
     curve = result.mean_ring_correlation()
     noisy_curve = None if noisy_result is None else noisy_result.mean_ring_correlation()
     summary = {
@@ -120,6 +131,7 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         "nyquist_angstrom": 2 * pixel_size,
         "ctf_state": denoised.ctf_state,
         "box": denoised.box,
+        "mask_radius": radius,
         "pixel_size": pixel_size,
         "frc": curve,
         "frc_noisy": noisy_curve,
@@ -128,6 +140,14 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         plot_evaluation(arguments.plot, denoised, truth, noisy, curve, noisy_curve)
         summary["plot"] = str(arguments.plot)
     return summary
+
+
+def check_radius(radius: float | None, box: int) -> float:
+    """Return the radius of the disk that is compared, pixels; refuse one outside the box."""
+    largest = box / 2 - 1
+    if radius is not None and not 0 < radius <= largest:
+        raise InputError(f"--mask-radius {radius:g}: give a number from 1 to {largest:g}")
+    return largest if radius is None else radius
 
 
 def summarise(summary: dict[str, Any]) -> str:
