@@ -90,7 +90,3 @@ def run_tour(workflow: Workflow) -> None:
     prepared.inputParticles.setExtended("outputParticles")
     workflow.project.saveProtocol(prepared)
 
-
-def arrange(workflow: Workflow) -> None:
-    """Place the boxes of the runs as the graph draws them, so that nothing lies on anything else."""
-    workflow.project.getSettings()
