@@ -87,6 +87,11 @@ class PolarModel(EMObject):
     def getTrainingHalf(self):
         return self._trainingHalf.get()
 
+    def setTrainingHalf(self, half):
+        """Say which random half it was trained on: 1 or 2; 0 says nothing new."""
+        if half:
+            self._trainingHalf.set(half)
+
     def getVersion(self):
         """Return the version of polardenoise that trained the model."""
         return self._version.get()

@@ -1,5 +1,6 @@
 """Volumes of a project as files that the engine reads: MRC, with the pixel size that Scipion knows."""
 
+import hashlib
 import os
 import shutil
 
@@ -35,7 +36,9 @@ def prepare_volume(volume, folder):
             return path
     os.makedirs(folder, exist_ok=True)
     stem = os.path.splitext(os.path.basename(path))[0].replace(" ", "_")
-    copy = os.path.join(folder, f"{stem}_{len(os.listdir(folder)) + 1}.mrc")
+    # The same name each time: a training that is continued has to find the sources that it began with.
+    which = hashlib.sha256(f"{volume.getFileName()} {pixel_size}".encode()).hexdigest()[:8]
+    copy = os.path.join(folder, f"{stem}_{which}.mrc")
     if path.lower().endswith(ENGINE_FORMATS):
         shutil.copyfile(path, copy)
     else:

@@ -1,6 +1,7 @@
 """The protocols that polardenoise offers in Scipion."""
 
 from .protocol_denoise import ProtPolarDenoise
+from .protocol_evaluate import ProtPolarEvaluate
 from .protocol_import_model import ProtPolarImportModel
 from .protocol_reconstruct import ProtPolarReconstruct
 from .protocol_simulate import ProtPolarSimulate
@@ -8,6 +9,7 @@ from .protocol_train import ProtPolarTrain
 
 __all__ = [
     "ProtPolarDenoise",
+    "ProtPolarEvaluate",
     "ProtPolarImportModel",
     "ProtPolarReconstruct",
     "ProtPolarSimulate",

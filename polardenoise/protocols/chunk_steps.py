@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 from pyworkflow.protocol import STATUS_NEW
+from pyworkflow.utils import cleanPath
 
 from polardenoise.chunks import (
     Chunk,
@@ -16,7 +17,15 @@ from polardenoise.chunks import (
     write_chunk,
 )
 
-CHUNK_FILES = ("ids_*.npy", "particles*.star", "denoised*", "summary*.json", "matches*.npz")
+# Hidden ones are what the engine had not finished when it was killed.
+CHUNK_FILES = (
+    "ids_*.npy",
+    "particles*.star",
+    "denoised*",
+    ".denoised*",
+    "summary*.json",
+    "matches*.npz",
+)
 
 
 class ChunkSteps:
@@ -121,10 +130,9 @@ class ChunkSteps:
         """Remove all chunks and the output set's file."""
         for pattern in CHUNK_FILES:
             for path in glob.glob(glob.escape(self._getExtraPath()) + "/" + pattern):
-                os.remove(path)
+                cleanPath(path)
         for path in (self.getOutputSetPath(), self.getOutputSetPath() + "-journal"):
-            if os.path.exists(path):
-                os.remove(path)
+            cleanPath(path)
 
     def getChunkPath(self, name, number):
         """Return a file of a chunk in `extra/`; that of the first has the plain name."""

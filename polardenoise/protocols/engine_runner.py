@@ -80,6 +80,12 @@ class EngineRunner(RememberedSettings):
             help=help_text,
         )
 
+    def processImportDict(self, importDict, importDir):
+        """Keep the label and the comment that a workflow file gives a run: Scipion 3.11 loses them."""
+        self.setObjLabel(importDict.get("object.label") or self.getObjLabel())
+        self.setObjComment(importDict.get("object.comment") or "")
+        return importDict
+
     def runEngine(self, command, arguments, summary_path, uses_device=False):
         """Run one command of the engine.
 

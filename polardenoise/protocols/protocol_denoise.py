@@ -113,7 +113,8 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
         )
         particles.close()
         summary = self.getChunkPath("summary.json", number)
-        arguments = [given, "-o", star, *self.getEngineOptions(config)]
+        # Goes on where a chunk that was killed had come to, and starts where none was begun.
+        arguments = [given, "-o", star, "--resume", *self.getEngineOptions(config)]
         results = [star, self.getChunkPath("denoised.mrcs", number), summary]
         if config["classes"]:
             results.append(self.getChunkPath("matches.npz", number))
@@ -241,11 +242,6 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
         particles = self.inputParticles.get()
         if particles is None:
             return errors
-        if particles.isOddX():
-            errors.append(
-                f"The images are {particles.getXDim()} pixels wide: an even box is needed. Crop or "
-                "pad them by one pixel."
-            )
         first, attribute = particles.getFirstItem(), self.getGroupAttribute()
         if attribute and first.getAttributeValue(attribute) is None:
             errors.append(

@@ -1,23 +1,19 @@
 """Protocol: two half maps, the whole map and their Fourier shell correlation."""
 
-import os
 from enum import Enum
 
 import pyworkflow.protocol.params as params
-from pwem.objects import FSC, SetOfFSCs, Volume
+from pwem.objects import SetOfFSCs, Volume
 from pwem.protocols import ProtReconstruct3D
 from pyworkflow.constants import BETA
 
 from polardenoise.constants import DEFAULT_THREADS
 from polardenoise.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
+from polardenoise.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.star_loops import read_loop
 from polardenoise.volume_files import prepare_volume
 
 CTF_AUTO, CTF_ON, CTF_OFF = 0, 1, 2
-# The column of fsc.star with each curve, and what the curve is called in Scipion.
-HALVES_COLUMN = "rlnFourierShellCorrelationUnmaskedMaps"
-REFERENCE_COLUMN = "polardenoiseFourierShellCorrelationToReference"
 
 
 class ReconstructOutputs(Enum):
@@ -129,7 +125,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
         curves = self._createSetOfFSCs()
         names = {HALVES_COLUMN: "half maps", REFERENCE_COLUMN: "map against reference"}
         if self.readSummary("summary.json").get("denoised"):
-            names[HALVES_COLUMN] = "half maps (consistency, not resolution)"
+            names[HALVES_COLUMN] = f"half maps ({CONSISTENCY})"
         for column, name in names.items():
             curve = read_curve(self.getResultPath("fsc.star"), column)
             if curve is not None:
@@ -225,30 +221,3 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
 
     def _citations(self):
         return ["anden2025", "rosenthal2003"]
-
-
-def read_curve(star_path, column):
-    """Read one curve of the engine's `fsc.star`.
-
-    Parameters
-    ----------
-    star_path : str
-        The file.
-    column : str
-        Label of the correlation, without the underscore.
-
-    Returns
-    -------
-    FSC or None
-        Correlation over spatial frequency (1/Angstrom), shell 0 left out; None without the column.
-    """
-    frequencies, values = [], []
-    for row in read_loop(star_path, "fsc"):
-        if column not in row:
-            return None
-        if int(row["rlnSpectralIndex"]) > 0:
-            frequencies.append(float(row["rlnResolution"]))
-            values.append(float(row[column]))
-    curve = FSC(objLabel=os.path.basename(column))
-    curve.setData(frequencies, values)
-    return curve

@@ -1,37 +1,44 @@
-"""Protocol: train a denoiser on simulated images of chosen molecules."""
+"""Protocol: train a denoiser on simulated images of chosen molecules, or on a pair of sets."""
 
-import json
 import os
 import shutil
 from enum import Enum
 
-import pyworkflow.protocol.params as params
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
+from pyworkflow.protocol import STEPS_PARALLEL
 
-from polardenoise.constants import DEFAULT_THREADS
+from polardenoise.constants import SHIPPED_MODELS
+from polardenoise.convert import RANDOM_SUBSET, iter_enabled, write_particles_star
+from polardenoise.model_files import hash_file, read_card
 from polardenoise.objects import PolarModel
+from polardenoise.paired_sets import write_matching_star
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
+from polardenoise.protocols.run_settings import read_json, write_json
+from polardenoise.protocols.sources import list_phantoms
+from polardenoise.protocols.train_form import FROM_PAIRS, NO_SHIPPED_START, TrainForm
+from polardenoise.shipped_models import PRETRAINED_FOLDER, list_installed_models
 
-ARCHITECTURES = ["polar-transformer", "polar-cnn", "dncnn"]
-PRESETS = ["base", "tiny"]
 # What may change between two runs of one training without making it another training.
 LENGTH_KEYS = ("minutes", "steps")
+WHOLE = 0  # of a set, beside its halves 1 and 2
 
 
 class TrainOutputs(Enum):
-    """What the protocol gives."""
+    """What the protocol gives: one model, or one for each half."""
 
     outputModel = PolarModel
+    outputModelHalf1 = PolarModel
+    outputModelHalf2 = PolarModel
 
 
-class ProtPolarTrain(EngineRunner, MoleculeSources, EMProtocol):
-    """Train a denoiser on simulated images.
+class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
+    """Train a denoiser.
 
-    Images are drawn on the fly from the chosen molecules, with CTF, shifts and noise of all strengths.
-    The shipped models serve most data: train for a kind of molecule that they do not know. A run
-    that was stopped goes on where it was when it is continued, also with more minutes.
+    On simulated images, drawn on the fly from the chosen molecules with CTF, shifts and noise of all
+    strengths (like those of a set of particles, if one is given), or on noisy particles and their
+    truth. The shipped models serve most data: train for a kind of molecule that they do not know. A
+    run that was stopped goes on where it was when it is continued, also with more minutes.
 
     Never train on the molecule you want to determine: the network would paint it into noise.
     """
@@ -39,184 +46,308 @@ class ProtPolarTrain(EngineRunner, MoleculeSources, EMProtocol):
     _label = "train denoiser"
     _devStatus = BETA
     _possibleOutputs = TrainOutputs
-
-    # --------------------------- form ------------------------------------------------------
-    def _defineParams(self, form):
-        form.addSection(label="Input")
-        self.defineGpuParams(form)
-        form.addParam(
-            "phantoms",
-            params.StringParam,
-            default="1-100",
-            label="Phantoms",
-            help="Numbers of invented molecules to learn from, for example `1-100, 205`. Keep below "
-            f"{FIRST_TEST_PHANTOM}: those above are for tests. May be empty where maps or structures "
-            "are given.",
-        )
-        self.defineSourceParams(form)
-        form.addParam(
-            "inputModel",
-            params.PointerParam,
-            pointerClass="PolarModel",
-            allowsNull=True,
-            label="Start from a model (optional)",
-            help="Go on from a model that is already trained, instead of from nothing. It is of one "
-            "network and size: those of the form are then not used.",
-        )
-
-        form.addSection(label="Training")
-        form.addParam(
-            "architecture",
-            params.EnumParam,
-            choices=ARCHITECTURES,
-            default=0,
-            label="Network",
-            help="*polar-transformer*: images are denoised together, at every in-plane rotation.\n"
-            "*polar-cnn*, *dncnn*: one image at a time, for comparison.",
-        )
-        form.addParam(
-            "preset",
-            params.EnumParam,
-            choices=PRESETS,
-            default=0,
-            display=params.EnumParam.DISPLAY_HLIST,
-            label="Size",
-            help="*base*: 64 px, for use.\n*tiny*: 32 px, for trying out in seconds.",
-        )
-        form.addParam(
-            "minutes",
-            params.FloatParam,
-            default=60.0,
-            validators=[params.Positive],
-            label="Length (minutes)",
-            help="The learning rate falls to zero at the end. On two processor cores an hour is a start; "
-            "on a GPU it is a good model.",
-        )
-        form.addParam(
-            "steps",
-            params.IntParam,
-            default=0,
-            validators=[params.GE(0)],
-            expertLevel=params.LEVEL_ADVANCED,
-            label="Length (steps)",
-            help="Gradient steps instead of minutes; 0: the length in minutes counts.",
-        )
-        self.defineSeedParam(form, "Of the images drawn and of the network's first weights.")
-        form.addParallelSection(threads=DEFAULT_THREADS, mpi=0)
+    stepsExecutionMode = STEPS_PARALLEL
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):
         config = self.getConfiguration()
         self.rememberSettings(config)
-        self._insertFunctionStep(self.trainStep, config, needsGPU=self.usesGpu())
-        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
+        converted = self._insertFunctionStep(self.convertInputStep, config, needsGPU=False)
+        trained = [
+            self._insertFunctionStep(
+                self.trainStep, config, half, prerequisites=[converted], needsGPU=self.usesGpu()
+            )
+            for half in self.listHalves()
+        ]
+        self._insertFunctionStep(
+            self.createOutputStep, config, prerequisites=trained, needsGPU=False
+        )
 
     def getConfiguration(self):
         """Return all that the result depends on, for the arguments of every step."""
+        length = {"minutes": self.minutes.get(), "steps": self.steps.get()}
+        if self.doContinue:
+            earlier = self.continueRun.get()
+            return {
+                "earlier": [earlier.strId(), earlier.getDoneSteps()],
+                "training": earlier.getConfiguration(),
+                **length,
+            }
+        recipe = (self.recipe.get() or "").strip()
         return {
+            "trainOn": self.getEnumText("trainOn"),
             "phantoms": self.phantoms.get(),
             **self.describeSources(),
+            "like": self.describeInput(self.likeParticles),
+            "pairs": [
+                self.describeInput(pointer)
+                for pointer in (self.inputParticles, self.referenceParticles)
+            ],
+            "perHalf": self.perHalf.get(),
             "init": self.describeInput(self.inputModel),
+            "start": self.getShippedStart(),
             "architecture": self.getArchitecture(),
             "preset": self.getEnumText("preset"),
-            "minutes": self.minutes.get(),
-            "steps": self.steps.get(),
+            "recipe": hash_file(recipe) if recipe else None,
             "seed": self.seed.get(),
+            **length,
         }
 
-    def trainStep(self, config):
+    def convertInputStep(self, config):
+        """Write the sets that are learnt from as STAR files; stacks stay where they are."""
+        if self.doContinue:
+            return []
+        written = []
+        if self.learnsFromPairs():
+            for half in self.listHalves():
+                written += self.writePair(half)
+        elif self.likeParticles.get() is not None:
+            written.append(self._getExtraPath("like.star"))
+            write_particles_star(self.likeParticles.get(), written[0], self._getExtraPath("stacks"))
+        return written
+
+    def writePair(self, half):
+        """Write noisy particles of a half (or all) and their truth in the same order; return both paths."""
+        noisy, clean = self.getPairPaths(half)
+        particles = self.inputParticles.get()
+        items = [
+            item
+            for item in iter_clones(particles)
+            if half == WHOLE or item.getAttributeValue(RANDOM_SUBSET) == half
+        ]
+        stacks = self._getExtraPath("stacks")
+        write_particles_star(particles, noisy, stacks, items=items)
+        write_matching_star(
+            self.referenceParticles.get(), clean, stacks, [item.getObjId() for item in items]
+        )
+        return [noisy, clean]
+
+    def trainStep(self, config, half):
         """Run the engine; go on from its own checkpoint where it is one of this training."""
-        arguments = [*self.getSources(), "-o", self.getTrainingPath()]
-        arguments += ["--architecture", config["architecture"], "--preset", config["preset"]]
-        length = "steps" if config["steps"] else "minutes"
-        arguments += [f"--{length}", config[length], "--seed", config["seed"]]
-        if config["init"] is not None:
-            arguments += ["--init", self.inputModel.get().getPath()]
-        if self.findCheckpoint(config):
+        folder = self.getTrainingPath(half=half)
+        source = self.continueRun.get() if self.doContinue else self
+        arguments = [*source.getTrainingOptions(half), "-o", folder]
+        resumes = self.findCheckpoint(config, half)
+        earlier = {}
+        if self.doContinue:
+            earlier = self.continueRun.get().readSummary(get_summary_name(half))
+            if not resumes:
+                shutil.copytree(self.continueRun.get().getTrainingPath(half=half), folder)
+                # Only now it is all there: a copy that was cut short is made again.
+                self.noteTraining(config, half)
+                resumes = True
+        if config["steps"]:
+            arguments += ["--steps", config["steps"] + earlier.get("steps", 0)]
+        else:
+            arguments += ["--minutes", config["minutes"] + round(earlier.get("minutes", 0.0), 3)]
+        if resumes:
             arguments.append("--resume")
-        summary = self._getExtraPath("summary.json")
+        summary = self._getExtraPath(get_summary_name(half))
         self.runEngine("train", arguments, summary, uses_device=True)
         names = ("model/model.json", "model/weights.safetensors", "history.csv")
-        return [summary, *(self.getTrainingPath(name) for name in names)]
+        return [summary, *(os.path.join(folder, name) for name in names)]
 
-    def findCheckpoint(self, config):
+    def getTrainingOptions(self, half):
+        """Return what the engine learns from and how, all but the length and the folder."""
+        words = self.getSources(half)
+        words += ["--architecture", self.getArchitecture(), "--preset", self.getEnumText("preset")]
+        words += ["--seed", self.seed.get()]
+        if (self.recipe.get() or "").strip():
+            words += ["--recipe", self.recipe.get().strip()]
+        if self.getShippedStart():
+            words += ["--init", self.getShippedStart()]
+        elif self.inputModel.get() is not None:
+            words += ["--init", self.inputModel.get().getPath()]
+        return words
+
+    def findCheckpoint(self, config, half=WHOLE):
         """Tell whether a checkpoint of this very training is there; one of another is thrown away.
 
         Parameters
         ----------
         config : dict
             Of the step. Only the length may differ from that of the checkpoint.
+        half : int
+            1 or 2, or 0 for the one training of all.
 
         Returns
         -------
         bool
             True if the engine can resume.
         """
-        own = {key: value for key, value in config.items() if key not in LENGTH_KEYS}
-        note = self._getExtraPath("training.json")
-        if os.path.exists(note):
-            with open(note, encoding="utf-8") as file:
-                if json.load(file) == own:
-                    return os.path.isdir(self.getTrainingPath("resume"))
-        shutil.rmtree(self.getTrainingPath(), ignore_errors=True)
-        with open(note, "w", encoding="utf-8") as file:
-            json.dump(own, file)
+        folder = self.getTrainingPath(half=half)
+        if read_json(self.getNotePath(half)) == describe_training(config):
+            return os.path.exists(os.path.join(folder, "resume", "state.pt"))
+        shutil.rmtree(folder, ignore_errors=True)
+        if not self.doContinue:
+            self.noteTraining(config, half)
         return False
 
-    def createOutputStep(self, config):
-        """Give the model."""
-        model = PolarModel(self.getTrainingPath("model"))
-        model.readCard()
-        self._defineOutputs(**{TrainOutputs.outputModel.name: model})
-        self.relateToSources(model)
-        if self.inputModel.get() is not None:
-            self._defineSourceRelation(self.inputModel, model)
+    def noteTraining(self, config, half):
+        """Note which training lies in the folder."""
+        write_json(self.getNotePath(half), describe_training(config))
 
+    def createOutputStep(self, config):
+        """Give the model, or that of each half."""
+        for half in self.listHalves():
+            model = PolarModel(self.getTrainingPath("model", half=half))
+            model.readCard()
+            model.setTrainingHalf(half)
+            self._defineOutputs(**{get_output_name(half): model})
+            self.relateToSources(model)
+            for pointer in (self.inputModel, self.likeParticles, self.inputParticles):
+                if pointer.get() is not None:
+                    self._defineSourceRelation(pointer, model)
+
+    # --------------------------- what the form says ------------------------------------------
     def getArchitecture(self):
         """Return the network: that of the model to start from, else the form's."""
+        if self.doContinue and self.continueRun.get() is not None:
+            return self.continueRun.get().getArchitecture()
+        if self.getShippedStart():
+            folder = os.path.join(PRETRAINED_FOLDER, self.getShippedStart())
+            return read_card(folder)["architecture"]
         start = self.inputModel.get()
         return start.getArchitecture() if start is not None else self.getEnumText("architecture")
 
-    def getSources(self):
-        """Return the sources as the engine takes them."""
-        phantoms = list_phantoms(self.phantoms.get())
-        return [*phantoms, *self.listVolumes(), *self.listStructures()]
+    def getShippedStart(self):
+        """Return the name of the shipped model to start from; None for none."""
+        place = self.startName.get()
+        return None if place == NO_SHIPPED_START else SHIPPED_MODELS[place - 1]
 
-    def getTrainingPath(self, *names):
+    def learnsFromPairs(self):
+        """Tell whether a pair of sets is learnt from."""
+        return self.trainOn == FROM_PAIRS
+
+    def listHalves(self):
+        """List what is trained: 1 and 2 for a model of each half, or 0 for one of all."""
+        source = (self.continueRun.get() if self.doContinue else None) or self
+        return [1, 2] if source.learnsFromPairs() and source.perHalf else [WHOLE]
+
+    def getSources(self, half=WHOLE):
+        """Return what is learnt from, as the engine takes it."""
+        if self.learnsFromPairs():
+            return ["--pairs", *self.getPairPaths(half)]
+        sources = [*list_phantoms(self.phantoms.get()), *self.listVolumes(), *self.listStructures()]
+        if self.likeParticles.get() is not None:
+            sources += ["--like", self._getExtraPath("like.star")]
+        return sources
+
+    def getPairPaths(self, half):
+        """Return the STAR files of the noisy particles and of their truth."""
+        ending = f"_half{half}.star" if half else ".star"
+        return [self._getExtraPath(name + ending) for name in ("noisy", "clean")]
+
+    def getTrainingPath(self, *names, half=WHOLE):
         """Return a path in the folder of the engine's results."""
-        return self._getExtraPath("training", *names)
+        return self._getExtraPath(f"training_half{half}" if half else "training", *names)
+
+    def getNotePath(self, half):
+        """Return the note of which training lies in the folder."""
+        return self._getExtraPath(f"training_half{half}.json" if half else "training.json")
+
+    def getDoneSteps(self):
+        """Return the gradient steps done so far in this run, of each half; earlier runs included."""
+        names = map(get_summary_name, self.listHalves())
+        return [self.readSummary(name).get("steps", 0) for name in names]
 
     # --------------------------- checks and texts --------------------------------------------
     def _validate(self):
+        if self.doContinue:
+            return self.validateEarlierRun()
+        errors = []
+        name, recipe = self.getShippedStart(), (self.recipe.get() or "").strip()
+        if name and name not in list_installed_models():
+            errors.append(f"The shipped model {name} is not in this installation; reinstall it.")
+        if recipe and not os.path.isfile(recipe):
+            errors.append(f"There is no recipe {recipe}.")
+        if self.learnsFromPairs():
+            return errors + self.validatePair()
         try:
             phantoms = list_phantoms(self.phantoms.get())
         except ValueError as error:
-            return [str(error)]
+            return [*errors, str(error)]
         if not phantoms and not len(self.inputVolumes) and not len(self.inputStructures):
-            return ["Choose something to learn from: phantoms, maps or atomic structures."]
+            errors.append("Choose something to learn from: phantoms, maps or atomic structures.")
+        return errors
+
+    def validateEarlierRun(self):
+        """Say why an earlier run cannot be trained longer."""
+        earlier = self.continueRun.get()
+        if earlier is None:
+            return ["Choose the earlier run that is to be trained longer."]
+        if not all(earlier.getDoneSteps()):
+            return ["The earlier run has not finished a training yet: continue it instead."]
         return []
 
-    def _summary(self):
-        summary = self.readSummary("summary.json")
-        lines = [f"{self.getArchitecture()}, {self.getEnumText('preset')}."]
-        if not hasattr(self, TrainOutputs.outputModel.name):
-            return [*lines, "Not ready yet. The course is in extra/training/history.csv."]
-        if "steps" in summary:
-            lines.append(f"{summary['steps']} steps, {summary['minutes']:.1f} minutes.")
-        if summary.get("validation_relative_mse") is not None:
-            lines.append(
-                "Relative error on molecules not trained on (32 images of one view, SNR 0.05): "
-                f"{summary['validation_relative_mse']:.3f}."
+    def validatePair(self):
+        """Say why a pair of sets cannot be learnt from."""
+        noisy, clean = self.inputParticles.get(), self.referenceParticles.get()
+        if noisy is None or clean is None:
+            return ["Choose both the noisy particles and their truth."]
+        errors = []
+        if noisy.getXDim() != clean.getXDim():
+            errors.append(
+                f"The noisy images are {noisy.getXDim()} pixels wide, the truth {clean.getXDim()}."
             )
+        if self.perHalf and noisy.getFirstItem().getAttributeValue(RANDOM_SUBSET) is None:
+            errors.append(
+                "The noisy particles have no random halves (`_rlnRandomSubset`): a model for each "
+                "half needs them."
+            )
+        return errors
+
+    def _warnings(self):
+        return self.warnAboutIdleGpus() if len(self.listHalves()) > 1 else []
+
+    def _summary(self):
+        lines = [f"{self.getArchitecture()}, {self.getEnumText('preset')}."]
+        if self.doContinue and self.continueRun.get() is not None:
+            lines.append(f"Goes on from {self.continueRun.get().getRunName()}.")
+        if not any(hasattr(self, output.name) for output in TrainOutputs):
+            return [*lines, "Not ready yet. The course is in extra/training/history.csv."]
+        for half in self.listHalves():
+            summary = self.readSummary(get_summary_name(half))
+            words = f"Half {half}: " if half else ""
+            if "steps" in summary:
+                words += f"{summary['steps']} steps, {summary['minutes']:.1f} minutes."
+            if summary.get("validation_relative_mse") is not None:
+                words += (
+                    " Relative error on images not trained on: "
+                    f"{summary['validation_relative_mse']:.3f}."
+                )
+            lines.append(words)
         return lines
 
     def _methods(self):
-        if not hasattr(self, TrainOutputs.outputModel.name):
+        if not any(hasattr(self, output.name) for output in TrainOutputs):
             return []
+        given = "pairs of noisy and clean" if self.learnsFromPairs() else "simulated"
         return [
-            f"A {self.getArchitecture()} denoiser was trained with polardenoise on simulated "
+            f"A {self.getArchitecture()} denoiser was trained with polardenoise on {given} "
             "particle images [anden2025]."
         ]
 
     def _citations(self):
         return ["anden2025"]
+
+
+def describe_training(config):
+    """Return what makes a training the one it is: all settings but its length."""
+    return {key: value for key, value in config.items() if key not in LENGTH_KEYS}
+
+
+def get_summary_name(half):
+    """Return the name of the engine's summary of a training."""
+    return f"summary_half{half}.json" if half else "summary.json"
+
+
+def get_output_name(half):
+    """Return the name of the output of a training."""
+    return f"outputModelHalf{half}" if half else TrainOutputs.outputModel.name
+
+
+def iter_clones(particles):
+    """Yield a copy of every enabled particle, by ascending id."""
+    for particle in iter_enabled(particles):
+        yield particle.clone()

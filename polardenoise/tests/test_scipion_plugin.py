@@ -22,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:bibtexparser
 PACKAGE = Path(polardenoise.__file__).parent
 PROTOCOLS = {
     "ProtPolarDenoise": "denoise particles",
+    "ProtPolarEvaluate": "evaluate",
     "ProtPolarImportModel": "import model",
     "ProtPolarReconstruct": "reconstruct",
     "ProtPolarSimulate": "simulate particles",

@@ -1,0 +1,286 @@
+"""Protocol: judge denoised particles, or a model, against the truth, against noise, or half against half."""
+
+import os
+import shutil
+from enum import Enum
+
+import numpy as np
+from pwem.objects import FSC, SetOfFSCs
+from pwem.protocols import EMProtocol
+from pyworkflow.constants import BETA
+
+from polardenoise.chunks import list_enabled_ids, open_fresh
+from polardenoise.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
+from polardenoise.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
+from polardenoise.paired_sets import write_matching_star
+from polardenoise.protocols.engine_runner import EngineRunner
+from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH, EvaluateForm
+from polardenoise.protocols.run_settings import write_json
+from polardenoise.volume_files import prepare_volume
+
+
+class EvaluateOutputs(Enum):
+    """What the protocol gives."""
+
+    outputFSC = SetOfFSCs
+
+
+class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
+    """Judge denoised particles, or the model that denoised them.
+
+    *clean set*: the error against the truth, where it is known. *pure noise*: what the model makes of
+    images in which there is nothing. *half against half*: how far the half maps of denoised and of
+    raw particles agree at the same poses; of the raw ones this is the resolution, of the denoised ones
+    only their consistency, because one model denoised both halves.
+    """
+
+    _label = "evaluate"
+    _devStatus = BETA
+    _possibleOutputs = EvaluateOutputs
+
+    # --------------------------- steps -----------------------------------------------------
+    def _insertAllSteps(self):
+        config = self.getConfiguration()
+        self.rememberSettings(config)
+        self._insertFunctionStep(self.convertInputStep, config, needsGPU=False)
+        tests = {
+            TEST_TRUTH: self.compareStep,
+            TEST_NULL: self.nullStep,
+            TEST_HALVES: self.halvesStep,
+        }
+        on_gpu = self.test == TEST_NULL and self.usesGpu()
+        self._insertFunctionStep(tests[self.test.get()], config, needsGPU=on_gpu)
+        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
+
+    def getConfiguration(self):
+        """Return all that the result depends on, for the arguments of every step."""
+        config = {"test": self.getEnumText("test")}
+        if self.test == TEST_NULL:
+            config.update(model=self.getModel(), modelHash=self.getModelHash())
+            config.update(images=self.numberOfImages.get(), seed=self.seed.get())
+            config.update(like=self.describeInput(self.likeParticles))
+            return config
+        config["particles"] = self.describeInput(self.inputParticles)
+        if self.test == TEST_TRUTH:
+            config["truth"] = self.describeInput(self.referenceParticles)
+        else:
+            config["raw"] = self.describeInput(self.rawParticles)
+            config["reference"] = self.describeInput(self.referenceVolume)
+            config["symmetry"] = self.symmetryGroup.get().strip()
+        return config
+
+    def convertInputStep(self, config):
+        """Write the sets as STAR files, row for row the same particles; stacks stay where they are."""
+        stacks, written = self._getTmpPath("stacks"), []
+        if self.test == TEST_NULL:
+            if self.likeParticles.get() is not None:
+                written.append(self._getExtraPath("like.star"))
+                write_particles_star(self.likeParticles.get(), written[0], stacks)
+            return written
+        particles = self.inputParticles.get()
+        written.append(self._getExtraPath("particles.star"))
+        write_particles_star(particles, written[0], stacks)
+        if self.test == TEST_TRUTH:
+            other, poses, name = self.referenceParticles.get(), None, "clean.star"
+        else:
+            other, poses, name = self.rawParticles.get(), particles, "raw.star"
+        if other is not None:
+            fresh = open_fresh(particles)
+            ids = list_enabled_ids(fresh).tolist()
+            fresh.close()
+            written.append(self._getExtraPath(name))
+            write_matching_star(other, written[1], stacks, ids, poses)
+        return written
+
+    def compareStep(self, config):
+        """Compare denoised particles with their truth."""
+        arguments = [
+            self._getExtraPath("particles.star"),
+            "--truth",
+            self._getExtraPath("clean.star"),
+        ]
+        arguments += ["--plot", self.getPlotPath()]
+        self.runEngine("evaluate", arguments, self.getSummaryPath())
+        return [self.getSummaryPath(), self.getPlotPath()]
+
+    def nullStep(self, config):
+        """Let the model denoise pure noise."""
+        arguments = ["--null", config["model"], "--images", config["images"]]
+        arguments += ["--seed", config["seed"], "--plot", self.getPlotPath()]
+        if config["like"] is not None:
+            arguments.append(self._getExtraPath("like.star"))
+        self.runEngine("evaluate", arguments, self.getSummaryPath(), uses_device=True)
+        return [self.getSummaryPath(), self.getPlotPath()]
+
+    def halvesStep(self, config):
+        """Reconstruct the half maps of the denoised and of the raw particles at the same poses."""
+        results, summary = [], {}
+        for name in self.listReconstructions():
+            folder = self._getExtraPath(name)
+            arguments = [self._getExtraPath(f"{name}.star"), "-o", folder]
+            arguments += ["--symmetry", config["symmetry"]]
+            if config["reference"] is not None:
+                reference = prepare_volume(
+                    self.referenceVolume.get(), self._getTmpPath("reference")
+                )
+                arguments += ["--reference", reference]
+            path = self._getExtraPath(f"{name}.json")
+            self.runEngine("reconstruct", arguments, path)
+            summary[name] = self.readSummary(f"{name}.json")
+            results += [path, os.path.join(folder, "fsc.star")]
+        shutil.copyfile(self._getExtraPath("particles", "fsc.png"), self.getPlotPath())
+        write_json(self.getSummaryPath(), summary)
+        return [*results, self.getSummaryPath()]
+
+    def createOutputStep(self, config):
+        """Give the curves."""
+        curves = self._createSetOfFSCs()
+        makers = {
+            TEST_TRUTH: self.makeTruthCurves,
+            TEST_NULL: self.makeNullCurves,
+            TEST_HALVES: self.makeHalvesCurves,
+        }
+        for name, curve in makers[self.test.get()]():
+            curve.setObjLabel(name)
+            curves.append(curve)
+        self._defineOutputs(**{EvaluateOutputs.outputFSC.name: curves})
+        for pointer in self.listInputs():
+            if pointer.get() is not None:
+                self._defineSourceRelation(pointer, curves)
+
+    def makeTruthCurves(self):
+        """Make the mean ring correlations with the truth, `(name, FSC)` each."""
+        summary = self.readSummary("summary.json")
+        names = {"frc": "denoised against truth (mean FRC)", "frc_noisy": "noisy against truth"}
+        for key, name in names.items():
+            if summary.get(key):
+                yield name, make_curve(summary[key], summary["box"], summary["pixel_size"])
+
+    def makeNullCurves(self):
+        """Make the half-map correlations of noise, `(name, FSC)` each."""
+        summary = self.readSummary("summary.json")
+        for name, values in summary["curves"].items():
+            poses, images = name.split("/")
+            label = f"noise, {poses} poses, {images}"
+            if images == "denoised":
+                label += f" ({CONSISTENCY})"
+            yield label, make_curve(values, summary["box"], summary["pixel_size"])
+
+    def makeHalvesCurves(self):
+        """Make the half-map correlations, and those with the reference, `(name, FSC)` each."""
+        summary = self.readSummary("summary.json")
+        for name in self.listReconstructions():
+            star = self._getExtraPath(name, "fsc.star")
+            denoised = name == "particles" and summary[name].get("denoised")
+            kind = "denoised" if denoised else "raw"
+            label = f"half maps, {kind}" + (f" ({CONSISTENCY})" if denoised else "")
+            yield label, read_curve(star, HALVES_COLUMN)
+            against = read_curve(star, REFERENCE_COLUMN)
+            if against is not None:
+                yield f"map against reference, {kind}", against
+
+    # --------------------------- what the form says ------------------------------------------
+    def listReconstructions(self):
+        """List what is reconstructed: the particles, and the raw ones at their poses where given."""
+        return ["particles", "raw"] if self.rawParticles.get() is not None else ["particles"]
+
+    def listInputs(self):
+        """List the inputs that the chosen test uses."""
+        return {
+            TEST_TRUTH: [self.inputParticles, self.referenceParticles],
+            TEST_NULL: [self.inputModel, self.likeParticles],
+            TEST_HALVES: [self.inputParticles, self.rawParticles, self.referenceVolume],
+        }[self.test.get()]
+
+    def getSummaryPath(self):
+        """Return the numbers of the test."""
+        return self._getExtraPath("summary.json")
+
+    def getPlotPath(self):
+        """Return the picture of the test."""
+        return self._getExtraPath("evaluation.png")
+
+    # --------------------------- checks and texts --------------------------------------------
+    def _validate(self):
+        if self.test == TEST_NULL:
+            return self.validateModel()
+        particles = self.inputParticles.get()
+        if particles is None:
+            return ["Choose the denoised particles."]
+        others = {"truth": self.referenceParticles.get()}
+        if self.test == TEST_HALVES:
+            others = {"raw particles": self.rawParticles.get()}
+            if not particles.hasAlignmentProj():
+                return ["The particles have no projection directions: align them first."]
+        elif others["truth"] is None:
+            return ["Choose the truth: the same particles without noise."]
+        for name, other in others.items():
+            if other is not None and other.getXDim() != particles.getXDim():
+                return [
+                    f"The {name} are {other.getXDim()} pixels wide, the denoised images "
+                    f"{particles.getXDim()}: denoise with the original box."
+                ]
+        return []
+
+    def _warnings(self):
+        if self.test != TEST_HALVES or self.inputParticles.get() is None:
+            return []
+        warnings, first = [], self.inputParticles.get().getFirstItem()
+        denoised = first.getAttributeValue(DENOISED_BY) is not None
+        if denoised and self.rawParticles.get() is None:
+            warnings.append(
+                "Of denoised particles half maps tell consistency, not resolution. Give the raw "
+                "particles too: at the same poses theirs do."
+            )
+        if first.getAttributeValue(RANDOM_SUBSET) is None:
+            warnings.append(
+                "The particles have no random halves (`_rlnRandomSubset`): they will be drawn, other "
+                "than those that the images were denoised in."
+            )
+        return warnings
+
+    def _summary(self):
+        summary = self.readSummary("summary.json")
+        if not summary or not hasattr(self, EvaluateOutputs.outputFSC.name):
+            return ["Not ready yet."]
+        if self.test == TEST_TRUTH:
+            noisy = summary.get("relative_mse_noisy")
+            before = "" if noisy is None else f" (noisy input {noisy:.2f})"
+            return [
+                f"Relative squared error of {summary['particles']} images: "
+                f"{summary['relative_mse']:.3f}{before}; "
+                f"{summary['relative_mse_scaled']:.3f} after one common scale.",
+                f"Mean FRC of 0.5 with the truth at {summary['frc_0.5_angstrom']:.2f} Å.",
+            ]
+        if self.test == TEST_NULL:
+            fsc = summary["mean_fsc"]
+            return [
+                f"Of pure noise {100 * summary['energy_to_particle']:.2g} % of a particle's energy "
+                "(SNR 0.02) comes out.",
+                "Half maps of noise, mean correlation to half Nyquist: random poses "
+                f"{fsc['random/denoised']:.3f} (raw {fsc['random/raw']:.3f}), aligned to a reference "
+                f"{fsc['aligned/denoised']:.3f} (raw {fsc['aligned/raw']:.3f}).",
+            ]
+        lines = []
+        for name in summary:
+            one = summary[name]
+            kind = "Denoised" if one.get("denoised") else "Raw"
+            lines.append(
+                f"{kind}: FSC 0.143 of the half maps at {one['fsc_0.143_angstrom']:.2f} Å "
+                f"({one['fsc_means']})."
+            )
+            if "fsc_0.5_to_reference_angstrom" in one:
+                value = one["fsc_0.5_to_reference_angstrom"]
+                lines.append(f"{kind}: FSC 0.5 against the reference at {value:.2f} Å.")
+        return lines
+
+    def _citations(self):
+        return ["anden2025"]
+
+
+def make_curve(values, box, pixel_size):
+    """Make an FSC of the correlations by shell, the first of which is left out (it is 1 by definition)."""
+    curve = FSC()
+    frequencies = np.arange(1, len(values)) / (box * pixel_size)
+    curve.setData(frequencies.tolist(), [float(value or 0.0) for value in values[1:]])
+    return curve
