@@ -10,7 +10,7 @@ import os
 import shutil
 
 import numpy as np
-from pwem.constants import NO_INDEX
+from pwem.constants import ALIGN_NONE, NO_INDEX
 from pyworkflow.object import Scalar
 
 from polardenoise.alignment import ALIGNMENT_LABELS, get_relion_alignment
@@ -118,7 +118,8 @@ class ParticleColumns:
         )
         self.has_phase_shift = self.has_ctf and first.getCTF().hasPhaseShift()
         self.has_coordinate = first.hasCoordinate()
-        self.alignment = particles.getAlignment()
+        # The importer of cryoSPARC's files says "projections" of particles without poses too.
+        self.alignment = particles.getAlignment() if first.hasTransform() else ALIGN_NONE
         self.locate = StackLocator(converted_folder, self.pixel_size)
 
         self.labels = ["rlnImageName", OBJECT_ID]
