@@ -57,7 +57,7 @@ def create_project():
 def run_protocol(project, protocol_class, inputs=None, label=None, must_finish=True, **params):
     """Run a protocol to its end.
 
-    `inputs` maps a parameter to `(protocol, output name)`, or to a list of them.
+    `inputs` maps a parameter to `(protocol, output name)`, `(protocol, None)` or to a list of them.
     """
     protocol = project.newProtocol(protocol_class, **params)
     for name, source in (inputs or {}).items():
@@ -80,7 +80,8 @@ def set_input(protocol, name, source):
         return
     pointer = getattr(protocol, name)
     pointer.set(source[0])
-    pointer.setExtended(source[1])
+    if source[1] is not None:  # else the run itself is the input
+        pointer.setExtended(source[1])
 
 
 def read_log(protocol):
