@@ -15,8 +15,8 @@ from torch import Tensor
 
 from polardenoise.engine.radial_filter import ring_index
 
-#: Widths of the blobs, standard deviation in parts of the box: from small particles in a large box to hollow shells.
-BLOB_WIDTHS = (0.07, 0.10, 0.14, 0.20)
+#: Widths of the blobs, standard deviation in parts of the box. Narrower ones mistake a hollow middle for dark protein.
+BLOB_WIDTHS = (0.12, 0.17, 0.22)
 #: Standard errors by which the mean correlation of a half must differ from 0, or it is too weak to tell.
 CLEAR = 5.0
 

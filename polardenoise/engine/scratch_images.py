@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.scattered import split_into_runs, write_at
+
 
 class ScratchImages:
     """Working images and their CTF profiles, row by row in a file.
 
-    Used as a context manager. Written once in row order while the input is read in large sequential chunks, then read
-    by sets in random order: 16.5 kB a row at 64 px, whatever the input's box.
+    Used as a context manager. Written once while the input is read in large sequential chunks, then read by sets in
+    random order: 16.5 kB a row at 64 px, whatever the input's box.
 
     Parameters
     ----------
@@ -37,7 +39,9 @@ class ScratchImages:
         if self.name is None:
             self._file = tempfile.TemporaryFile(dir=self.folder)
         else:
-            self._file = (self.folder / self.name).open("a+b")
+            self._file = (self.folder / self.name).open(
+                "r+b" if (self.folder / self.name).exists() else "w+b"
+            )
         self._signs: Tensor | None = None
         return self
 
@@ -58,10 +62,21 @@ class ScratchImages:
 
         No profiles stands for no CTF: ones.
         """
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(self._join(images, profiles).data)
+
+    def write(self, rows: np.ndarray, images: Tensor, profiles: Tensor) -> None:
+        """Write the images and profiles of `(m,)` rows to their places, in any order."""
+        values = self._join(images, profiles)
+        for run in split_into_runs(rows):
+            write_at(self._file, values[run], 4 * int(rows[run[0]]) * self._values)
+
+    def _join(self, images: Tensor, profiles: Tensor | None) -> np.ndarray:
+        """Put each image and its profile into one row of values."""
         if profiles is None:
             profiles = images.new_ones(len(images), self.box // 2)
         values = torch.cat([images.flatten(1), profiles.to(images)], dim=1)
-        self._file.write(values.float().contiguous().cpu().numpy().data)
+        return values.float().contiguous().cpu().numpy()
 
     def flush(self) -> None:
         """Hand all that was written to the system, where other processes see it."""
@@ -83,8 +98,7 @@ class ScratchImages:
         """Read `(m, values)` of some rows, neighbouring rows in one piece."""
         self._file.flush()
         values = np.empty((len(rows), self._values), dtype=np.float32)
-        order = np.argsort(rows, kind="stable")
-        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
+        for run in split_into_runs(rows):
             read = os.pread(
                 self._file.fileno(),
                 4 * len(run) * self._values,

@@ -8,6 +8,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from polardenoise.engine.mrc_header import HEADER_BYTES, PixelStatistics, make_header
+from polardenoise.engine.scattered import split_into_runs, write_at
 
 IMAGES = "images.mrcs"
 
@@ -52,8 +53,7 @@ class UnfinishedStack:
     def write(self, batch: int, rows: np.ndarray, images: np.ndarray) -> None:
         """Write the images `(k, box, box)` of `(k,)` rows, and that the batch of this number is complete."""
         pixels = np.ascontiguousarray(images, dtype="<f4")
-        order = np.argsort(rows, kind="stable")
-        for run in np.split(order, np.flatnonzero(np.diff(rows[order]) != 1) + 1):
+        for run in split_into_runs(rows):
             place = HEADER_BYTES + int(rows[run[0]]) * self._bytes_of_image
             write_at(self._file, pixels[run], place)
         statistics = PixelStatistics()
@@ -75,14 +75,6 @@ class UnfinishedStack:
             np.frombuffer(make_header(shape, pixel_size, statistics, is_volume=False), "u1"),
             0,
         )
-
-
-def write_at(file: BinaryIO, values: np.ndarray, place: int) -> None:
-    """Write all bytes of an array at a place of a file; a pipe or a full disk may take a part at a time."""
-    rest = np.ascontiguousarray(values).data.cast("B")
-    while len(rest):
-        written = os.pwrite(file.fileno(), rest, place)
-        rest, place = rest[written:], place + written
 
 
 def read_journals(folder: Path) -> dict[int, tuple[int, list[float]]]:

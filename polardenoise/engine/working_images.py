@@ -136,9 +136,9 @@ def prepare_particles(
     device: torch.device,
     notice: Callable[[np.ndarray, Tensor, Tensor], None],
 ) -> Background:
-    """Read and check the whole set once, in row order and large chunks, into the scratch file.
+    """Read and check the whole set once, in the order of its files and large chunks, into the scratch file.
 
-    A chunk is read, and another written, while one is computed.
+    Rows may name many stacks in any order. A chunk is read, and another written, while one is computed.
 
     Parameters
     ----------
@@ -161,20 +161,22 @@ def prepare_particles(
     InputError
         If an image is blank or has pixels that are not finite.
     """
+    count = len(particles)
     chunk = max(1, CHUNK_BYTES[device.type] // (4 * particles.box**2))
-    parts = np.split(np.arange(len(particles)), range(chunk, len(particles), chunk))
-    means, deviations = [], []
+    in_file_order = np.lexsort((particles.index_in_stack, particles.stack_of_row))
+    parts = np.split(in_file_order, range(chunk, count, chunk))
+    means, deviations = torch.empty(count, 1, 1), torch.empty(count, 1, 1)
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
         return rows, torch.from_numpy(read_checked(particles, rows))
 
-    with reading_ahead(read, parts) as pieces, writing_behind(scratch.append) as put:
+    with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:
             working, profiles, background = prepare_images(
                 images.to(device), particles, rows, handling
             )
-            put(working, profiles)
-            means.append(background.mean.cpu())
-            deviations.append(background.deviation.cpu())
+            put(rows, working, profiles)
+            means[rows] = background.mean.cpu()
+            deviations[rows] = background.deviation.cpu()
             notice(rows, working, profiles)
-    return Background(torch.cat(means), torch.cat(deviations))
+    return Background(means, deviations)
