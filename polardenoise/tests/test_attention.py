@@ -140,8 +140,8 @@ def test_blocks_keep_to_the_budget(sets, images, angles):
     queries, keys = choose_blocks(torch.empty(sets, images, 1, angles, device="cpu"))
     assert 1 <= queries <= images
     assert 1 <= keys <= images
-    assert sets * queries * keys * angles <= 2**21
-    assert (queries, keys) == (images, images) or 2 * sets * queries * keys * angles > 2**20
+    assert sets * queries * keys * angles <= 2**20
+    assert (queries, keys) == (images, images) or 2 * sets * queries * keys * angles > 2**19
 
 
 def test_the_choice_of_form():
