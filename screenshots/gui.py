@@ -14,7 +14,6 @@ import tkinter as tk
 import traceback
 from tkinter import ttk
 
-from pyworkflow.gui.dialog import Dialog
 from pyworkflow.gui.project import ProjectWindow
 from pyworkflow.gui.project.viewprotocols import FormWindow
 from pyworkflow.project import Manager
@@ -198,9 +197,16 @@ class Probe:
 
         plt.close("all")
         # A figure that is being closed goes with the next turn of the event loop.
-        self.window.root.update()
-        opened = [form.root for form in self.forms]
-        opened += [child for child in walk(self.window.root) if isinstance(child, Dialog)]
+        root = self.window.root
+        root.update()
+        # Tooltips, which have no frame, belong to Scipion.
+        opened = [
+            child
+            for child in walk(root)
+            if isinstance(child, tk.Toplevel)
+            and child is not root
+            and not child.wm_overrideredirect()
+        ]
         self.forms.clear()
         for window in opened:
             if window.winfo_exists():

@@ -16,8 +16,10 @@ from PIL import Image, ImageChops
 
 PROGRAMS = ("Xvfb", "xdotool", "import")
 SIZE = "1600x1300x24"
-# A photograph whose grey levels spread less than this shows nothing, levels of 255.
-LEAST_SPREAD = 8.0
+# Difference of neighbouring pixels that is an edge, grey levels of 255; pixels at edges in a picture of something.
+EDGE, LEAST_EDGES = 30.0, 0.015
+# Pictures of a window in a row that have to be the same.
+SETTLED = 3
 MOST_BYTES = 150_000
 
 T = TypeVar("T")
@@ -103,34 +105,40 @@ class Screen:
         self.run("xdotool", "mousemove", str(x), str(y))
         self.run("xdotool", "click", "--repeat", str(times), "--delay", "80", "1")
 
-    def photograph(self, window: str, seconds: float = 20) -> Image.Image:
-        """Take a picture of a window once two in a row are the same and show something.
+    def photograph(self, window: str, seconds: float = 60) -> Image.Image:
+        """Take a picture of a window once several in a row are the same and show something.
 
         Raises
         ------
         TimeoutError
             If the window stays blank or keeps changing.
         """
-        last: list[Image.Image | None] = [None]
+        same: list[Image.Image] = []
 
         def take() -> Image.Image | None:
             self.run("xdotool", "windowraise", window)
             png = self.run("import", "-silent", "-window", window, "png:-")
             if not png:
                 return None
-            now, before = Image.open(io.BytesIO(png)).convert("RGB"), last[0]
-            last[0] = now
-            same = before is not None and before.size == now.size
-            if not same or ImageChops.difference(before, now).getbbox() or is_blank(now):
-                return None
-            return now
+            now = Image.open(io.BytesIO(png)).convert("RGB")
+            if same and not are_equal(same[-1], now):
+                same.clear()
+            same.append(now)
+            return now if len(same) >= SETTLED and not is_blank(now) else None
 
         return wait_for(take, f"a settled picture of window {window}", seconds)
 
 
+def are_equal(one: Image.Image, other: Image.Image) -> bool:
+    """Tell whether two pictures are the same."""
+    return one.size == other.size and ImageChops.difference(one, other).getbbox() is None
+
+
 def is_blank(picture: Image.Image) -> bool:
-    """Tell whether a picture shows nothing: its grey levels hardly differ."""
-    return float(np.asarray(picture.convert("L"), dtype=float).std()) < LEAST_SPREAD
+    """Tell whether a picture shows nothing: hardly an edge in it, as in a window that is not drawn yet."""
+    grey = np.asarray(picture.convert("L"), dtype=float)
+    edges = np.abs(np.diff(grey, axis=0))[:, 1:] + np.abs(np.diff(grey, axis=1))[1:]
+    return float((edges > EDGE).mean()) < LEAST_EDGES
 
 
 def save_small(picture: Image.Image, path: Path) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -47,7 +46,8 @@ FIGURES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("denoise", "scores", "showScores", "Scores", {}),
     ("denoise", "worst", "showWorst", "Particles before and after", {}),
     ("denoise", "classes", "showClasses", "Class averages", {}),
-    ("evaluate", "evaluation", "showNumbers", "Evaluation", {}),
+    ("evaluate", "frc", "showCurves", "FSC", {}),
+    ("evaluate", "evaluation", "showPicture", "Evaluation", {}),
     ("reconstruct raw", "fsc_raw", "showFsc", "FSC", {}),
     ("reconstruct denoised", "fsc_denoised", "showFsc", "FSC", {}),
     ("reconstruct raw", "maps", "showMaps", "Map and half maps", {}),
@@ -102,6 +102,7 @@ class Camera:
 
     def __init__(self, screen: Screen, folder: Path) -> None:
         self.screen, self.folder = screen, folder
+        self.taken: list[str] = []
         self.failures: list[str] = []
 
     def take(self, name: str, title: str) -> None:
@@ -109,6 +110,7 @@ class Camera:
         try:
             picture = self.screen.photograph(self.screen.wait_for_window(title))
             size = save_small(picture, self.folder / f"{name}.png")
+            self.taken.append(name)
             print(
                 f"{name}.png  {picture.width} x {picture.height}, {size / 1000:.0f} kB", flush=True
             )
@@ -120,12 +122,12 @@ class Camera:
 def photograph_all(window: Window, camera: Camera) -> None:
     """Go through tree, forms, viewers and wizards."""
     screen = camera.screen
-    screen.wait_for_window(window_title())
+    screen.wait_for_window(f"^{window_title()}")
     window.ask("arrange", **SHAPE)
     window.ask("select", label="denoise")
     if not window.ask("unfold", text="ProtPolar")["found"]:
         camera.failures.append("the tree shows no protocol of polardenoise")
-    camera.take("project", f"^{re.escape(window_title())}")
+    camera.take("project", f"^{window_title()}")
     for protocol, name, label in FORMS:
         window.ask("form", label=label, advanced=name == "denoise")
         title = f"{protocol}$"
@@ -139,7 +141,8 @@ def photograph_all(window: Window, camera: Camera) -> None:
         window.ask("viewer_of", label=label)
         form = "Protocol Viewer"
         screen.wait_for_window(form)
-        camera.take(f"viewer_{label.split()[0]}", form)
+        if f"viewer_{label.split()[0]}" not in camera.taken:
+            camera.take(f"viewer_{label.split()[0]}", form)
         window.ask("figure", name=line, **values)
         camera.take(f"figure_{name}", title)
         window.ask("close_forms")
@@ -166,6 +169,7 @@ def window_title() -> str:
 def run_by_clicks(window: Window, camera: Camera, project: Any) -> None:
     """Carry out the prepared run with the mouse: double-click its box, click *Execute*, wait for the project."""
     screen = camera.screen
+    screen.run("xdotool", "windowraise", screen.wait_for_window(f"^{window_title()}"))
     box = wait_for(lambda: window.ask("box", label=CLICKED), f"the box of {CLICKED!r}", 30)
     screen.click(box["x"], box["y"], times=2)
     title = "ProtPolarDenoise$"
@@ -182,18 +186,18 @@ def run_by_clicks(window: Window, camera: Camera, project: Any) -> None:
             raise RuntimeError(f"{CLICKED!r} failed: {run.getErrorMessage()}")
         return run if run.isFinished() else None
 
-    run = wait_for(find_state, f"the end of {CLICKED!r}", 240)
+    run = wait_for(find_state, f"the end of {CLICKED!r}", 600)
     size = run.outputParticles.getSize()
     assert size == run.inputParticles.get().getSize(), size
     print(f"{CLICKED}: finished, {size} particles, {time.monotonic() - start:.0f} s", flush=True)
-    camera.take("clicks_finished", f"^{re.escape(window_title())}")
+    camera.take("clicks_finished", f"^{window_title()}")
 
 
 def main() -> int:
     """Make the project, take the pictures, say what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=HERE.parent / "docs" / "screenshots")
-    parser.add_argument("--seconds", type=int, default=1200, help="give up after so long")
+    parser.add_argument("--seconds", type=int, default=1800, help="give up after so long")
     parser.add_argument("--keep", action="store_true", help="keep the project and say where it is")
     arguments = parser.parse_args()
     missing = find_missing_programs()

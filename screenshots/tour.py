@@ -89,4 +89,3 @@ def run_tour(workflow: Workflow) -> None:
     prepared.inputParticles.set(simulated)
     prepared.inputParticles.setExtended("outputParticles")
     workflow.project.saveProtocol(prepared)
-

@@ -47,6 +47,16 @@ class EvaluateForm(ModelChoice):
             "particles`; there may be more of them.",
         )
         form.addParam(
+            "maskRadius",
+            params.IntParam,
+            default=-1,
+            condition=f"test=={TEST_TRUTH}",
+            label="Mask radius (px)",
+            help="Compare inside this distance from the centre, for example to leave out neighbouring "
+            "particles; the wand shows it on the particles. -1: half the box. Do not cut into the "
+            "molecule: the edge, the same in both images, would raise the correlation.",
+        )
+        form.addParam(
             "rawParticles",
             params.PointerParam,
             pointerClass="SetOfParticles",

@@ -63,6 +63,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         config["particles"] = self.describeInput(self.inputParticles)
         if self.test == TEST_TRUTH:
             config["truth"] = self.describeInput(self.referenceParticles)
+            config["maskRadius"] = self.maskRadius.get()
         else:
             config["raw"] = self.describeInput(self.rawParticles)
             config["reference"] = self.describeInput(self.referenceVolume)
@@ -99,6 +100,8 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
             "--truth",
             self._getExtraPath("clean.star"),
         ]
+        if config["maskRadius"] > 0:
+            arguments += ["--mask-radius", config["maskRadius"]]
         arguments += ["--plot", self.getPlotPath()]
         self.runEngine("evaluate", arguments, self.getSummaryPath())
         return [self.getSummaryPath(), self.getPlotPath()]
@@ -214,6 +217,8 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
                 return ["The particles have no projection directions: align them first."]
         elif others["truth"] is None:
             return ["Choose the truth: the same particles without noise."]
+        elif self.maskRadius.get() > particles.getXDim() // 2 - 1:
+            return [f"The mask radius is at most {particles.getXDim() // 2 - 1} px in this box."]
         for name, other in others.items():
             if other is not None and other.getXDim() != particles.getXDim():
                 return [

@@ -3,6 +3,8 @@
 import csv
 import os
 import shutil
+import subprocess
+import sys
 
 import mrcfile
 import numpy as np
@@ -16,8 +18,10 @@ from polardenoise.chunks import read_chunks
 from polardenoise.objects import PolarModel
 from polardenoise.shipped_models import PRETRAINED_FOLDER
 from polardenoise.tests.scipion_project import read_stack
+from polardenoise.tests.virtual_screen import display  # noqa: F401 - a fixture
 from polardenoise.viewers import (
     PolarDenoiseViewer,
+    PolarEvaluateViewer,
     PolarModelViewer,
     PolarReconstructViewer,
     PolarSimulateViewer,
@@ -353,6 +357,49 @@ def test_curves_follow_a_training_that_runs(tmp_path):
     assert not curves.refresh()
 
 
+# Opens the window, writes a line when it is there, and waits for the window to have drawn it.
+LIVE = """
+import os, sys
+from pyworkflow.gui.plotter import Plotter
+Plotter.setBackend("TkAgg")
+from polardenoise.viewers import curves
+
+curves.REFRESH_INTERVAL = 500
+path, columns = sys.argv[1:]
+window = curves.TrainingCurves(path, "Training")
+window.show()
+root = window.figure.canvas.get_tk_widget()
+
+def write():
+    open(path, "w").write(columns + "\\n5,60.0,320,1e-4,0.9,0.8\\n")
+
+def look():
+    drawn = window.lines["training_loss"].get_xydata().tolist()
+    if drawn:
+        print("SEEN", drawn, flush=True)
+        os._exit(0)
+    root.after(200, look)
+
+root.after(1000, write)
+root.after(1200, look)
+root.mainloop()
+"""
+
+
+def test_an_open_window_draws_what_is_written(tmp_path, display):  # noqa: F811
+    """On a screen: nobody calls refresh but the window's own timer."""
+    finished = subprocess.run(
+        [sys.executable, "-c", LIVE, str(tmp_path / "history.csv"), COLUMNS],
+        env={**os.environ, "DISPLAY": display},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.rsplit("SEEN ", 1)[1].strip() == "[[5.0, 0.9]]"
+
+
 def test_curves_of_a_training_are_its_history(project):
     run = scipion_project.get_training()
     (curves,) = see(open_viewer(PolarTrainViewer, run), "showCurves")
@@ -459,6 +506,38 @@ def test_half_maps_and_their_difference(project, reconstructed):
         ):
             np.testing.assert_array_equal(shown, wanted)
             assert limits == above[2]
+
+
+def test_evaluation_against_the_truth(project, denoised):
+    """The curves are the output's, read at 0.5, and the picture is the engine's file."""
+    import matplotlib.image
+
+    from polardenoise.protocols import ProtPolarEvaluate
+
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarEvaluate,
+        {
+            "inputParticles": (denoised, "outputParticles"),
+            "referenceParticles": (scipion_project.get_views(), "outputClean"),
+        },
+        maskRadius=12,
+        numberOfThreads=1,
+    )
+    assert run.readSummary("summary.json")["mask_radius"] == 12
+    viewer = open_viewer(PolarEvaluateViewer, run)
+    (plotter,) = see(viewer, "showCurves")
+    (axis,) = plotter.figure.axes
+    curves = [curve.clone() for curve in run.outputFSC.iterItems()]
+    for curve, line in zip(curves, axis.lines[1:], strict=False):
+        frequencies, values = (list(map(float, data)) for data in curve.getData())
+        np.testing.assert_array_equal(line.get_xydata(), np.transpose([frequencies, values]))
+        assert line.get_label().startswith(curve.getObjLabel())
+        assert "0.5 at" in line.get_label() or "above 0.5" in line.get_label()
+    assert "truth" in axis.get_title()
+    (plotter,) = see(viewer, "showPicture")
+    picture = matplotlib.image.imread(run.getPlotPath())
+    np.testing.assert_array_equal(plotter.figure.axes[0].images[0].get_array(), picture)
 
 
 def test_crossings():

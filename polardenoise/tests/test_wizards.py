@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -13,10 +12,11 @@ from polardenoise.tests import scipion_project  # isort: skip - before pwem
 
 from pyworkflow.viewer import DESKTOP_TKINTER
 
-from polardenoise.protocols import ProtPolarSimulate
+from polardenoise.protocols import ProtPolarEvaluate, ProtPolarSimulate
 from polardenoise.tests.scipion_project import read_stack
+from polardenoise.tests.virtual_screen import display  # noqa: F401 - a fixture
 from polardenoise.viewers.images import smooth_image
-from polardenoise.wizards import PolarBoxWizard
+from polardenoise.wizards import PolarBoxWizard, PolarMaskRadiusWizard
 from polardenoise.wizards.wizard_box import list_sampled_inputs
 from polardenoise.wizards.wizard_mask import BLUR, ParticleProvider, enlarge, get_radius
 
@@ -76,26 +76,7 @@ os._exit(0)
 """
 
 
-@pytest.fixture
-def display():
-    """A virtual screen of the test's own."""
-    if shutil.which("Xvfb") is None:
-        pytest.skip("no virtual screen: Xvfb is not installed")
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1024x768x24", "-nolisten", "tcp"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    with os.fdopen(reading) as numbers:
-        name = numbers.readline().strip()
-    yield f":{name}"
-    server.terminate()
-    server.wait(10)
-
-
-def test_mask_radius_is_chosen_on_a_particle(project, display):
+def test_mask_radius_is_chosen_on_a_particle(project, display):  # noqa: F811
     """The circle is drawn at the radius, follows the slider, and the form gets the number of pixels."""
     particles = scipion_project.get_views().outputParticles
     path = os.path.abspath(particles.getFileName())
@@ -131,9 +112,9 @@ def test_particles_that_the_mask_dialog_lists(project):
     np.testing.assert_allclose(provider.readImage(mean), pixels[:50].mean(0), atol=1e-6)
 
 
-def test_radius_without_one_is_half_the_box(project):
+def test_radius_without_one_is_the_largest(project):
     particles = scipion_project.get_views().outputParticles
-    assert [get_radius(radius, particles) for radius in (-1, 0, None, 99, 7)] == [16, 16, 16, 16, 7]
+    assert [get_radius(radius, particles) for radius in (-1, 0, None, 99, 7)] == [15, 15, 15, 15, 7]
 
 
 def test_preview_is_upright():
@@ -170,3 +151,7 @@ def test_wizards_stand_on_the_forms(project):
     wizards = project.getDomain().findWizards(run, DESKTOP_TKINTER)
     assert wizards["boxSize"] is PolarBoxWizard
     assert wizards["pixelSize"] is PolarBoxWizard
+    run = project.newProtocol(ProtPolarEvaluate)
+    assert (
+        project.getDomain().findWizards(run, DESKTOP_TKINTER)["maskRadius"] is PolarMaskRadiusWizard
+    )

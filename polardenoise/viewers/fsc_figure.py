@@ -7,8 +7,9 @@ HALVES_THRESHOLD, REFERENCE_THRESHOLD = 0.143, 0.5
 
 
 def get_threshold(label):
-    """Return where a curve is read: 0.5 against a reference, whose noise is nothing; 0.143 between half maps."""
-    return REFERENCE_THRESHOLD if "reference" in label else HALVES_THRESHOLD
+    """Return where a curve is read: 0.5 against a truth, which has no noise of its own; 0.143 between half maps."""
+    known = "reference" in label or "truth" in label
+    return REFERENCE_THRESHOLD if known else HALVES_THRESHOLD
 
 
 def find_crossing(frequencies, values, threshold):

@@ -39,13 +39,24 @@ class PolarTrainViewer(EmProtocolViewer):
         return {"showCurves": self.viewCurves, "showModel": self.viewModel}
 
     def viewCurves(self, paramName=None):
-        """Open the curves."""
-        title = f"Training: {self.protocol.getObjLabel() or self.protocol.getRunName()}"
-        return [TrainingCurves(self.protocol.getTrainingPath("history.csv"), title)]
+        """Open the curves, those of each half in a window of its own."""
+        name = self.protocol.getObjLabel() or self.protocol.getRunName()
+        return [
+            TrainingCurves(
+                self.protocol.getTrainingPath("history.csv", half=half),
+                f"Training: {name}" + (f", half {half}" if half else ""),
+            )
+            for half in self.protocol.listHalves()
+        ]
 
     def viewModel(self, paramName=None):
-        """Draw the model's card."""
-        folder = self.protocol.getTrainingPath("model")
-        if not os.path.exists(os.path.join(folder, "model.json")):
-            return [self.infoMessage("There is no model yet.", "Model")]
-        return [draw_card(folder)]
+        """Draw the card of the model, or of each half's."""
+        folders = [
+            self.protocol.getTrainingPath("model", half=half) for half in self.protocol.listHalves()
+        ]
+        cards = [
+            draw_card(folder)
+            for folder in folders
+            if os.path.exists(os.path.join(folder, "model.json"))
+        ]
+        return cards or [self.infoMessage("There is no model yet.", "Model")]

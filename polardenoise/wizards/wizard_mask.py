@@ -6,6 +6,7 @@ from pwem.objects import Particle
 from pwem.wizards.wizard import MaskPreviewDialog, ParticleMaskRadiusWizard
 from pyworkflow.gui.tree import ListTreeProvider
 
+from polardenoise.protocols import ProtPolarEvaluate
 from polardenoise.viewers.images import get_grey_range, read_image, smooth_image
 
 # Particles that the dialog lists.
@@ -21,7 +22,7 @@ class PolarMaskRadiusWizard(ParticleMaskRadiusWizard):
     The dialog is pwem's; the pixels are read here, since pwem's way to them needs Xmipp's library.
     """
 
-    _targets = []
+    _targets = [(ProtPolarEvaluate, ["maskRadius"])]
 
     def show(self, form, *params):
         particles = form.protocol.inputParticles.get()
@@ -33,13 +34,14 @@ class PolarMaskRadiusWizard(ParticleMaskRadiusWizard):
             form.root, ParticleProvider(particles), maskRadius=get_radius(radius, particles)
         )
         if chosen.resultYes():
-            form.setVar("maskRadius", round(chosen.getRadius(chosen.radiusSlider)))
+            radius = round(chosen.getRadius(chosen.radiusSlider))
+            form.setVar("maskRadius", get_radius(radius, particles))
 
 
 def get_radius(radius, particles):
-    """Return a radius that a circle can be drawn with: that of the form, or half the box."""
-    half = particles.getXDim() // 2
-    return radius if radius is not None and 0 < radius <= half else half
+    """Return a radius that a circle can be drawn with: that of the form, or the largest, half the box less one."""
+    largest = particles.getXDim() // 2 - 1
+    return radius if radius is not None and 0 < radius <= largest else largest
 
 
 class ParticleProvider(ListTreeProvider):
