@@ -19,17 +19,39 @@ NumberedBatch = tuple[int, list[ImageSet]]
 IMAGES_PER_BATCH = {"cpu": 128, "cuda": 2048}
 
 
-def gather_batches(sets: list[ImageSet], images_per_batch: int) -> Iterator[list[ImageSet]]:
-    """Gather consecutive sets of equal size into batches of at most `images_per_batch` images, at least one set."""
-    batch: list[ImageSet] = []
-    for one in sets:
-        size = len(one.rows)
-        full = (len(batch) + 1) * size > images_per_batch
-        if batch and (full or len(batch[0].rows) != size):
-            yield batch
-            batch = []
-        batch.append(one)
-    if batch:
+def gather_batches(
+    sets: list[ImageSet], halves: np.ndarray, images_per_batch: int
+) -> Iterator[list[ImageSet]]:
+    """Gather sets into batches of one half and one size, of at most `images_per_batch` images, at least one set.
+
+    The last bits of a result may depend on how many sets are computed at once. Halves are kept apart even there: how
+    many sets the other one has changes no bit.
+
+    Parameters
+    ----------
+    sets : list of ImageSet
+        All sets.
+    halves : ndarray
+        `(n,)` the half of each row.
+    images_per_batch : int
+        Images at once.
+
+    Yields
+    ------
+    list of ImageSet
+        In the order of the sets, half by half.
+    """
+    half_of_set = np.array([halves[one.rows[0]] for one in sets])
+    for half in np.unique(half_of_set):
+        batch: list[ImageSet] = []
+        for number in np.flatnonzero(half_of_set == half):
+            one = sets[number]
+            size = len(one.rows)
+            full = (len(batch) + 1) * size > images_per_batch
+            if batch and (full or len(batch[0].rows) != size):
+                yield batch
+                batch = []
+            batch.append(one)
         yield batch
 
 

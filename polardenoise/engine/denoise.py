@@ -114,7 +114,7 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
     complete = read_journals(folder)
     own = [
         (number, batch)
-        for number, batch in enumerate(gather_batches(sets, images_per_batch))
+        for number, batch in enumerate(gather_batches(sets, job.halves, images_per_batch))
         if number % processes.count == processes.rank and number not in complete
     ]
     count = sum(one.kept for _, batch in own for one in batch)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polardenoise.engine.denoise import gather_batches
+from polardenoise.engine.batches import gather_batches
 from polardenoise.engine.grouping import draw_halves, form_sets
 
 
@@ -41,7 +41,7 @@ def test_drawn_halves_are_of_equal_size_and_repeatable():
 def test_batches_hold_whole_sets_of_one_size(limit):
     halves = np.ones(100, dtype=int)
     sets = form_sets(halves, np.arange(100) // 45, 16, seed=0)  # groups of 45, 45 and 10
-    batches = list(gather_batches(sets, limit))
+    batches = list(gather_batches(sets, halves, limit))
     assert sum(len(batch) for batch in batches) == len(sets)
     for batch in batches:
         assert len({len(one.rows) for one in batch}) == 1
