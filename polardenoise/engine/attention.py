@@ -103,6 +103,8 @@ def attend_blocked(
         return reduce(merge, (gather(query_hat, *pair, angles) for pair in pairs)).finish()
 
     some = query.split(queries_at_once, -3)
+    if len(some) == 1:
+        return attend_some(query)
     if torch.is_grad_enabled() and (
         query.requires_grad or key.requires_grad or value.requires_grad
     ):
