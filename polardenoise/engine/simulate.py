@@ -11,6 +11,7 @@ Everything follows from one seed. Images are made and written some at a time: me
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.ctf import apply_ctf, compute_ctf
+from polardenoise.engine.ctf import CtfParameters, apply_ctf, compute_ctf
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.molecules import Density, read_density
 from polardenoise.engine.outputs import Progress, replace_when_complete
 from polardenoise.engine.particle_stacks import name_in_star
+from polardenoise.engine.particles import read_particles
 from polardenoise.engine.projections import VolumeTransform, prepare_volume, take_projections
 from polardenoise.engine.simulation_table import SimulationTable, draw_table, write_star
 from polardenoise.engine.stacks import StackWriter, write_volume
@@ -62,6 +64,8 @@ class SimulationPlan:
         Pixels; shifts are uniform in +- this along x and y.
     seed : int
         Of everything random.
+    like : CtfParameters, optional
+        CTFs of a particle set, from which each image takes one.
     """
 
     sources: tuple[str, ...]
@@ -74,6 +78,36 @@ class SimulationPlan:
     with_ctf: bool = True
     max_shift: float = 0.0
     seed: int = 0
+    like: CtfParameters | None = None
+
+
+def copy_acquisition(
+    plan: SimulationPlan, star_path: Path, box: int | None, pixel_size: float | None
+) -> SimulationPlan:
+    """Take box, pixel size and CTFs from a particle set, raw as the microscope gave them.
+
+    Parameters
+    ----------
+    plan : SimulationPlan
+        The rest.
+    star_path : Path
+        The set; its pixels are not read. Without CTF, the simulated images carry none either.
+    box, pixel_size : int, float or None
+        What is to be used instead of the set's, where it was asked for.
+
+    Raises
+    ------
+    InputError
+        If the set cannot be read.
+    """
+    particles = read_particles(star_path)
+    return dataclasses.replace(
+        plan,
+        box=particles.box if box is None else box,
+        pixel_size=float(np.median(particles.pixel_size)) if pixel_size is None else pixel_size,
+        with_ctf=plan.with_ctf and particles.ctf is not None,
+        like=particles.ctf,
+    )
 
 
 def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
@@ -116,6 +150,7 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         plan.max_shift * pixel_size,
         plan.with_ctf,
         for_table,
+        plan.like,
     )
     volumes = (
         ["volume.mrc"]

@@ -53,6 +53,8 @@ class SimulationTable:
         `(n,)` which micrograph, from 0.
     coordinates : ndarray
         `(n, 2)` x, y in the micrograph, pixels.
+    microscope : ndarray
+        `(n, 4)` voltage in kV, spherical aberration in mm, amplitude contrast, phase shift in degrees.
     """
 
     angles: np.ndarray
@@ -63,6 +65,7 @@ class SimulationTable:
     view: np.ndarray | None
     micrograph: np.ndarray
     coordinates: np.ndarray
+    microscope: np.ndarray
 
     def __len__(self) -> int:
         """Count the particles."""
@@ -74,18 +77,13 @@ class SimulationTable:
             return None
         u, v, angle = torch.from_numpy(self.defocus[rows]).unbind(1)
 
-        def same(number: float) -> torch.Tensor:
-            return torch.full_like(u, number)
+        microscope = torch.from_numpy(self.microscope[rows]).unbind(1)
+        return CtfParameters(u, v, angle, *microscope)
 
-        return CtfParameters(
-            u,
-            v,
-            angle,
-            same(VOLTAGE),
-            same(SPHERICAL_ABERRATION),
-            same(AMPLITUDE_CONTRAST),
-            same(0),
-        )
+    def find_optics_groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Find the settings that occur, `(groups, 3)` voltage, aberration and contrast, and each row's, from 0."""
+        groups, group = np.unique(self.microscope[:, :3], axis=0, return_inverse=True)
+        return groups, group.reshape(-1)
 
 
 def draw_table(
@@ -95,6 +93,7 @@ def draw_table(
     max_shift: float,
     with_ctf: bool,
     generator: np.random.Generator,
+    like: CtfParameters | None = None,
 ) -> SimulationTable:
     """Draw poses, shifts, defoci, halves and micrographs.
 
@@ -112,6 +111,8 @@ def draw_table(
         Whether to draw defoci.
     generator : numpy.random.Generator
         Source of randomness. What one option draws does not depend on the others: sub-streams are spawned.
+    like : CtfParameters, optional
+        CTFs of a particle set: each image gets that of one of its particles, drawn at random.
 
     Returns
     -------
@@ -133,7 +134,10 @@ def draw_table(
     micrographs = min(count, max(FEWEST_MICROGRAPHS, -(-count // PARTICLES_PER_MICROGRAPH)))
     micrograph = np.arange(count) * micrographs // count
     defocus = None
-    if with_ctf:
+    microscope = np.tile([VOLTAGE, SPHERICAL_ABERRATION, AMPLITUDE_CONTRAST, 0.0], (count, 1))
+    if with_ctf and like is not None:
+        defocus, microscope = _draw_like(like, count, for_optics)
+    elif with_ctf:
         defocus = _draw_defoci(micrograph, micrographs, for_optics)
     return SimulationTable(
         angles=angles.round(6),
@@ -144,7 +148,27 @@ def draw_table(
         view=view,
         micrograph=micrograph,
         coordinates=for_shifts.integers(0, MICROGRAPH_SIDE, size=(count, 2)),
+        microscope=microscope,
     )
+
+
+def _draw_like(
+    like: CtfParameters, count: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw defoci, and what the microscope was set to, from the particles of a set."""
+    rows = torch.from_numpy(generator.integers(len(like.defocus_u), size=count))
+    chosen = like.select(rows)
+    defocus = torch.stack([chosen.defocus_u, chosen.defocus_v, chosen.defocus_angle], dim=1)
+    microscope = torch.stack(
+        [
+            chosen.voltage,
+            chosen.spherical_aberration,
+            chosen.amplitude_contrast,
+            chosen.phase_shift,
+        ],
+        dim=1,
+    )
+    return defocus.numpy().round(2), microscope.numpy().round(6)
 
 
 def _draw_defoci(
@@ -188,20 +212,25 @@ def write_star(
     with_ctf : bool
         Whether these images carry the CTF: without it no defocus columns are written.
     """
-    optics = {
-        "rlnOpticsGroup": "1",
-        "rlnOpticsGroupName": "opticsGroup1",
-        "rlnVoltage": f"{VOLTAGE:.6f}",
-        "rlnSphericalAberration": f"{SPHERICAL_ABERRATION:.6f}",
-        "rlnAmplitudeContrast": f"{AMPLITUDE_CONTRAST:.6f}",
-        "rlnMicrographOriginalPixelSize": f"{pixel_size:.6f}",
-        "rlnImagePixelSize": f"{pixel_size:.6f}",
-        "rlnImageSize": str(box),
-        "rlnImageDimensionality": "2",
-    }
+    groups, group = table.find_optics_groups()
+    optics = [
+        {
+            "rlnOpticsGroup": str(number),
+            "rlnOpticsGroupName": f"opticsGroup{number}",
+            "rlnVoltage": f"{voltage:.6f}",
+            "rlnSphericalAberration": f"{aberration:.6f}",
+            "rlnAmplitudeContrast": f"{contrast:.6f}",
+            "rlnMicrographOriginalPixelSize": f"{pixel_size:.6f}",
+            "rlnImagePixelSize": f"{pixel_size:.6f}",
+            "rlnImageSize": str(box),
+            "rlnImageDimensionality": "2",
+        }
+        for number, (voltage, aberration, contrast) in enumerate(groups, 1)
+    ]
     file.write("# version 30001\n\ndata_optics\n\nloop_\n")
-    file.writelines(f"_{label} #{n}\n" for n, label in enumerate(optics, 1))
-    file.write(" ".join(optics.values()) + "\n\n\n# version 30001\n\ndata_particles\n\nloop_\n")
+    file.writelines(f"_{label} #{n}\n" for n, label in enumerate(optics[0], 1))
+    file.writelines(" ".join(row.values()) + "\n" for row in optics)
+    file.write("\n\n# version 30001\n\ndata_particles\n\nloop_\n")
     with_defocus = with_ctf and table.defocus is not None
     labels = [
         "rlnImageName",
@@ -214,6 +243,7 @@ def write_star(
         "rlnOriginXAngst",
         "rlnOriginYAngst",
         *(["rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"] if with_defocus else []),
+        *(["rlnPhaseShift"] if with_defocus and table.microscope[:, 3].any() else []),
         "rlnOpticsGroup",
         "rlnRandomSubset",
         *(["rlnClassNumber"] if table.view is not None else []),
@@ -222,13 +252,22 @@ def write_star(
     file.writelines(f"_{label} #{n}\n" for n, label in enumerate(labels, 1))
     for start in range(0, len(table), ROWS_AT_ONCE):
         file.writelines(
-            _rows(table, range(start, min(start + ROWS_AT_ONCE, len(table))), stack, with_defocus)
+            _rows(
+                table,
+                range(start, min(start + ROWS_AT_ONCE, len(table))),
+                stack,
+                with_defocus,
+                group,
+            )
         )
     file.write("\n")
 
 
-def _rows(table: SimulationTable, rows: range, stack: str, with_defocus: bool) -> Iterator[str]:
-    """Format some rows."""
+def _rows(
+    table: SimulationTable, rows: range, stack: str, with_defocus: bool, group: np.ndarray
+) -> Iterator[str]:
+    """Format some rows; `group` is each row's optics group, from 0."""
+    with_phase = with_defocus and table.microscope[:, 3].any()
     # White space ends a STAR value unless it is quoted (RELION itself takes no such names).
     quote = '"' if any(letter.isspace() for letter in stack) else ""
     for row in rows:
@@ -242,7 +281,9 @@ def _rows(table: SimulationTable, rows: range, stack: str, with_defocus: bool) -
         ]
         if with_defocus and table.defocus is not None:
             words += [f"{number:.2f}" for number in table.defocus[row]]
-        words += ["1", str(table.random_subset[row])]
+        if with_phase:
+            words.append(f"{table.microscope[row, 3]:.6f}")
+        words += [str(group[row] + 1), str(table.random_subset[row])]
         if table.view is not None:
             words.append(str(table.view[row] + 1))
         if table.source.any():

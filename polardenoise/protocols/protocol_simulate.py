@@ -6,6 +6,7 @@ from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
 from polardenoise.constants import DEFAULT_THREADS
+from polardenoise.convert import write_particles_star
 from polardenoise.import_particles import fill_particle_set
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.sources import MoleculeSources
@@ -61,10 +62,29 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
         )
         self.defineSourceParams(form, f"source=={SOURCE_VOLUMES}", f"source=={SOURCE_STRUCTURES}")
         form.addParam(
+            "copyAcquisition",
+            params.BooleanParam,
+            default=False,
+            label="Like an existing set?",
+            help="*Yes*: box, pixel size, voltage, aberration and defocus are those of a set of the "
+            "project, so that the simulation stands for those data. *No*: they are chosen below.",
+        )
+        form.addParam(
+            "likeParticles",
+            params.PointerParam,
+            pointerClass="SetOfParticles",
+            allowsNull=True,
+            condition="copyAcquisition",
+            label="Particles to be like",
+            help="Each image gets the CTF of one of these particles, drawn at random. Their pixels are "
+            "not used. A molecule wider than their box is refused.",
+        )
+        form.addParam(
             "boxSize",
             params.IntParam,
             default=64,
             validators=[params.GE(16)],
+            condition="not copyAcquisition",
             label="Box size (px)",
             help="Side of the images, an even number of pixels.",
         )
@@ -73,6 +93,7 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
             params.FloatParam,
             default=0.0,
             validators=[params.GE(0)],
+            condition="not copyAcquisition",
             label="Pixel size (Å)",
             help="0: chosen so that the molecule fills 0.7 of the box (a map keeps its field of view).",
         )
@@ -142,6 +163,7 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
             "source": self.getEnumText("source"),
             "phantom": self.phantom.get(),
             **self.describeSources(),
+            "like": self.describeInput(self.likeParticles) if self.copyAcquisition else None,
             "box": self.boxSize.get(),
             "pixelSize": self.pixelSize.get(),
             "bFactor": self.bFactor.get(),
@@ -156,7 +178,12 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
     def simulateStep(self, config):
         """Run the engine."""
         arguments = [*self.getSources(), "-o", self.getResultPath()]
-        arguments += ["--box", config["box"], "--pixel-size", config["pixelSize"] or "auto"]
+        if config["like"] is None:
+            arguments += ["--box", config["box"], "--pixel-size", config["pixelSize"] or "auto"]
+        else:
+            like = self._getExtraPath("like.star")
+            write_particles_star(self.likeParticles.get(), like, self._getTmpPath("stacks"))
+            arguments += ["--like", like]
         arguments += ["--b-factor", config["bFactor"], "--particles", config["particles"]]
         arguments += ["--views", config["views"], "--snr", config["snr"]]
         arguments += ["--ctf" if config["ctf"] else "--no-ctf", "--max-shift", config["maxShift"]]
@@ -192,6 +219,10 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
             return self.listVolumes()
         return self.listStructures()
 
+    def getBox(self):
+        """Return the side of the images, pixels."""
+        return getattr(self, OUTPUT_PARTICLES).getXDim()
+
     def getVolumePaths(self):
         """Return the maps that the engine wrote, one for each molecule."""
         return self.readSummary("summary.json")["volumes"]
@@ -203,6 +234,8 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
     # --------------------------- checks and texts --------------------------------------------
     def _validate(self):
         errors = []
+        if self.copyAcquisition and self.likeParticles.get() is None:
+            errors.append("Choose the particles that the simulation is to be like.")
         if self.boxSize.get() % 2:
             errors.append("The box size has to be an even number of pixels.")
         if self.source == SOURCE_VOLUMES and not len(self.inputVolumes):
@@ -217,7 +250,7 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
         views = f"{self.views.get()} views" if self.views.get() else "all directions"
         ctf = "with CTF" if self.doCTF else "without CTF"
         return [
-            f"{self.numberOfParticles.get()} particles of {self.boxSize.get()} px, {views}, {ctf}, "
+            f"{self.numberOfParticles.get()} particles of {self.getBox()} px, {views}, {ctf}, "
             f"SNR {self.snr.get():g}.",
             "*outputClean* and *outputVolume* are the truth.",
         ]

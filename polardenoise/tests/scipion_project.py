@@ -189,6 +189,7 @@ def get_training():
         steps=4,
         useGpu=False,
         numberOfThreads=1,
+        binThreads=1,
     )
 
 
@@ -199,3 +200,23 @@ def get_denoised():
 
     inputs = {"inputParticles": (get_import(), "outputParticles")}
     return run_protocol(get_project(), ProtPolarDenoise, inputs)
+
+
+@functools.lru_cache(maxsize=None)
+def get_denoised_views():
+    """Return the run that denoises the few small images of four views with the tiny model."""
+    from polardenoise.protocols import ProtPolarDenoise
+
+    return run_protocol(
+        get_project(),
+        ProtPolarDenoise,
+        {
+            "inputParticles": (get_views(), "outputParticles"),
+            "inputModel": (get_training(), "outputModel"),
+        },
+        modelSource=1,
+        grouping=1,
+        useGpu=False,
+        numberOfThreads=1,
+        binThreads=1,
+    )

@@ -105,8 +105,39 @@ def test_a_structure_of_the_project_is_a_source(project, shared_data):
     assert run.outputParticles.getSize() == 4
 
 
+def test_an_acquisition_is_copied_then_changed(project):
+    """Box, pixel size and CTFs of a set; a changed parameter and Continue replaces all outputs."""
+    simulation = scipion_project.get_simulation()
+    given = simulation.outputParticles
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarSimulate,
+        {"likeParticles": (simulation, "outputParticles")},
+        copyAcquisition=True,
+        phantom=10002,
+        numberOfParticles=6,
+        numberOfThreads=1,
+    )
+    particles = run.outputParticles
+    assert particles.getXDim() == given.getXDim()
+    assert particles.getSamplingRate() == pytest.approx(given.getSamplingRate(), rel=1e-5)
+    known = {item.getCTF().getDefocusU() for item in given.iterItems()}
+    assert {item.getCTF().getDefocusU() for item in particles.iterItems()} <= known
+    assert "6 particles of 64 px" in run.summary()[0]
+    run.copyAcquisition.set(False)
+    run.boxSize.set(32)
+    run.doCTF.set(False)
+    project.launchProtocol(run, wait=True)
+    assert run.isFinished(), scipion_project.read_log(run)
+    assert run.outputParticles.getXDim() == run.outputClean.getXDim() == 32
+    assert not run.outputParticles.hasCTF()
+    assert run.outputVolume.getDim() == (32, 32, 32)
+    assert scipion_project.read_stack(run.outputParticles).shape == (6, 32, 32)
+
+
 def test_what_is_missing_is_said_before_the_run(project):
     for source in (1, 2):
         assert project.newProtocol(ProtPolarSimulate, source=source).validate()
     assert project.newProtocol(ProtPolarSimulate, boxSize=63).validate()
+    assert project.newProtocol(ProtPolarSimulate, copyAcquisition=True).validate()
     assert project.newProtocol(ProtPolarSimulate).validate() == []

@@ -137,6 +137,48 @@ def test_a_missing_library_is_named_with_the_cure(plugin, monkeypatch):
     assert "conda activate polardenoise-" in plugin.getEngineProgram()
 
 
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # as on a Python that has none: neither found nor imported
+from pwem import Domain
+from pyworkflow.gui.project.viewprotocols_extra import ProtocolTreeConfig
+tree = ProtocolTreeConfig.load(Domain, sys.argv[1])
+def walk(menu):
+    for item in menu:
+        yield item
+        yield from walk(item)
+for item in walk(tree[ProtocolTreeConfig.ALL_PROTOCOLS]):
+    if (item.tag or "").startswith("protocol"):
+        print("tag", item.value, item.tag)
+protocol = Domain.getProtocols()["ProtPolarTrain"]()
+print("errors", " ".join(protocol.validateInstallation()))
+Domain.getViewers(), Domain.getWizards(), Domain.getObjects()["PolarModel"]
+print("torch", sys.modules["torch"])
+"""
+
+
+def test_without_torch_the_tree_shows_ours_greyed_with_the_reason(environment):
+    """And the others as they were: nothing else of Scipion minds."""
+    said = run_python(environment, "-c", WITHOUT_TORCH, str(PACKAGE / "protocols.conf"))
+    lines = [line.split(" ", 2) for line in said.splitlines()]
+    tags = {line[1]: line[2] for line in lines if line[0] == "tag"}
+    greyed = {name for name, tag in tags.items() if tag == "protocol-disabled"}
+    # Others may be greyed for reasons of their own.
+    assert set(PROTOCOLS) <= greyed
+    assert len(greyed) < len(tags) / 2
+    (reason,) = [line for line in said.splitlines() if line.startswith("errors")]
+    for words in ("missing: torch.", "pip install", "installb polardenoise", "scipion.conf"):
+        assert words in reason
+    assert "torch None" in said
+
+
+def test_a_run_says_what_is_missing_before_it_starts(plugin, monkeypatch):
+    monkeypatch.setitem(ENGINE_LIBRARIES, "no_such_module", "no-such-package")
+    for name in PROTOCOLS:
+        errors = " ".join(Domain.getProtocols()[name].validateInstallation())
+        assert "no-such-package" in errors, name
+
+
 def test_a_facility_names_its_own_environment(plugin):
     plugin._vars[POLARDENOISE_ENV_ACTIVATION] = "source /opt/100%/activate;"
     assert plugin.validateInstallation() == []

@@ -25,7 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True, help="folder for the results"
     )
-    parser.add_argument("--box", type=int, default=64, help="image size in pixels, even (64)")
+    parser.add_argument(
+        "--box", type=int, help="image size in pixels, even (64, or that of --like)"
+    )
+    parser.add_argument(
+        "--like",
+        metavar="PARTICLES.star",
+        type=Path,
+        help="take box, pixel size and the particles' CTFs (drawn at random) from this set; --box and"
+        " --pixel-size go before it",
+    )
     parser.add_argument(
         "--pixel-size",
         metavar="ANGSTROM",
@@ -76,11 +85,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.noise in NOISE_OF_LATER_RELEASES:
         raise InputError(f"--noise {arguments.noise} is not available yet; use --noise gaussian")
 
-    from polardenoise.engine.simulate import SimulationPlan, simulate_particles
+    from polardenoise.engine.simulate import SimulationPlan, copy_acquisition, simulate_particles
 
     plan = SimulationPlan(
         sources=tuple(arguments.sources),
-        box=arguments.box,
+        box=64 if arguments.box is None else arguments.box,
         pixel_size=arguments.pixel_size,
         b_factor=arguments.b_factor,
         particles=arguments.particles,
@@ -90,6 +99,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         max_shift=arguments.max_shift,
         seed=arguments.seed,
     )
+    if arguments.like is not None:
+        plan = copy_acquisition(plan, arguments.like, arguments.box, arguments.pixel_size)
     return simulate_particles(plan, arguments.output)
 
 

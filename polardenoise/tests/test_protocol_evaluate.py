@@ -1,0 +1,114 @@
+"""Protocol `evaluate`: the truth, pure noise, and half against half, each with its numbers and curves."""
+
+import numpy as np
+import pytest
+
+from polardenoise.tests import scipion_project
+
+from polardenoise.engine.evaluate import compare_particles  # isort: skip
+from polardenoise.engine.particles import read_particles  # isort: skip
+from polardenoise.protocols import ProtPolarEvaluate  # isort: skip
+from polardenoise.star_loops import read_loop  # isort: skip
+from polardenoise.tests.scipion_project import read_stack  # isort: skip
+
+pytestmark = pytest.mark.usefixtures("project")
+
+TRUTH, NULL, HALVES = 0, 1, 2
+
+
+def evaluate(inputs, **params):
+    settings = {"useGpu": False, "numberOfThreads": 1, **params}
+    return scipion_project.run_protocol(
+        scipion_project.get_project(), ProtPolarEvaluate, inputs, **settings
+    )
+
+
+def read_curves(run):
+    return {
+        curve.getObjLabel(): np.array(list(curve.getData()[1]), float)
+        for curve in (item.clone() for item in run.outputFSC.iterItems())
+    }
+
+
+def test_the_error_against_the_truth_then_half_against_half(project):
+    """One run, continued with another test: its numbers and curves replace the first ones."""
+    denoised, views = scipion_project.get_denoised_views(), scipion_project.get_views()
+    inputs = {
+        "inputParticles": (denoised, "outputParticles"),
+        "referenceParticles": (views, "outputClean"),
+        "rawParticles": (views, "outputParticles"),
+    }
+    run = evaluate(inputs)
+    summary = run.readSummary("summary.json")
+    stars = [run._getExtraPath(name) for name in ("particles.star", "clean.star")]
+    own = compare_particles(*map(read_particles, stars), "test")
+    assert summary["relative_mse"] == pytest.approx(own.relative_mse())
+    # The disk and the whole box differ little; another order of the rows would give far more than 1.
+    images, truth = read_stack(denoised.outputParticles), read_stack(views.outputClean)
+    by_hand = ((images - truth) ** 2).sum() / (truth**2).sum()
+    assert summary["relative_mse"] == pytest.approx(by_hand, rel=0.1)
+    curves = read_curves(run)
+    name = "denoised against truth (mean FRC)"
+    assert name in curves
+    np.testing.assert_allclose(curves[name], summary["frc"][1:], atol=1e-4)
+    assert "Relative squared error of 64 images" in " ".join(run.summary())
+
+    run.test.set(HALVES)
+    project.launchProtocol(run, wait=True)
+    assert run.isFinished(), scipion_project.read_log(run)
+    curves = read_curves(run)
+    assert list(curves) == ["half maps, denoised (consistency, not resolution)", "half maps, raw"]
+    summary = run.readSummary("summary.json")
+    assert summary["particles"]["denoised"]
+    assert not summary["raw"]["denoised"]
+    text = " ".join(run.summary())
+    assert "Denoised: FSC 0.143" in text
+    assert "(consistency, not resolution)" in text
+    assert "Raw: FSC 0.143" in text
+    # The same particles, poses and halves in both, other pixels.
+    rows = [
+        list(read_loop(run._getExtraPath(name), "particles"))
+        for name in ("particles.star", "raw.star")
+    ]
+    assert len(rows[0]) == len(rows[1]) == 64
+    for one, other in zip(*rows):
+        for label in ("polardenoiseObjId", "rlnAngleRot", "rlnAnglePsi", "rlnRandomSubset"):
+            assert one[label] == other[label]
+        assert one["rlnImageName"] != other["rlnImageName"]
+
+
+def test_a_model_is_tested_on_noise():
+    training = scipion_project.get_training()
+    run = evaluate(
+        {"inputModel": (training, "outputModel")}, test=NULL, modelSource=1, numberOfImages=32
+    )
+    summary = run.readSummary("summary.json")
+    assert summary["images"] == 32
+    assert summary["box"] == 32
+    curves = read_curves(run)
+    assert "noise, random poses, raw" in curves
+    assert "noise, aligned poses, denoised (consistency, not resolution)" in curves
+    assert all(len(curve) == 16 for curve in curves.values())
+    assert "Of pure noise" in run.summary()[0]
+
+
+def test_what_cannot_be_judged_is_said_before_the_run(project):
+    views, training = scipion_project.get_views(), scipion_project.get_training()
+
+    def validate(inputs, **params):
+        run = project.newProtocol(ProtPolarEvaluate, **params)
+        for name, source in inputs.items():
+            scipion_project.set_input(run, name, source)
+        return " ".join(run.validate())
+
+    noisy = (views, "outputParticles")
+    assert "Choose the denoised" in validate({})
+    assert "Choose the truth" in validate({"inputParticles": noisy})
+    other = (scipion_project.get_simulation(), "outputClean")
+    wide = {"inputParticles": noisy, "referenceParticles": other}
+    assert "64 pixels wide" in validate(wide)
+    assert validate({"inputParticles": noisy, "rawParticles": noisy}, test=HALVES) == ""
+    assert "trained model" in validate({}, test=NULL, modelSource=1)
+    assert "Name the model" in validate({}, test=NULL, modelSource=2)
+    assert validate({"inputModel": (training, "outputModel")}, test=NULL, modelSource=1) == ""
+    assert validate({}, test=NULL) == ""
