@@ -1,7 +1,8 @@
-"""The form of `denoise particles`."""
+"""The form of `denoise particles`, and what is wrong with what was filled in."""
 
 import pyworkflow.protocol.params as params
 
+from polardenoise.convert import DENOISED_BY, RANDOM_SUBSET
 from polardenoise.protocols.model_choice import ModelChoice
 
 # Projects store places in these lists: choices are only ever added at the end.
@@ -138,3 +139,48 @@ class DenoiseForm(ModelChoice):
             "how consistent it is with the images it matches. Sort the set by it and junk lies at the "
             "end.",
         )
+
+    # --------------------------- what is wrong with it ---------------------------------------
+    def _validate(self):
+        errors = self.validateModel()
+        particles = self.inputParticles.get()
+        if particles is None:
+            return errors
+        first, attribute = particles.getFirstItem(), self.getGroupAttribute()
+        if attribute and first.getAttributeValue(attribute) is None:
+            errors.append(
+                f"The particles have no attribute {attribute} to group by: group at random, or take "
+                "particles that were classified."
+            )
+        return errors
+
+    def _warnings(self):
+        warnings = self.warnAboutIdleGpus()
+        particles = self.inputParticles.get()
+        if particles is None:
+            return warnings
+        first = particles.getFirstItem()
+        if self.ignoreHalves:
+            warnings.append(
+                "The random halves will share information: the FSC of anything that comes of this "
+                "set says nothing about resolution."
+            )
+        elif first.getAttributeValue(RANDOM_SUBSET) is None:
+            warnings.append(
+                "The particles have no random halves (`_rlnRandomSubset`): they will be drawn with "
+                "the seed of the form and written to the output. Halves that a refinement draws later "
+                "are others: keep these."
+            )
+        if first.getAttributeValue(DENOISED_BY) is not None:
+            warnings.append("The particles are denoised already: take the raw ones.")
+        if self.ctfOutput == CTF_CORRECTED:
+            warnings.append(
+                "The output will carry no CTF: reconstruct it *without* CTF correction (RELION: "
+                "*Apply CTF correction: No*), and refine with *Do CTF-correction: No*."
+            )
+        if particles.hasCTF() is False and self.ctfOutput == CTF_KEPT:
+            warnings.append(
+                "The particles carry no CTF. If the data have one, estimate it first: without it the "
+                "images are taken for projections."
+            )
+        return warnings

@@ -13,8 +13,6 @@ from pyworkflow.protocol import STEPS_PARALLEL
 from polardenoise.chunks import iter_chunk, open_fresh
 from polardenoise.classes import fill_averages, fill_classes, write_averages
 from polardenoise.convert import (
-    DENOISED_BY,
-    RANDOM_SUBSET,
     get_group_label,
     read_denoised_rows,
     write_particles_star,
@@ -25,7 +23,6 @@ from polardenoise.protocols.chunk_steps import ChunkSteps
 from polardenoise.protocols.denoise_form import (
     CONTRAST_CHOICES,
     CTF_CORRECTED,
-    CTF_KEPT,
     GROUP_ATTRIBUTE,
     GROUP_CLASS,
     GROUP_NEIGHBOURS,
@@ -237,50 +234,6 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
         return "flipped" if particles.isPhaseFlipped() else "raw"
 
     # --------------------------- checks and texts --------------------------------------------
-    def _validate(self):
-        errors = self.validateModel()
-        particles = self.inputParticles.get()
-        if particles is None:
-            return errors
-        first, attribute = particles.getFirstItem(), self.getGroupAttribute()
-        if attribute and first.getAttributeValue(attribute) is None:
-            errors.append(
-                f"The particles have no attribute {attribute} to group by: group at random, or take "
-                "particles that were classified."
-            )
-        return errors
-
-    def _warnings(self):
-        warnings = self.warnAboutIdleGpus()
-        particles = self.inputParticles.get()
-        if particles is None:
-            return warnings
-        first = particles.getFirstItem()
-        if self.ignoreHalves:
-            warnings.append(
-                "The random halves will share information: the FSC of anything that comes of this "
-                "set says nothing about resolution."
-            )
-        elif first.getAttributeValue(RANDOM_SUBSET) is None:
-            warnings.append(
-                "The particles have no random halves (`_rlnRandomSubset`): they will be drawn with "
-                "the seed of the form and written to the output. Halves that a refinement draws later "
-                "are others: keep these."
-            )
-        if first.getAttributeValue(DENOISED_BY) is not None:
-            warnings.append("The particles are denoised already: take the raw ones.")
-        if self.ctfOutput == CTF_CORRECTED:
-            warnings.append(
-                "The output will carry no CTF: reconstruct it *without* CTF correction (RELION: "
-                "*Apply CTF correction: No*), and refine with *Do CTF-correction: No*."
-            )
-        if particles.hasCTF() is False and self.ctfOutput == CTF_KEPT:
-            warnings.append(
-                "The particles carry no CTF. If the data have one, estimate it first: without it the "
-                "images are taken for projections."
-            )
-        return warnings
-
     def _summary(self):
         if not hasattr(self, DenoiseOutputs.outputParticles.name):
             return ["Not ready yet."]

@@ -17,7 +17,7 @@ from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.run_settings import read_json, write_json
 from polardenoise.protocols.sources import list_phantoms
 from polardenoise.protocols.train_form import FROM_PAIRS, NO_SHIPPED_START, TrainForm
-from polardenoise.shipped_models import PRETRAINED_FOLDER, list_installed_models
+from polardenoise.shipped_models import PRETRAINED_FOLDER
 
 # What may change between two runs of one training without making it another training.
 LENGTH_KEYS = ("minutes", "steps")
@@ -252,51 +252,6 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
         return [self.readSummary(name).get("steps", 0) for name in names]
 
     # --------------------------- checks and texts --------------------------------------------
-    def _validate(self):
-        if self.doContinue:
-            return self.validateEarlierRun()
-        errors = []
-        name, recipe = self.getShippedStart(), (self.recipe.get() or "").strip()
-        if name and name not in list_installed_models():
-            errors.append(f"The shipped model {name} is not in this installation; reinstall it.")
-        if recipe and not os.path.isfile(recipe):
-            errors.append(f"There is no recipe {recipe}.")
-        if self.learnsFromPairs():
-            return errors + self.validatePair()
-        try:
-            phantoms = list_phantoms(self.phantoms.get())
-        except ValueError as error:
-            return [*errors, str(error)]
-        if not phantoms and not len(self.inputVolumes) and not len(self.inputStructures):
-            errors.append("Choose something to learn from: phantoms, maps or atomic structures.")
-        return errors
-
-    def validateEarlierRun(self):
-        """Say why an earlier run cannot be trained longer."""
-        earlier = self.continueRun.get()
-        if earlier is None:
-            return ["Choose the earlier run that is to be trained longer."]
-        if not all(earlier.getDoneSteps()):
-            return ["The earlier run has not finished a training yet: continue it instead."]
-        return []
-
-    def validatePair(self):
-        """Say why a pair of sets cannot be learnt from."""
-        noisy, clean = self.inputParticles.get(), self.referenceParticles.get()
-        if noisy is None or clean is None:
-            return ["Choose both the noisy particles and their truth."]
-        errors = []
-        if noisy.getXDim() != clean.getXDim():
-            errors.append(
-                f"The noisy images are {noisy.getXDim()} pixels wide, the truth {clean.getXDim()}."
-            )
-        if self.perHalf and noisy.getFirstItem().getAttributeValue(RANDOM_SUBSET) is None:
-            errors.append(
-                "The noisy particles have no random halves (`_rlnRandomSubset`): a model for each "
-                "half needs them."
-            )
-        return errors
-
     def _warnings(self):
         return self.warnAboutIdleGpus() if len(self.listHalves()) > 1 else []
 

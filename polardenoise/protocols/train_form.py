@@ -1,9 +1,13 @@
-"""The form of `train denoiser`."""
+"""The form of `train denoiser`, and what is wrong with what was filled in."""
+
+import os
 
 import pyworkflow.protocol.params as params
 
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources
+from polardenoise.convert import RANDOM_SUBSET
+from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
+from polardenoise.shipped_models import list_installed_models
 
 # Projects store places in these lists: choices are only ever added at the end.
 ARCHITECTURES = ["polar-transformer", "polar-cnn", "dncnn"]
@@ -180,3 +184,49 @@ class TrainForm(MoleculeSources):
         )
         self.defineSeedParam(form, "Of the images drawn and of the network's first weights.")
         self.defineParallelParams(form, steps_at_once=1)
+
+    # --------------------------- what is wrong with it ---------------------------------------
+    def _validate(self):
+        if self.doContinue:
+            return self.validateEarlierRun()
+        errors = []
+        name, recipe = self.getShippedStart(), (self.recipe.get() or "").strip()
+        if name and name not in list_installed_models():
+            errors.append(f"The shipped model {name} is not in this installation; reinstall it.")
+        if recipe and not os.path.isfile(recipe):
+            errors.append(f"There is no recipe {recipe}.")
+        if self.learnsFromPairs():
+            return errors + self.validatePair()
+        try:
+            phantoms = list_phantoms(self.phantoms.get())
+        except ValueError as error:
+            return [*errors, str(error)]
+        if not phantoms and not len(self.inputVolumes) and not len(self.inputStructures):
+            errors.append("Choose something to learn from: phantoms, maps or atomic structures.")
+        return errors
+
+    def validateEarlierRun(self):
+        """Say why an earlier run cannot be trained longer."""
+        earlier = self.continueRun.get()
+        if earlier is None:
+            return ["Choose the earlier run that is to be trained longer."]
+        if not all(earlier.getDoneSteps()):
+            return ["The earlier run has not finished a training yet: continue it instead."]
+        return []
+
+    def validatePair(self):
+        """Say why a pair of sets cannot be learnt from."""
+        noisy, clean = self.inputParticles.get(), self.referenceParticles.get()
+        if noisy is None or clean is None:
+            return ["Choose both the noisy particles and their truth."]
+        errors = []
+        if noisy.getXDim() != clean.getXDim():
+            errors.append(
+                f"The noisy images are {noisy.getXDim()} pixels wide, the truth {clean.getXDim()}."
+            )
+        if self.perHalf and noisy.getFirstItem().getAttributeValue(RANDOM_SUBSET) is None:
+            errors.append(
+                "The noisy particles have no random halves (`_rlnRandomSubset`): a model for each "
+                "half needs them."
+            )
+        return errors
