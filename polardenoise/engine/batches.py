@@ -110,15 +110,8 @@ class BatchRunner:
         self.precision = choose_precision(device)
         self._most_sets: int | None = None
 
-    def run(self, images: Tensor, profiles: Tensor) -> Tensor:
-        """Denoise sets of images.
-
-        Parameters
-        ----------
-        images : Tensor
-            `(sets, K, box, box)` on the CPU.
-        profiles : Tensor
-            `(sets, K, box // 2)`.
+    def run(self, batch: BatchOfImages) -> Tensor:
+        """Denoise the sets of a batch.
 
         Returns
         -------
@@ -130,6 +123,7 @@ class BatchRunner:
         InputError
             If not even one set fits the memory.
         """
+        images, profiles = batch.images, batch.profiles
         while True:
             sets = min(self._most_sets or len(images), len(images))
             parts = zip(images.split(sets), profiles.split(sets), strict=True)

@@ -15,6 +15,7 @@ from polardenoise.engine.batches import (
     gather_batches,
     read_batch,
 )
+from polardenoise.engine.cell_runner import CellRunner
 from polardenoise.engine.denoise_plan import (
     DenoisePlan,
     Job,
@@ -119,7 +120,7 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
     ]
     count = sum(one.kept for _, batch in own for one in batch)
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
-    runner = BatchRunner(job.model, job.device)
+    runner = CellRunner(job, folder) if job.groups is None else BatchRunner(job.model, job.device)
     with ExitStack() as opened:
         preparation = opened.enter_context(open_preparation(job, folder))
         stack = opened.enter_context(
@@ -138,7 +139,7 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
         batches = opened.enter_context(reading_ahead(read, own))
         put = opened.enter_context(writing_behind(write))
         for batch in batches:
-            estimates = runner.run(batch.images, batch.profiles)
+            estimates = runner.run(batch)
             estimates = estimates[torch.from_numpy(batch.kept).to(job.device)]
             put(batch.number, batch.own_rows, bring_back(job, preparation, batch, estimates))
             progress.advance(len(batch.own_rows))

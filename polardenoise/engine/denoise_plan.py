@@ -1,7 +1,6 @@
 """What `denoise` is asked for, and all that can be checked before the work starts."""
 
 import hashlib
-import importlib.util
 import json
 import shutil
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from polardenoise.engine.checkpoint import ModelCard, hash_file, load_model
 from polardenoise.engine.devices import choose_device
 from polardenoise.engine.errors import InputError, UnclearCtfError
 from polardenoise.engine.grouping import draw_halves
-from polardenoise.engine.models import Denoiser
+from polardenoise.engine.models import Denoiser, PolarTransformer
 from polardenoise.engine.outputs import make_folder
 from polardenoise.engine.particles import ParticleSet, read_particles, select_rows
 from polardenoise.engine.working_images import Handling
@@ -29,8 +28,8 @@ class DenoisePlan:
     particles: Path
     output: Path
     model: str = "default"
-    set_size: int = 64
-    group_by: str = "random"
+    set_size: int = 32
+    group_by: str = "neighbours"
     ctf_output: str = "kept"
     ctf_state: str = "auto"
     contrast: str = "auto"
@@ -105,7 +104,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     device = choose_device(plan.device, process)
     model, card = load_model(plan.model)
     handling = choose_handling(plan, particles, card)
-    groups = choose_groups(plan.group_by, particles)
+    groups = choose_groups(plan.group_by, particles, model)
     box = handling.box if plan.output_box == "working" else particles.box
     pixel_size = float(np.median(particles.pixel_size)) * particles.box / box
     make_folder(plan.output.parent)
@@ -148,14 +147,15 @@ def choose_halves(plan: DenoisePlan, particles: ParticleSet) -> tuple[np.ndarray
     return draw_halves(len(particles), plan.seed), True
 
 
-def choose_groups(group_by: str, particles: ParticleSet) -> np.ndarray | None:
-    """Give each row its group: all one for "random", else the text of a column; None for "neighbours"."""
-    if group_by == "random":
-        return np.zeros(len(particles), dtype=np.int64)
-    if group_by == "neighbours":
-        if importlib.util.find_spec("polardenoise.engine.neighbours") is None:
-            raise InputError("--group-by neighbours: is not available yet; use random or a column")
+def choose_groups(group_by: str, particles: ParticleSet, model: Denoiser) -> np.ndarray | None:
+    """Give each row its group: all one for "random", else the text of a column; None where neighbours are looked for.
+
+    Networks that see one image at a time have no use for neighbours: for them any grouping is as good as another.
+    """
+    if group_by == "neighbours" and isinstance(model, PolarTransformer):
         return None
+    if group_by in ("neighbours", "random"):
+        return np.zeros(len(particles), dtype=np.int64)
     tokens = particles.column(group_by.lstrip("_"))
     if tokens is None:
         raise InputError(

@@ -5,19 +5,22 @@ from typing import Any
 
 import numpy as np
 
+from polardenoise.engine.cell_runner import list_cells
 from polardenoise.engine.contrast import Contrast
 from polardenoise.engine.denoise_plan import Job, hash_facts
 from polardenoise.engine.denoised_columns import rescaled_columns, state_columns
 from polardenoise.engine.grouping import ImageSet
+from polardenoise.engine.matches import join_matches
 from polardenoise.engine.outputs import provenance, write_json
 from polardenoise.engine.particle_stacks import name_in_star
 from polardenoise.engine.particles import write_particles
-from polardenoise.engine.preparation import MATCHES, SETS, load_sets, open_preparation
+from polardenoise.engine.preparation import SETS, load_sets, open_preparation, save_arrays
 from polardenoise.engine.unfinished import publish
 from polardenoise.engine.unfinished_stack import IMAGES, UnfinishedStack
 
 STAR = "particles.star"
 PROVENANCE = "provenance.json"
+MATCHES = "matches.npz"
 
 
 def finish_run(job: Job, folder: Path, facts: dict[str, Any]) -> None:
@@ -35,6 +38,8 @@ def finish_run(job: Job, folder: Path, facts: dict[str, Any]) -> None:
     )
     names = {IMAGES: job.stack, STAR: job.plan.output}
     if job.plan.matches is not None:
+        size = float(np.median(job.particles.pixel_size)) * job.particles.box / job.handling.box
+        save_arrays(folder / MATCHES, **join_matches(list_cells(folder), job.halves, size))
         names[MATCHES] = job.plan.matches
     publish(folder, names | {PROVENANCE: job.plan.output.with_suffix(".json")})
 

@@ -94,44 +94,77 @@ class PolarTransformer(nn.Module):
 
     def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`; images of one set see one another, sets do not."""
-        with torch.autocast(images.device.type, enabled=False):
-            polar = self.grid.to_polar(images)  # (sets, images, rings, angles)
         profiles = flat_profiles(images) if profiles is None else profiles
-        told = append_profiles(polar, profiles)  # (sets * images, rings + box // 2, angles)
-        features, query, key = self.describe(told, images.shape[:2])
-        flat = polar.flatten(0, 1)
-        value = torch.cat([self.to_value(features), flat.to(features.dtype)], dim=1)
+        described = self.describe(images.flatten(0, 1), profiles.flatten(0, 1))
         # The softmax and the transforms of angular attention need single precision, whatever the convolutions use.
         with torch.autocast(images.device.type, enabled=False):
-            value = value.to(polar.dtype).unflatten(0, images.shape[:2])
-            attended = self.attention(query, key, value).flatten(0, 1)
-        estimate = self.to_rings(self.decoder(torch.cat([told, features, attended], dim=1)))
-        # The attended raw image, a weighted average of data, is where the estimate starts from.
-        average = attended[:, -self.config.rings :] * self.average_gain[:, None]
-        with torch.autocast(images.device.type, enabled=False):
-            estimate = smooth_rings(OUTPUT_SCALE * estimate.to(polar.dtype) + average)
-            return self.grid.to_images(estimate.unflatten(0, images.shape[:2]))
+            asked = (described.query, described.key, described.value)
+            in_sets = (features.unflatten(0, images.shape[:2]) for features in asked)
+            attended = self.attention(*in_sets).flatten(0, 1)
+        return self.estimate(described, attended).unflatten(0, images.shape[:2])
 
-    def describe(self, told: Tensor, sets_and_images: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute features, queries and keys.
+    def describe(self, images: Tensor, profiles: Tensor) -> "Described":
+        """Compute what each image asks, answers and gives, `images` of `(n, box, box)`, by itself."""
+        with torch.autocast(images.device.type, enabled=False):
+            polar = self.grid.to_polar(images)  # (n, rings, angles)
+        told = append_profiles(polar, profiles)
+        features = self.encoder(told)
+        value = torch.cat([self.to_value(features), polar.to(features.dtype)], dim=1)
+        query, key = self.to_query(features), self.to_key(features)
+        return Described(
+            told, features, query.to(polar.dtype), key.to(polar.dtype), value.to(polar.dtype)
+        )
+
+    def estimate(self, described: "Described", attended: Tensor) -> Tensor:
+        """Estimate the clean images `(n, box, box)` from what they are and what they have gathered.
 
         Parameters
         ----------
-        told : Tensor
-            `(sets * images, rings + box // 2, angles)`: polar images and profiles.
-        sets_and_images : torch.Size
-            `(sets, images)`.
-
-        Returns
-        -------
-        tuple of Tensor
-            Features `(sets * images, hidden, angles)`; queries and keys `(sets, images, query, angles)`, in the
-            precision of `told`.
+        described : Described
+            Of the images.
+        attended : Tensor
+            `(n, value + rings, angles)`.
         """
-        features = self.encoder(told)
-        query = self.to_query(features).to(told.dtype).unflatten(0, sets_and_images)
-        key = self.to_key(features).to(told.dtype).unflatten(0, sets_and_images)
-        return features, query, key
+        told, features = described.told, described.features
+        estimate = self.to_rings(self.decoder(torch.cat([told, features, attended], dim=1)))
+        # The attended raw image, a weighted average of data, is where the estimate starts from.
+        average = attended[:, -self.config.rings :] * self.average_gain[:, None]
+        with torch.autocast(attended.device.type, enabled=False):
+            estimate = smooth_rings(OUTPUT_SCALE * estimate.to(attended.dtype) + average)
+            return self.grid.to_images(estimate)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the polar transformer knows of images before they see one another.
+
+    Attributes
+    ----------
+    told : Tensor
+        `(n, rings + box // 2, angles)`: the polar image and the CTF's profile.
+    features : Tensor
+        `(n, hidden, angles)`, in the precision of the convolutions.
+    query, key : Tensor
+        `(n, query, angles)`.
+    value : Tensor
+        `(n, value + rings, angles)`; the raw polar image comes last.
+    """
+
+    told: Tensor
+    features: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+    def select(self, images: Tensor | slice) -> "Described":
+        """Take some of the images."""
+        return Described(
+            self.told[images],
+            self.features[images],
+            self.query[images],
+            self.key[images],
+            self.value[images],
+        )
 
 
 class PolarCNN(nn.Module):
@@ -154,7 +187,8 @@ class PolarCNN(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             polar = self.grid.to_polar(images)  # (sets, images, rings, angles)
         profiles = flat_profiles(images) if profiles is None else profiles
-        estimate = self.to_rings(self.encoder(append_profiles(polar, profiles)))
+        told = append_profiles(polar.flatten(0, 1), profiles.flatten(0, 1))
+        estimate = self.to_rings(self.encoder(told))
         with torch.autocast(images.device.type, enabled=False):
             estimate = smooth_rings(OUTPUT_SCALE * estimate.to(polar.dtype))
             return self.grid.to_images(estimate.unflatten(0, images.shape[:2]))
@@ -238,17 +272,17 @@ def append_profiles(polar: Tensor, profiles: Tensor) -> Tensor:
     Parameters
     ----------
     polar : Tensor
-        `(sets, images, rings, angles)`.
+        `(n, rings, angles)`.
     profiles : Tensor
-        `(sets, images, box // 2)`.
+        `(n, box // 2)`.
 
     Returns
     -------
     Tensor
-        `(sets * images, rings + box // 2, angles)`, what a polar CNN is told.
+        `(n, rings + box // 2, angles)`, what a polar CNN is told.
     """
     constant = profiles.to(polar.dtype)[..., None].expand(*profiles.shape, polar.shape[-1])
-    return torch.cat([polar, constant], dim=2).flatten(0, 1)
+    return torch.cat([polar, constant], dim=1)
 
 
 def smooth_rings(polar: Tensor) -> Tensor:

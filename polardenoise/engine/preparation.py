@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.batches import IMAGES_PER_BATCH
+from polardenoise.engine.cells import form_cells
 from polardenoise.engine.contrast import Contrast, ContrastEvidence, word_contrasts
 from polardenoise.engine.denoise_plan import Job
 from polardenoise.engine.grouping import ImageSet, form_sets
+from polardenoise.engine.models import PolarTransformer
 from polardenoise.engine.outputs import Progress, replace_when_complete
 from polardenoise.engine.scratch_images import ScratchImages
 from polardenoise.engine.working_images import prepare_particles
@@ -21,7 +23,6 @@ from polardenoise.engine.working_images import prepare_particles
 WORKING = "working.f32"
 READ = "read.npz"
 SETS = "sets.npz"
-MATCHES = "matches.npz"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def prepare_run(job: Job, folder: Path) -> None:
         if preparation.contrasts:
             print(f"contrast: {word_contrasts(preparation.contrasts)}", flush=True)
         if not (folder / SETS).exists():
-            sets = form_job_sets(job, preparation.scratch, folder)
+            sets = form_job_sets(job, preparation.scratch)
             save_sets(folder / SETS, sets, job.plan.batch or IMAGES_PER_BATCH[job.device.type])
 
 
@@ -99,8 +100,8 @@ def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
         yield Preparation(scratch, units, contrasts)
 
 
-def form_job_sets(job: Job, scratch: ScratchImages, folder: Path) -> list[ImageSet]:
-    """Decide which images are denoised together: at random inside groups, or neighbours found in the pixels.
+def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
+    """Decide which images are denoised together: sets inside groups, or cells in which neighbours are looked for.
 
     Parameters
     ----------
@@ -108,8 +109,6 @@ def form_job_sets(job: Job, scratch: ScratchImages, folder: Path) -> list[ImageS
         Halves, groups, network.
     scratch : ScratchImages
         The working images of all rows, protein bright.
-    folder : Path
-        Of the run: receives what `--matches` asks for, as `MATCHES`.
 
     Returns
     -------
@@ -119,15 +118,9 @@ def form_job_sets(job: Job, scratch: ScratchImages, folder: Path) -> list[ImageS
     plan = job.plan
     if job.groups is not None:
         return form_sets(job.halves, job.groups, plan.set_size, plan.seed)
-    from polardenoise.engine.matches import write_matches
-    from polardenoise.engine.neighbours import find_neighbours
-
-    found = find_neighbours(
-        job.model, scratch, job.halves, plan.set_size, plan.seed, job.device, Progress
-    )
-    if plan.matches is not None:
-        write_matches(folder / MATCHES, found.matches)
-    return found.sets
+    assert isinstance(job.model, PolarTransformer)  # see `choose_groups`
+    with Progress("find related images", len(job.particles)) as progress:
+        return form_cells(job.model, scratch, job.halves, plan.seed, job.device, progress.advance)
 
 
 def save_sets(path: Path, sets: list[ImageSet], images_per_batch: int) -> None:

@@ -21,8 +21,8 @@ class Recipe:
     images_per_set : tuple of int
         Set sizes K; each step draws one.
     view_modes : dict
-        Shares of sets whose images show "one" view, a "few" views (2 to 8), a "cone" of views (half-angle up to 20
-        degrees) or "random" views.
+        Shares of sets whose images show "one" view, a "few" views (2 to 8), a "cone" of views (half-angle up to 40
+        degrees, some strays) or "random" views.
     snr : tuple of float
         Range of the signal-to-noise ratio, drawn log-uniformly (mean squared clean pixel over the whole box, CTF
         included, over noise variance).

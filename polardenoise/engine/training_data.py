@@ -28,6 +28,13 @@ from polardenoise.engine.recipe import Recipe
 #: Molecules are rasterised once at the largest fill and shrunk at random by sampling their transform more coarsely.
 RASTER_B_FACTOR = 80.0
 
+#: Half-angles of a "cone" of views in degrees: 64 neighbours among 10,000 random views span 9 degrees, 128 among 1,000
+#: span 42.
+CONE_HALF_ANGLES = (2.0, 40.0)
+
+#: In half of the cones up to this share of the images was taken for neighbours and is not.
+LARGEST_STRAY_SHARE = 0.4
+
 
 @dataclass(frozen=True)
 class Molecule:
@@ -228,9 +235,14 @@ def draw_set_angles(mode: str, images: int, generator: np.random.Generator) -> T
         return draw_views(int(generator.integers(2, 9)), images, generator)[0]
     angles = draw_views(1, images, generator)[0]
     if mode == "cone":
-        # Tilt each image away from the common view by up to the half-angle, evenly over the cap.
-        half_angle = math.radians(generator.uniform(2.0, 20.0))
+        # Tilt each image away from the common view by up to the half-angle, evenly over the cap; in half of the sets
+        # some images stray over the whole sphere. So are the sets that a search for neighbours finds.
+        half_angle = math.radians(generator.uniform(*CONE_HALF_ANGLES))
         cosines = generator.uniform(math.cos(half_angle), 1.0, images)
+        strays = generator.random() < 0.5
+        share = generator.uniform(0.0, LARGEST_STRAY_SHARE)
+        stray = strays & (generator.random(images) < share)
+        cosines = np.where(stray, generator.uniform(-1.0, 1.0, images), cosines)
         wobble = np.stack(
             [generator.uniform(-180, 180, images), np.degrees(np.arccos(cosines)), np.zeros(images)]
         )

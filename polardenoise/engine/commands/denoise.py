@@ -22,16 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set-size",
         type=int,
-        default=64,
+        default=32,
         metavar="K",
-        help="images of one half that are denoised together (default: 64)",
+        help="images of one half that are denoised together (default: 32)",
     )
     parser.add_argument(
         "--group-by",
-        default="random",
+        default="neighbours",
         metavar="neighbours|random|COLUMN",
-        help="form sets at random (default), among rows with the same value of a STAR column, such as "
-        "rlnClassNumber, or of images that look alike (neighbours)",
+        help="denoise each image among those that look most like it (neighbours, the default), among random ones, or "
+        "among rows with the same value of a STAR column, such as rlnClassNumber",
     )
     parser.add_argument(
         "--ctf-output",

@@ -1,0 +1,69 @@
+"""Angular attention of each image to its own neighbours: every image has other keys."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.attention import transform_angles
+
+#: Numbers of gathered keys and values at once: four bytes each and as much again for their products.
+VALUES_AT_ONCE = {"cpu": 2**23, "cuda": 2**28}
+
+
+@dataclass(frozen=True)
+class NeighbourAttention:
+    """What images have gathered, and from whom.
+
+    Attributes
+    ----------
+    attended : Tensor
+        `(n, C, angles)`.
+    weights : Tensor
+        `(n, K)` attention weight of each neighbour, summed over rotations; a row sums to 1.
+    rotation : Tensor
+        `(n, K)` int64: the angular step of the largest weight, counter-clockwise, that takes the neighbour onto the
+        image.
+    """
+
+    attended: Tensor
+    weights: Tensor
+    rotation: Tensor
+
+
+def attend_to_neighbours(
+    query: Tensor, key: Tensor, value: Tensor, neighbours: Tensor
+) -> NeighbourAttention:
+    """Let each image attend to its neighbours, at every rotation.
+
+    Parameters
+    ----------
+    query, key : Tensor
+        `(n, D, angles)`; any scale of the logits is already in the query.
+    value : Tensor
+        `(n, C, angles)`.
+    neighbours : Tensor
+        `(n, K)` int64: the images that each one attends to, itself among them if it shall.
+    """
+    (count, size), angles = neighbours.shape, query.shape[-1]
+    query_hat = transform_angles(query)  # (frequencies, n, D)
+    key_hat = transform_angles(key).conj_physical()
+    value_hat = transform_angles(value)
+    attended = torch.empty_like(value)
+    weights = value.new_empty(count, size)
+    rotation = torch.empty_like(neighbours)
+    numbers_each = size * 2 * (key_hat[:, 0].numel() + value_hat[:, 0].numel())
+    at_once = max(1, VALUES_AT_ONCE.get(query.device.type, 2**28) // numbers_each)
+    for start in range(0, count, at_once):
+        some = slice(start, start + at_once)
+        theirs = neighbours[some]
+        # (frequencies, images, K, D) @ (frequencies, images, D, 1)
+        products = key_hat[:, theirs] @ query_hat[:, some, :, None]
+        logits = torch.fft.irfft(products[..., 0].movedim(0, -1), n=angles)  # (images, K, angles)
+        shares = logits.flatten(1).softmax(1).view_as(logits)
+        weights[some] = shares.sum(-1)
+        rotation[some] = shares.argmax(-1)
+        spectra = torch.fft.rfft(shares).movedim(-1, 0)[..., None, :]  # (frequencies, images, 1, K)
+        sums = (spectra @ value_hat[:, theirs])[..., 0, :]  # (frequencies, images, C)
+        attended[some] = torch.fft.irfft(sums.movedim(0, -1), n=angles)
+    return NeighbourAttention(attended, weights, rotation)
