@@ -105,6 +105,10 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     model, card = load_model(plan.model)
     handling = choose_handling(plan, particles, card)
     groups = choose_groups(plan.group_by, particles, model)
+    if plan.matches is not None and groups is not None:
+        raise InputError(
+            f"--matches: {card.name} is a {card.architecture}, which compares no images; use a polar transformer"
+        )
     box = handling.box if plan.output_box == "working" else particles.box
     pixel_size = float(np.median(particles.pixel_size)) * particles.box / box
     make_folder(plan.output.parent)
