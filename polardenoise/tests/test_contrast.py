@@ -101,7 +101,7 @@ def test_halves_that_disagree_are_reported_and_settled(simulated, folder, model,
     ],
     ids=["turned", "scaled", "noise", "line"],
 )
-@pytest.mark.parametrize("group", ["random", "rlnRandomSubset"])
+@pytest.mark.parametrize("group", ["random", "neighbours"])
 def test_no_pixel_of_half_two_changes_a_byte_of_half_one(simulated, folder, model, change, group):
     def change_second(images, halves):
         images[halves == 2] = change(images[halves == 2])
