@@ -120,7 +120,7 @@ class Probe:
         view = self.window.getViewWidget()
         view._selection.clear()
         view._selection.append(find_run(self.window.project, label).getObjId())
-        view.updateRunsGraph()
+        view.updateRunsGraph(refresh=True, checkPids=True)
         view._updateSelection()
         return {}
 

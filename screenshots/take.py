@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 
 # Of the project's window, and of the tree of protocols in it, pixels.
 SHAPE = {"width": 1200, "height": 820, "tree": 330}
-# Protocol, short name of its pictures, and whether a run of the tour stands for it, so that its inputs are filled in.
+# Protocol, short name of its pictures, and the run of the tour whose form is shown, with its inputs filled in.
 FORMS = (
     ("ProtPolarSimulate", "simulate", "simulate"),
     ("ProtPolarTrain", "train", "train"),
@@ -42,15 +42,18 @@ FIGURES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("train", "curves", "showCurves", "Training", {}),
     ("simulate", "simulated", "showGallery", "Simulated particles", {"particleIds": "1-6"}),
     ("denoise", "gallery", "showGallery", "Particles before and after", {"particleIds": "1-6"}),
-    ("denoise", "neighbours", "showNeighbours", "Neighbours of", {"particleIds": "2"}),
-    ("denoise", "scores", "showScores", "Scores", {}),
-    ("denoise", "worst", "showWorst", "Particles before and after", {}),
-    ("denoise", "classes", "showClasses", "Class averages", {}),
     ("evaluate", "frc", "showCurves", "FSC", {}),
     ("evaluate", "evaluation", "showPicture", "Evaluation", {}),
     ("reconstruct raw", "fsc_raw", "showFsc", "FSC", {}),
     ("reconstruct denoised", "fsc_denoised", "showFsc", "FSC", {}),
     ("reconstruct raw", "maps", "showMaps", "Map and half maps", {}),
+)
+# Those that a run has which found neighbours.
+MATCH_FIGURES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
+    ("denoise", "neighbours", "showNeighbours", "Neighbours of", {"particleIds": "2"}),
+    ("denoise", "scores", "showScores", "Scores", {}),
+    ("denoise", "worst", "showWorst", "Particles before and after", {}),
+    ("denoise", "classes", "showClasses", "Class averages", {}),
 )
 WIZARDS = (("ProtPolarEvaluate", "evaluate", "maskRadius", "wizard_mask_radius", "Wizard"),)
 CLICKED = "denoise by clicks"
@@ -119,7 +122,7 @@ class Camera:
             print(f"{name}: {error}", flush=True)
 
 
-def photograph_all(window: Window, camera: Camera) -> None:
+def photograph_all(window: Window, camera: Camera, found_neighbours: bool) -> None:
     """Go through tree, forms, viewers and wizards."""
     screen = camera.screen
     screen.wait_for_window(f"^{window_title()}")
@@ -137,7 +140,7 @@ def photograph_all(window: Window, camera: Camera) -> None:
             camera.take(f"form_{name}" + (f"_{place + 1}" if place else ""), title)
         window.ask("close_forms")
         screen.wait_until_closed(title)
-    for label, name, line, title, values in FIGURES:
+    for label, name, line, title, values in FIGURES + (MATCH_FIGURES if found_neighbours else ()):
         window.ask("viewer_of", label=label)
         form = "Protocol Viewer"
         screen.wait_for_window(form)
@@ -190,6 +193,7 @@ def run_by_clicks(window: Window, camera: Camera, project: Any) -> None:
     size = run.outputParticles.getSize()
     assert size == run.inputParticles.get().getSize(), size
     print(f"{CLICKED}: finished, {size} particles, {time.monotonic() - start:.0f} s", flush=True)
+    window.ask("select", label=CLICKED)
     camera.take("clicks_finished", f"^{window_title()}")
 
 
@@ -230,11 +234,11 @@ def take_all(output: Path) -> list[str]:
 
     workflow = make_project()
     start_training(workflow)
-    run_tour(workflow)
+    found_neighbours = hasattr(run_tour(workflow), "outputClasses")
     with Screen() as screen:
         camera, window = Camera(screen, output), Window(screen, PROJECT)
         try:
-            photograph_all(window, camera)
+            photograph_all(window, camera, found_neighbours)
             run_by_clicks(window, camera, workflow.project)
         finally:
             window.close()

@@ -42,8 +42,14 @@ def start_training(workflow: Workflow) -> Any:
     return training
 
 
-def run_tour(workflow: Workflow) -> None:
-    """Run simulate, import model, denoise, evaluate and reconstruct, and prepare a run that is not started."""
+def run_tour(workflow: Workflow) -> Any:
+    """Run simulate, import model, denoise, evaluate and reconstruct, and prepare a run that is not started.
+
+    Returns
+    -------
+    ProtPolarDenoise
+        Finished; its form was at its defaults.
+    """
     from polardenoise.protocols import (
         ProtPolarDenoise,
         ProtPolarEvaluate,
@@ -51,7 +57,6 @@ def run_tour(workflow: Workflow) -> None:
         ProtPolarReconstruct,
         ProtPolarSimulate,
     )
-    from polardenoise.protocols.denoise_form import GROUP_NEIGHBOURS
 
     simulated = workflow.run(
         "simulate",
@@ -64,7 +69,7 @@ def run_tour(workflow: Workflow) -> None:
     )
     noisy, volume = (simulated, "outputParticles"), (simulated, "outputVolume")
     workflow.run("import model", ProtPolarImportModel, {}, importFrom=1)
-    options = {"grouping": GROUP_NEIGHBOURS, "useGpu": False, "numberOfThreads": 1}
+    options = {"useGpu": False, "numberOfThreads": 1}
     denoised = workflow.run("denoise", ProtPolarDenoise, {"inputParticles": noisy}, **options)
     workflow.run(
         "evaluate",
@@ -89,3 +94,4 @@ def run_tour(workflow: Workflow) -> None:
     prepared.inputParticles.set(simulated)
     prepared.inputParticles.setExtended("outputParticles")
     workflow.project.saveProtocol(prepared)
+    return denoised

@@ -28,7 +28,12 @@ from polardenoise.viewers import (
     PolarTrainViewer,
 )
 from polardenoise.viewers.curves import TrainingCurves, read_history
-from polardenoise.viewers.fsc_figure import describe_crossing, draw_fsc, find_crossing
+from polardenoise.viewers.fsc_figure import (
+    describe_crossing,
+    draw_fsc,
+    find_crossing,
+    get_threshold,
+)
 from polardenoise.viewers.images import get_grey_range, rotate_image, smooth_image
 from polardenoise.viewers.neighbours import read_neighbourhood
 
@@ -205,6 +210,18 @@ def test_wrong_ids_are_said(project, denoised):
         (message,) = see(open_viewer(PolarDenoiseViewer, denoised, particleIds=text), "showGallery")
         assert isinstance(message, MessageView)
         assert said in message.getMessage()
+
+
+def test_images_that_are_gone_are_named(project, denoised):
+    """A stack moved away: a message with its name, no traceback in the graphical interface."""
+    stack = denoised.outputParticles.getFirstItem().getFileName()
+    os.rename(stack, stack + ".away")
+    try:
+        (message,) = see(open_viewer(PolarDenoiseViewer, denoised, particleIds="1"), "showGallery")
+    finally:
+        os.rename(stack + ".away", stack)
+    assert isinstance(message, MessageView)
+    assert stack in message.getMessage()
 
 
 def test_gallery_of_a_subset_follows_ids_to_the_truth(project, denoised):
@@ -538,6 +555,22 @@ def test_evaluation_against_the_truth(project, denoised):
     (plotter,) = see(viewer, "showPicture")
     picture = matplotlib.image.imread(run.getPlotPath())
     np.testing.assert_array_equal(plotter.figure.axes[0].images[0].get_array(), picture)
+
+
+def test_where_curves_are_read():
+    """Against a truth at 0.5, between halves at 0.143."""
+    known = (
+        "map against reference, raw",
+        "denoised against truth (mean FRC)",
+        "noisy against truth",
+    )
+    halves = (
+        "half maps",
+        "half maps, denoised (consistency, not resolution)",
+        "noise, random poses, raw",
+    )
+    assert {get_threshold(label) for label in known} == {0.5}
+    assert {get_threshold(label) for label in halves} == {0.143}
 
 
 def test_crossings():

@@ -19,6 +19,11 @@ def read_image(item):
     -------
     ndarray
         `(N, N)` float32, rows growing with y.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file is not there any more, or is no image.
     """
     index, path = item.getLocation()
     plain = path.split(":")[0]

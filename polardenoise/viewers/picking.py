@@ -1,10 +1,24 @@
 """Which particles a figure shows: the user's, or a random pick; and the truth of simulated ones."""
 
+import functools
 import random
 
 import pyworkflow.protocol.params as params
 from pwem.protocols import ProtSubSet
 from pyworkflow.protocol import Protocol
+
+
+def tell_errors(view):
+    """Let a line of a viewer say what is missing or wrong instead of raising it into the graphical interface."""
+
+    @functools.wraps(view)
+    def view_or_message(viewer, paramName=None):
+        try:
+            return view(viewer, paramName)
+        except (OSError, ValueError) as error:
+            return [viewer.errorMessage(str(error), "Nothing to show")]
+
+    return view_or_message
 
 
 class ParticlePicker:

@@ -12,7 +12,7 @@ from polardenoise.matches_file import join_matches, read_matches
 from polardenoise.protocols import ProtPolarDenoise
 from polardenoise.viewers.images import get_grey_range, read_image, rotate_image
 from polardenoise.viewers.neighbours import read_neighbourhood
-from polardenoise.viewers.picking import ParticlePicker, find_truth
+from polardenoise.viewers.picking import ParticlePicker, find_truth, tell_errors
 from polardenoise.viewers.pictures import ESTIMATE_NOTE, Panel, draw_rows
 
 NO_MATCHES = (
@@ -81,15 +81,13 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
         }
 
     # --------------------------- figures ---------------------------------------------------
+    @tell_errors
     def viewGallery(self, paramName=None):
         """Draw the chosen particles noisy, denoised and their difference."""
         denoised = self.getDenoised()
         if denoised is None:
             return [self.errorMessage("No particle is finished yet.", "Nothing to show")]
-        try:
-            ids = self.pickIds(denoised.getIdSet())
-        except ValueError as error:
-            return [self.errorMessage(str(error), "Particles")]
+        ids = self.pickIds(denoised.getIdSet())
         return [self.drawGallery(ids, [f"particle {number}" for number in ids])]
 
     def drawGallery(self, ids, titles):
@@ -117,16 +115,14 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
         notes.append("Under each image its black … white.")
         return draw_rows(rows, "Particles before and after denoising", "\n".join(notes))
 
+    @tell_errors
     def viewNeighbours(self, paramName=None):
         """Draw the neighbours of one particle as they were found to agree with it."""
         files = [read_neighbourhood(*each) for each in self.listMatches()]
         if not files or self.getDenoised() is None:
             return [self.infoMessage(NO_MATCHES, "No neighbours")]
         known = {int(number) for one in files for number in one.ids}
-        try:
-            particle = self.pickIds(known & self.getDenoised().getIdSet())[0]
-        except ValueError as error:
-            return [self.errorMessage(str(error), "Particles")]
+        particle = self.pickIds(known & self.getDenoised().getIdSet())[0]
         neighbourhood = next(one for one in files if particle in one.ids)
         found = neighbourhood.get_neighbours(particle, self.howMany.get())
         if not found:
@@ -163,6 +159,7 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
             *(Panel(*each) for each in zip(turned, titles)),
         ]
 
+    @tell_errors
     def viewScores(self, paramName=None):
         """Draw how the scores are distributed, each half for itself."""
         matches = self.readMatches()
@@ -187,6 +184,7 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
         )
         return [plotter]
 
+    @tell_errors
     def viewWorst(self, paramName=None):
         """Draw the particles that agree least and most with those they match."""
         matches, denoised = self.readMatches(), self.getDenoised()
@@ -203,6 +201,7 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
         titles = [f"{number}: score {score:.2f}" for score, number in chosen]
         return [self.drawGallery([number for _, number in chosen], titles)]
 
+    @tell_errors
     def viewClasses(self, paramName=None):
         """Draw the class averages, the largest first."""
         matches = self.readMatches()

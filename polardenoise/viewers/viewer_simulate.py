@@ -9,7 +9,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 
 from polardenoise.protocols import ProtPolarSimulate
 from polardenoise.viewers.images import read_image
-from polardenoise.viewers.picking import ParticlePicker
+from polardenoise.viewers.picking import ParticlePicker, tell_errors
 from polardenoise.viewers.pictures import Panel, draw_rows, draw_volumes
 
 
@@ -34,15 +34,13 @@ class PolarSimulateViewer(ParticlePicker, EmProtocolViewer):
     def _getVisualizeDict(self):
         return {"showGallery": self.viewGallery, "showMaps": self.viewMaps}
 
+    @tell_errors
     def viewGallery(self, paramName=None):
         """Draw the chosen particles noisy and clean."""
         if not hasattr(self.protocol, "outputParticles"):
             return [self.infoMessage("There are no particles yet.", "Nothing to show")]
         noisy, clean = self.protocol.outputParticles, self.protocol.outputClean
-        try:
-            ids = self.pickIds(noisy.getIdSet())
-        except ValueError as error:
-            return [self.errorMessage(str(error), "Particles")]
+        ids = self.pickIds(noisy.getIdSet())
         rows = [
             ("noisy", [Panel(read_image(noisy[number]), f"particle {number}") for number in ids]),
             ("truth\n(no CTF)", [Panel(read_image(clean[number])) for number in ids]),
@@ -50,6 +48,7 @@ class PolarSimulateViewer(ParticlePicker, EmProtocolViewer):
         note = "Under each image its black … white, in units of the noise."
         return [draw_rows(rows, "Simulated particles", note)]
 
+    @tell_errors
     def viewMaps(self, paramName=None):
         """Draw the central slices of the molecules, six at most."""
         paths = self.protocol.readSummary("summary.json").get("volumes", [])[:6]

@@ -60,13 +60,10 @@ def list_sampled_inputs(protocol):
         What it is, its box (made even, for the engine takes no odd ones) in pixels, and Angstrom per pixel.
     """
     found = []
-    for name in ("referenceParticles", "inputParticles"):
-        pointer = getattr(protocol, name, None)
-        if pointer is not None and pointer.get() is not None:
-            found.append(describe_sampled("particles", pointer.get()))
-    if hasattr(protocol, "inputVolumes"):
-        found += [describe_sampled("map", volume) for volume in iter_items(protocol.inputVolumes)]
-    return found
+    pointer = getattr(protocol, "likeParticles", None)
+    if pointer is not None and pointer.get() is not None:
+        found.append(describe_sampled("particles", pointer.get()))
+    return found + [describe_sampled("map", volume) for volume in iter_items(protocol.inputVolumes)]
 
 
 def describe_sampled(kind, item):
