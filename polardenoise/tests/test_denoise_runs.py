@@ -42,17 +42,17 @@ def interrupt_after(monkeypatch, count, error):
     done = []
     run = batches.BatchRunner.run
 
-    def run_or_fail(self, images, profiles):
+    def run_or_fail(self, batch):
         if len(done) == count:
             raise error
         done.append(1)
-        return run(self, images, profiles)
+        return run(self, batch)
 
     monkeypatch.setattr(batches.BatchRunner, "run", run_or_fail)
     return done
 
 
-OPTIONS = ("--set-size", "4", "--batch", "4")
+OPTIONS = ("--group-by", "random", "--set-size", "4", "--batch", "4")
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
@@ -230,7 +230,7 @@ def test_two_processes_give_the_images_of_one(folder, model):
 )
 def test_a_batch_too_large_for_the_memory_is_halved(folder, model, monkeypatch, capsys, error):
     write_set(folder, count=40)
-    assert denoise(model, "--set-size", "5") == 0
+    assert denoise(model, "--group-by", "random", "--set-size", "5") == 0
     expected = images_of("out.star")
     network = type(load_model(model)[0])
     forward = network.forward
@@ -242,7 +242,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(folder, model, monkeypatch, 
 
     monkeypatch.setattr(network, "forward", forward_or_fail)
     capsys.readouterr()
-    assert denoise(model, "--set-size", "5", output="small.star") == 0
+    assert denoise(model, "--group-by", "random", "--set-size", "5", output="small.star") == 0
     said = re.findall(r"out of memory: (\d+) images at once", capsys.readouterr().out)
     assert said == ["10", "5"]
     assert (images_of("small.star") - expected).abs().max() < 1e-6 * expected.abs().max()
@@ -257,7 +257,7 @@ def test_a_set_too_large_for_the_memory_is_told_in_one_line(folder, model, monke
 
     monkeypatch.setattr(network, "forward", fail)
     before = sorted(os.listdir(folder))
-    assert denoise(model, "--set-size", "12") == 2
+    assert denoise(model, "--group-by", "random", "--set-size", "12") == 2
     error = capsys.readouterr().err
     assert "--set-size 12" in error
     assert error.count("\n") == 1
