@@ -85,7 +85,7 @@ def measure_null(
     count: int = IMAGES,
     seed: int = 0,
     device: str = "auto",
-    group_by: str = "random",
+    group_by: str = "neighbours",
 ) -> dict[str, Any]:
     """Test a model on pure noise.
 

@@ -27,7 +27,7 @@ class DenoiseForm(ModelChoice):
             "grouping",
             params.EnumParam,
             choices=["random", "by class", "by attribute", "neighbours"],
-            default=GROUP_RANDOM,  # neighbours, once the engine finds them
+            default=GROUP_NEIGHBOURS,
             display=params.EnumParam.DISPLAY_HLIST,
             label="Group images",
             help="Which images (of one half) are denoised together.\n"

@@ -9,7 +9,7 @@ import torch
 
 from polardenoise.tests import scipion_project
 
-from pwem.constants import ALIGN_PROJ  # isort: skip
+from pwem.constants import ALIGN_2D, ALIGN_PROJ  # isort: skip
 from pwem.protocols import ProtImportParticles, ProtSubSet  # isort: skip
 
 from polardenoise.constants import SHIPPED_MODELS
@@ -199,10 +199,36 @@ def test_an_unordered_subset_without_ctf_by_class_with_a_trained_model(project):
     assert any("without* CTF correction" in warning for warning in run.warnings())
 
 
+def test_neighbours_give_classes_averages_and_a_score():
+    """Of the input particles, within each half, and every particle in one class."""
+    views = scipion_project.get_views()
+    run = denoise_with_trained_model(views, grouping=3, setSize=8)
+    given, denoised = views.outputParticles, run.outputParticles
+    halves = {item.getObjId(): item._rlnRandomSubset.get() for item in given.iterItems()}
+    scores = [item._polardenoiseScore.get() for item in denoised.iterItems()]
+    assert len(scores) == 64
+    assert all(0 <= score <= 1 for score in scores)
+    classes, averages = run.outputClasses, run.outputAverages
+    assert classes.getImages().getFileName() == given.getFileName()
+    assert classes.getSize() == averages.getSize() >= 2
+    assert averages.getXDim() == 32
+    found = []
+    for one in classes.iterItems():
+        assert one.getAlignment() == ALIGN_2D
+        members = {item.getObjId(): item.getFileName() for item in one.iterItems()}
+        assert {halves[number] for number in members} == {one._polardenoiseHalf.get()}
+        # The raw particles: what is made of a class goes on from the data.
+        assert set(members.values()) == {views.getResultPath("particles.mrcs")}
+        assert mrcfile.read(one.getRepresentative().getFileName()).std() > 0
+        found += members
+    assert sorted(found) == sorted(halves)
+    check_same_items(read_all(given), read_all(denoised), {*OWN, "_polardenoiseScore"})
+
+
 def test_a_changed_parameter_changes_the_output(project):
     """Continue mode: what depends on the parameter runs again, all of it."""
     views = scipion_project.get_views()
-    run = denoise_with_trained_model(views, setSize=4)
+    run = denoise_with_trained_model(views, setSize=4, grouping=0)
     before = read_stack(run.outputParticles)
     run.setSize.set(16)
     project.launchProtocol(run, wait=True)

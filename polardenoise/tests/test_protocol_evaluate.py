@@ -11,7 +11,8 @@ from polardenoise.protocols import ProtPolarEvaluate  # isort: skip
 from polardenoise.star_loops import read_loop  # isort: skip
 from polardenoise.tests.scipion_project import read_stack  # isort: skip
 
-pytestmark = pytest.mark.usefixtures("project")
+# Several launches each: minutes on a machine that is busy with other work.
+pytestmark = [pytest.mark.usefixtures("project"), pytest.mark.timeout(900)]
 
 TRUTH, NULL, HALVES = 0, 1, 2
 

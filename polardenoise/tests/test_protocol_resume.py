@@ -18,7 +18,8 @@ from pwem.protocols import ProtImportParticles  # isort: skip
 from polardenoise.chunks import read_chunks
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarTrain
 
-pytestmark = pytest.mark.usefixtures("project")
+# Several launches each: minutes on a machine that is busy with other work.
+pytestmark = [pytest.mark.usefixtures("project"), pytest.mark.timeout(900)]
 
 PATIENCE = 240  # seconds, on a busy machine
 # The 64 particles in three chunks.
