@@ -53,7 +53,14 @@ def prepare_run(job: Job, folder: Path) -> None:
             print(f"contrast: {word_contrasts(preparation.contrasts)}", flush=True)
         if not (folder / SETS).exists():
             sets = form_job_sets(job, preparation.scratch)
-            save_sets(folder / SETS, sets, job.plan.batch or IMAGES_PER_BATCH[job.device.type])
+            save_sets(folder / SETS, sets, choose_images_per_batch(job))
+
+
+def choose_images_per_batch(job: Job) -> int:
+    """Choose how many images are computed at once; the cells of neighbours are computed one by one."""
+    if job.groups is None:
+        return 1
+    return job.plan.batch or IMAGES_PER_BATCH[job.device.type]
 
 
 def read_input(job: Job, folder: Path) -> None:
@@ -119,7 +126,8 @@ def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
     if job.groups is not None:
         return form_sets(job.halves, job.groups, plan.set_size, plan.seed)
     assert isinstance(job.model, PolarTransformer)  # see `choose_groups`
-    with Progress("find related images", len(job.particles)) as progress:
+    progress = Progress("find related images", len(job.particles))
+    with torch.inference_mode(), progress:
         return form_cells(job.model, scratch, job.halves, plan.seed, job.device, progress.advance)
 
 

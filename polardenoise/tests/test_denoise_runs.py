@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine import batches, unfinished
+from polardenoise.engine import batches, cells, unfinished
 from polardenoise.engine.checkpoint import load_model
 from polardenoise.engine.particles import read_images, read_particles
 from polardenoise.engine.stacks import write_stack
@@ -145,6 +145,18 @@ def test_two_runs_do_not_write_the_same_output(folder, model, capsys):
         assert denoise(model) == 2
         assert "another run" in capsys.readouterr().err
     assert not hidden.exists()
+
+
+@pytest.mark.parametrize("batch", ["1", "10000"])
+def test_cells_of_neighbours_are_computed_one_by_one(folder, model, monkeypatch, batch):
+    monkeypatch.setattr(cells, "LARGEST_CELL", 12)
+    write_set(folder, count=48)
+    assert denoise(model, "--group-by", "neighbours", "--set-size", "6") == 0
+    assert json.loads((folder / "out.json").read_text())["sets"] >= 4
+    expected = (folder / "out.mrcs").read_bytes()
+    options = ("--group-by", "neighbours", "--set-size", "6", "--batch", batch)
+    assert denoise(model, *options) == 0
+    assert (folder / "out.mrcs").read_bytes() == expected
 
 
 def test_rows_are_denoised_as_if_the_file_held_no_others(folder, model):
