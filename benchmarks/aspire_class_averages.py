@@ -1,6 +1,6 @@
 """ASPIRE's class averages of a particle set: the baseline of `polardenoise benchmark speed`.
 
-    ASPIRE_PYTHON benchmarks/aspire_class_averages.py PARTICLES.mrcs AVERAGES.mrcs --neighbours 20
+    ASPIRE_PYTHON benchmarks/aspire_class_averages.py PARTICLES.mrcs AVERAGES.npy --neighbours 20
 
 Runs in an environment of its own (`pip install aspire` brings a newer numpy than Scipion allows), imports nothing of
 polardenoise and speaks by files. Rotationally invariant classification (`RIRClass2D`), alignment in the polar Fourier
@@ -44,7 +44,7 @@ def average_classes(images: np.ndarray, neighbours: int, searches_shifts: bool) 
 
 
 def main() -> None:
-    """Read a stack, average, write a stack."""
+    """Read a stack, average, write an array."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("particles")
     parser.add_argument("averages")
@@ -56,9 +56,7 @@ def main() -> None:
         images = np.array(stack.data, dtype=np.float32)
     averages = average_classes(images, arguments.neighbours, not arguments.no_shifts)
     seconds = time.perf_counter() - start
-    with mrcfile.new(arguments.averages, overwrite=True) as stack:
-        stack.set_data(averages.astype(np.float32))
-        stack.set_image_stack()
+    np.save(arguments.averages, averages.astype(np.float32))
     print(json.dumps({"seconds": seconds, "version": aspire.__version__}))
 
 

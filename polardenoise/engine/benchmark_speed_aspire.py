@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import mrcfile
 import numpy as np
 import torch
 
@@ -76,12 +75,12 @@ def measure_aspire(
     """Average classes as ASPIRE does by default, which searches shifts, and by rotations only, which is enough here."""
     if python is None:
         return [describe("ASPIRE: not measured, no --aspire-python", len(clean), None, None)]
-    averages = folder / "averages.mrcs"
+    averages = folder / "averages.npy"
     words = [ASPIRE_SCRIPT, stack, averages, "--neighbours", NEIGHBOURS]
     rows = []
     for options, remark in (([], ""), (["--no-shifts"], ", rotations only")):
         measured = run_python([str(word) for word in (*words, *options)], python, folder)
-        images = torch.from_numpy(mrcfile.read(averages).astype(np.float32))
+        images = torch.from_numpy(np.load(averages))
         name = f"ASPIRE {measured['version']} class averages{remark}"
         rate = len(clean) / measured["seconds"]
         rows.append(describe(name, len(clean), rate, compare_images(images, clean)))
