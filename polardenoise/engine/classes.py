@@ -1,4 +1,10 @@
-"""2D classes without a classification: denoised images of a cell that look alike, turned onto one another, averaged."""
+"""2D classes without a classification: denoised images of a cell that look alike, turned onto one another, averaged.
+
+Denoised images are clustered, into too many classes. Then each raw image goes to the class whose average explains it
+best, again and again. The average that it is held against leaves the image itself out: else an image finds its own
+noise again where it is, and nothing moves. Classes that show the same view lose their images to one another and vanish,
+so that the number of classes comes out by itself.
+"""
 
 import math
 from dataclasses import dataclass
@@ -10,19 +16,16 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from polardenoise.engine.fourier_rings import FourierRings
-from polardenoise.engine.matching import ROTATIONS, Matches, match_images
+from polardenoise.engine.matching import ROTATIONS, Matches, match_images, ring_transfers
 from polardenoise.engine.polar import PolarGrid
 
-#: Two denoised images show the same view where their squared difference at the best rotation, over the mean of their
-#: energies, is below this. Within a view it is the error of denoising, a few hundredths; views ten degrees apart have
-#: 0.1 to 0.3.
-SAME_VIEW = 0.15
-
-#: Most classes of a cell: where views go over into one another, there is no end to them.
+#: Classes of a cell to begin with, and so the most of them.
 MOST_CLASSES = 50
 
-#: Images without a particle come out as nearly nothing: below this share of the median energy they are a class of
-#: their own, the last.
+#: Rounds of reassignment; it settles earlier as a rule.
+ROUNDS = 12
+
+#: Images that come out as next to nothing, below this share of the median energy, are a class of their own, the last.
 EMPTY = 0.15
 
 
@@ -33,7 +36,7 @@ class CellClasses:
     Attributes
     ----------
     number : Tensor
-        `(n,)` int64 class of each image, from 0.
+        `(n,)` int64 class of each image, from 0, the largest first.
     rotation : Tensor
         `(n,)` int64 steps of `360 / ROTATIONS` degrees counter-clockwise that take the average onto the image.
     averages : Tensor
@@ -65,13 +68,24 @@ def form_classes(
     """
     described = rings.describe(estimates)
     energy = rings.ring_energies(described).sum(1)
-    full = energy >= EMPTY * energy.median()
-    among = match_estimates(described, rings)
-    number = torch.from_numpy(cluster(among, energy, full)).to(estimates.device)
-    averages = average_classes(number, among, estimates, grid)
-    again = match_images(observed, profiles, rings.describe(averages), rings)
-    rotation = again.rotation.gather(1, number[:, None])[:, 0]
-    return CellClasses(number, rotation, averages)
+    full = (energy >= EMPTY * energy.median()).nonzero()[:, 0]
+    among = match_estimates(described[:, :, full], rings)
+    number = cluster(among, energy[full])
+    signal_to_noise = rings.ring_energies(described[:, :, full]).mean(0) / rings.noise_energies()
+    number_of_full, rotation_of_full = reassign(
+        observed[:, :, full],
+        profiles[full],
+        number,
+        turn_onto_middle(number, among),
+        signal_to_noise.clamp_min(1e-3),
+        rings,
+    )
+    number = sort_by_size(number_of_full, full, len(estimates))
+    rotation = number.new_zeros(len(estimates)).index_copy_(0, full, rotation_of_full)
+    turned = turn_images(estimates, -rotation, grid)
+    averages = turned.new_zeros(int(number.max()) + 1, *turned.shape[1:])
+    averages.index_add_(0, number, turned)
+    return CellClasses(number, rotation, averages / number.bincount()[:, None, None])
 
 
 def match_estimates(described: Tensor, rings: FourierRings) -> Matches:
@@ -82,41 +96,117 @@ def match_estimates(described: Tensor, rings: FourierRings) -> Matches:
     return Matches(matches.likelihood + 0.5 * energy, matches.rotation)
 
 
-def cluster(among: Matches, energy: Tensor, full: Tensor) -> np.ndarray:
-    """Divide images into classes by average linkage of their distances; the empty ones are the last class."""
-    number = np.full(len(energy), -1, dtype=np.int64)
-    rows = np.flatnonzero(full.cpu().numpy())
-    inner = among.likelihood[full][:, full].double().cpu().numpy()
-    powers = energy[full].double().cpu().numpy()
-    mean_power = 0.5 * (powers[:, None] + powers)
-    distance = np.maximum(0.0, 2 - (inner + inner.T) / mean_power)
-    np.fill_diagonal(distance, 0.0)
-    if len(rows) > 1:
-        tree = linkage(squareform(distance, checks=False), "average")
-        found = fcluster(tree, SAME_VIEW, "distance")
-        if found.max() > MOST_CLASSES:
-            found = fcluster(tree, MOST_CLASSES, "maxclust")
-    else:
-        found = np.ones(len(rows), dtype=np.int64)
-    # The largest class first.
-    sizes = np.bincount(found)[1:]
-    place = np.empty(len(sizes), dtype=np.int64)
-    place[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    number[rows] = place[found - 1]
-    number[number < 0] = len(sizes)
-    return number
+def cluster(among: Matches, energy: Tensor) -> Tensor:
+    """Divide images into `MOST_CLASSES` by average linkage of their squared differences, `(n,)` from 0."""
+    if len(energy) < 2:
+        return torch.zeros(len(energy), dtype=torch.int64, device=energy.device)
+    inner = among.likelihood.double()
+    mean_energy = 0.5 * (energy[:, None] + energy).double()
+    distance = (2 - (inner + inner.T) / mean_energy).clamp_min(0).fill_diagonal_(0).cpu().numpy()
+    tree = linkage(squareform(distance, checks=False), "average")
+    found = fcluster(tree, MOST_CLASSES, "maxclust").astype(np.int64)
+    return torch.from_numpy(found - 1).to(energy.device)
 
 
-def average_classes(number: Tensor, among: Matches, estimates: Tensor, grid: PolarGrid) -> Tensor:
-    """Average the images of each class, turned onto the one that is most like the others: `(classes, box, box)`."""
-    averages = []
+def turn_onto_middle(number: Tensor, among: Matches) -> Tensor:
+    """Give for each image the steps that take the image in the middle of its class onto it."""
+    rotation = torch.zeros_like(number)
     for one in range(int(number.max()) + 1):
         members = (number == one).nonzero()[:, 0]
-        middle = members[among.likelihood[members][:, members].sum(0).argmax()]
-        # What takes the middle one onto a member, undone.
-        turned = turn_images(estimates[members], -among.rotation[members, middle], grid)
-        averages.append(turned.mean(0))
-    return torch.stack(averages)
+        if len(members):
+            middle = members[among.likelihood[members][:, members].sum(0).argmax()]
+            rotation[members] = among.rotation[members, middle]
+    return rotation
+
+
+def reassign(
+    observed: Tensor,
+    profiles: Tensor,
+    number: Tensor,
+    rotation: Tensor,
+    signal_to_noise: Tensor,
+    rings: FourierRings,
+) -> tuple[Tensor, Tensor]:
+    """Let every raw image go to the class that explains it best, the image itself left out of its class's average.
+
+    Averages are the Wiener solution of a class: CTF-weighted sums over the summed squares of the CTFs.
+
+    Parameters
+    ----------
+    observed : Tensor
+        `(2, modes, n, rings)` from `describe_observed`.
+    profiles : Tensor
+        `(n, box // 2)`.
+    number, rotation : Tensor
+        `(n,)` class and steps of each image to begin with.
+    signal_to_noise : Tensor
+        `(rings,)` energy of the signal over that of the noise.
+    rings : FourierRings
+        What described the images.
+
+    Returns
+    -------
+    tuple of Tensor
+        `(n,)` class, from 0 without gaps, and steps.
+    """
+    images = torch.complex(*observed).permute(1, 2, 0)  # (n, rings, modes)
+    squares = ring_transfers(profiles, rings).square().to(images.device)  # (n, rings)
+    everyone = torch.arange(len(number), device=number.device)
+    for _ in range(ROUNDS):
+        turned = turn_modes(images, -rotation)
+        classes = int(number.max()) + 1
+        sums = torch.zeros(classes, *turned.shape[1:], dtype=turned.dtype, device=turned.device)
+        sums.index_add_(0, number, turned)
+        weights = torch.zeros(classes, rings.rings, device=squares.device)
+        weights = weights.index_add_(0, number, squares) + 1 / signal_to_noise
+        averages = torch.view_as_real(sums / weights[..., None]).permute(3, 2, 0, 1).contiguous()
+        found = match_images(observed, profiles, averages, rings)
+        without = (sums[number] - turned) / (weights[number] - squares)[..., None]
+        own, steps = match_each(images, without, squares, rings)
+        found.likelihood[everyone, number], found.rotation[everyone, number] = own, steps
+        best = found.likelihood.argmax(1)
+        settled = bool((best == number).all())
+        rotation = found.rotation[everyone, best]
+        number = torch.unique(best, return_inverse=True)[1]
+        if settled:
+            break
+    return number, rotation
+
+
+def match_each(
+    images: Tensor, others: Tensor, squares: Tensor, rings: FourierRings
+) -> tuple[Tensor, Tensor]:
+    """Compare each of `(n, rings, modes)` observed images with one clean image of its own, as `match_images` does.
+
+    Returns
+    -------
+    tuple of Tensor
+        `(n,)` log-likelihood ratio at the best rotation, and its steps.
+    """
+    weights = rings.weights(images.device)
+    products = torch.zeros(len(images), ROTATIONS // 2 + 1, dtype=images.dtype).to(images.device)
+    # irfft counts modes but the first twice, as `weights` does, and divides by the number of rotations.
+    products[:, : rings.modes] = (images * others.conj()).sum(1)
+    scores = torch.fft.irfft(products, n=ROTATIONS) * ROTATIONS
+    best, steps = scores.max(1)
+    seen = ((others.abs().square() * weights).sum(-1) * squares).sum(1)
+    return best - 0.5 * seen, steps
+
+
+def turn_modes(images: Tensor, steps: Tensor) -> Tensor:
+    """Turn `(n, rings, modes)` complex coefficients counter-clockwise by `(n,)` steps."""
+    order = torch.arange(images.shape[-1], device=images.device)
+    phase = -2 * math.pi / ROTATIONS * steps[:, None] * order
+    return images * torch.polar(torch.ones_like(phase), phase)[:, None]
+
+
+def sort_by_size(number: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Number the classes `(m,)` of some rows by size; the other rows of `count` become one more class."""
+    order = number.bincount().argsort(descending=True, stable=True)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    everywhere = torch.full((count,), len(order), dtype=torch.int64, device=number.device)
+    return everywhere.index_copy_(0, rows, place[number])
 
 
 def turn_images(images: Tensor, steps: Tensor, grid: PolarGrid) -> Tensor:

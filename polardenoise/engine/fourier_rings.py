@@ -35,7 +35,7 @@ class FourierRings:
         Side of the images in pixels.
     matrix : Tensor
         `(2 * rings * modes, box * box)`: real parts of the coefficients of every pixel, then the imaginary parts,
-        scaled so that the inner product of coefficients (see `modes_weight`) is that of pixels.
+        scaled so that the inner product of coefficients (see `weights`) is that of pixels.
     rings, modes : int
         Numbers of both.
     """
@@ -68,6 +68,11 @@ class FourierRings:
         weights = torch.full((self.modes,), 2.0, device=device)
         weights[0] = 1.0
         return weights
+
+    def noise_energies(self) -> Tensor:
+        """Give the mean energy of white noise of variance 1 on each ring, `(rings,)`."""
+        squares = self.matrix.square().sum(1).view(2, self.rings, self.modes).sum(0)
+        return (squares * self.weights(squares.device)).sum(-1)
 
     def ring_energies(self, described: Tensor) -> Tensor:
         """Give the energy of each image on each ring, `(n, rings)`, from `(2, modes, n, rings)`."""
