@@ -201,7 +201,7 @@ def turn_modes(images: Tensor, steps: Tensor) -> Tensor:
 
 
 def sort_by_size(number: Tensor, rows: Tensor, count: int) -> Tensor:
-    """Number the classes `(m,)` of some rows by size; the other rows of `count` become one more class."""
+    """Give the classes `(m,)` of some rows numbers by size; the other rows of `count` become one more class."""
     order = number.bincount().argsort(descending=True, stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
