@@ -48,7 +48,7 @@ class DenoiseForm(ModelChoice):
         form.addParam(
             "setSize",
             params.IntParam,
-            default=64,
+            default=32,
             validators=[params.Positive],
             label="Images per set",
             help="How many images (of one half) are denoised together. More images of the same view "

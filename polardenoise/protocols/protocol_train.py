@@ -109,17 +109,15 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
     def writePair(self, half):
         """Write noisy particles of a half (or all) and their truth in the same order; return both paths."""
         noisy, clean = self.getPairPaths(half)
-        particles = self.inputParticles.get()
-        items = [
-            item
-            for item in iter_clones(particles)
+        given, truth = self.inputParticles.get(), self.referenceParticles.get()
+        ids = [
+            item.getObjId()
+            for item in iter_enabled(given)
             if half == WHOLE or item.getAttributeValue(RANDOM_SUBSET) == half
         ]
         stacks = self._getExtraPath("stacks")
-        write_particles_star(particles, noisy, stacks, items=items)
-        write_matching_star(
-            self.referenceParticles.get(), clean, stacks, [item.getObjId() for item in items]
-        )
+        write_matching_star(given, noisy, stacks, ids)
+        write_matching_star(truth, clean, stacks, ids)
         return [noisy, clean]
 
     def trainStep(self, config, half):
@@ -300,9 +298,3 @@ def get_summary_name(half):
 def get_output_name(half):
     """Return the name of the output of a training."""
     return f"outputModelHalf{half}" if half else TrainOutputs.outputModel.name
-
-
-def iter_clones(particles):
-    """Yield a copy of every enabled particle, by ascending id."""
-    for particle in iter_enabled(particles):
-        yield particle.clone()

@@ -117,15 +117,23 @@ def test_what_cannot_work_is_said_before_the_run(project):
     assert project.newProtocol(ProtPolarReconstruct).validate()
 
 
-def test_the_engine_s_own_words_reach_the_user(project):
+def test_a_changed_parameter_leaves_no_stale_output_even_if_it_fails(project):
+    """Continue with another symmetry, then with none that exists: the engine's own words reach the user."""
     run = scipion_project.run_protocol(
         project,
         ProtPolarReconstruct,
         {"inputParticles": (scipion_project.get_views(), "outputParticles")},
-        must_finish=False,
-        symmetryGroup="q7",
         numberOfThreads=1,
     )
+    before = mrcfile.read(run.outputVolume.getFileName()).copy()
+    run.symmetryGroup.set("c2")
+    project.launchProtocol(run, wait=True)
+    assert run.isFinished(), scipion_project.read_log(run)
+    assert not np.allclose(mrcfile.read(run.outputVolume.getFileName()), before)
+    run.symmetryGroup.set("q7")
+    project.launchProtocol(run, wait=True)
     assert run.isFailed()
     assert "q7" in run.getErrorMessage()
     assert "Traceback" not in run.getErrorMessage()
+    assert list(run.iterOutputAttributes()) == []
+    assert list(project.getProtocol(run.getObjId()).iterOutputAttributes()) == []
