@@ -30,6 +30,7 @@ ENGINE = [
         "torch-fourier-shift>=0.6",
         "gemmi>=0.7",
         "safetensors>=0.4",
+        "scipy",
         "matplotlib",
     ]
 ]
@@ -41,7 +42,6 @@ DEVELOPMENT = [
     "pytest-timeout",
     "pytest-xdist",
     "starfile>=0.5",
-    "scipy",
     "ruff",
     "mypy",
 ]

@@ -35,6 +35,20 @@ def run(*words: str) -> None:
         raise RuntimeError(f"polardenoise {' '.join(words)} failed")
 
 
+def apply_radial(noisy_star: Path, clean_star: Path) -> float:
+    """Relative MSE of the best radial filter, on flipped images where there is a CTF."""
+    noisy_set, clean_set = read_particles(noisy_star), read_particles(clean_star)
+    rows = np.arange(len(noisy_set))
+    noisy = torch.from_numpy(read_images(noisy_set, rows))
+    truth = truth_as_observed(noisy_set, clean_set, rows)
+    if noisy_set.ctf is None:
+        return relative_mse(best_radial_filter(noisy, truth), truth)
+    # A radial filter of unflipped images would have to average over both signs of the CTF.
+    values = compute_ctf(noisy_set.ctf, torch.from_numpy(noisy_set.pixel_size), noisy_set.box)
+    filtered = best_radial_filter(phase_flip(noisy, values), phase_flip(truth, values))
+    return relative_mse(phase_flip(filtered, values), truth)
+
+
 def measure_molecule(source: str, ctf: str, models: list[str], folder: Path) -> dict[str, float]:
     """Relative MSE of the noisy images, the best radial filter and every model on one molecule."""
     run("simulate", source, "-o", str(folder), ctf, *ARGUMENTS)
@@ -46,14 +60,7 @@ def measure_molecule(source: str, ctf: str, models: list[str], folder: Path) -> 
     noisy = torch.from_numpy(read_images(noisy_set, rows))
     truth = truth_as_observed(noisy_set, clean_set, rows)
     figures = {"noisy": relative_mse(noisy, truth)}
-    if noisy_set.ctf is None:
-        filtered = best_radial_filter(noisy, truth)
-    else:
-        # A radial filter of unflipped images would have to average over both signs of the CTF.
-        values = compute_ctf(noisy_set.ctf, torch.from_numpy(noisy_set.pixel_size), noisy_set.box)
-        filtered = best_radial_filter(phase_flip(noisy, values), phase_flip(truth, values))
-        filtered = phase_flip(filtered, values)
-    figures["radial filter"] = relative_mse(filtered, truth)
+    figures["radial filter"] = apply_radial(folder / "particles.star", folder / "clean.star")
     for model in models:
         out = folder / f"{Path(model).name}.star"
         run(

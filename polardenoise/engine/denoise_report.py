@@ -9,6 +9,7 @@ from polardenoise.engine.cell_runner import list_cells
 from polardenoise.engine.contrast import Contrast
 from polardenoise.engine.denoise_plan import Job, hash_facts
 from polardenoise.engine.denoised_columns import rescaled_columns, state_columns
+from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.grouping import ImageSet
 from polardenoise.engine.matches import join_matches
 from polardenoise.engine.outputs import provenance, write_json
@@ -87,6 +88,7 @@ def summarise_run(job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast]
             }
             for half, contrast in contrasts.items()
         },
+        "precision": str(choose_precision(job.device)).removeprefix("torch."),
         "box": particles.box,
         "working_box": handling.box,
         "output_box": job.box,

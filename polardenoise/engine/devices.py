@@ -27,5 +27,11 @@ def choose_device(name: str, process: int = 0) -> torch.device:
 
 
 def choose_precision(device: torch.device) -> torch.dtype:
-    """Choose the precision that networks are run in on a device; what they give is float32 in any case."""
-    return torch.float32
+    """Choose the precision that networks are run in on a device; what they give is float32 in any case.
+
+    bfloat16 on GPUs and on CPUs with matrix tiles for it (AMX): 2.2 times the speed of the convolutions for 6e-7 of
+    relative MSE. Other CPUs are slower with it.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32

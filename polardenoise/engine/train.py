@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.ctf import apply_ctf
+from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.models import Denoiser
 from polardenoise.engine.outputs import format_duration, replace_when_complete
@@ -214,7 +215,7 @@ def schedule_learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
 def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
     """Autocast to bfloat16 where the recipe asks for it and the device computes in it."""
     wanted = precision == "bfloat16"
-    able = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    able = choose_precision(device) == torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
 
 
