@@ -29,9 +29,10 @@ STEPS = 300
 
 def make_denoise(source, **params):
     """Make a run that denoises in chunks, one after another, with the tiny model."""
-    settings = {"modelSource": 1, "setSize": 8, "particlesPerChunk": CHUNK, "grouping": 0, **params}
+    settings = {"modelSource": 1, "setSize": 8, "particlesPerChunk": CHUNK, "grouping": 0}
+    threads = {"useGpu": False, "numberOfThreads": 1, "binThreads": 1}
     run = scipion_project.get_project().newProtocol(
-        ProtPolarDenoise, useGpu=False, numberOfThreads=1, binThreads=1, **settings
+        ProtPolarDenoise, **{**settings, **threads, **params}
     )
     scipion_project.set_input(run, "inputParticles", (source, "outputParticles"))
     scipion_project.set_input(run, "inputModel", (scipion_project.get_training(), "outputModel"))
@@ -196,7 +197,8 @@ def test_particles_that_arrive_in_batches_are_denoised_once(project):
     given.setStreamState(SetOfParticles.STREAM_OPEN)
     project.mapper.store(given)
     project.mapper.commit()
-    run = make_denoise(import_views(), streamingBatch=16)
+    # Two steps at once, in threads: as with two GPUs.
+    run = make_denoise(import_views(), streamingBatch=16, numberOfThreads=3)
     try:
         project.launchProtocol(run)
         seen = []
