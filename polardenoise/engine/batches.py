@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.errors import InputError, says_out_of_memory
 from polardenoise.engine.grouping import ImageSet
 from polardenoise.engine.models import Denoiser
@@ -103,11 +102,12 @@ class BatchRunner:
         On its device.
     device : torch.device
         That device.
+    precision : torch.dtype
+        Of the convolutions.
     """
 
-    def __init__(self, model: Denoiser, device: torch.device):
-        self.model, self.device = model, device
-        self.precision = choose_precision(device)
+    def __init__(self, model: Denoiser, device: torch.device, precision: torch.dtype):
+        self.model, self.device, self.precision = model, device, precision
         self._most_sets: int | None = None
 
     def run(self, batch: BatchOfImages) -> Tensor:

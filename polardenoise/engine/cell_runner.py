@@ -27,7 +27,7 @@ class CellRunner:
 
     def __init__(self, job: Job, folder: Path):
         self.job, self.folder = job, folder
-        self.precision = choose_precision(job.device)
+        self.precision = choose_precision(job.device, job.plan.precision)
 
     def run(self, batch: BatchOfImages) -> Tensor:
         """Denoise one cell, `(1, n, box, box)` float32 on the device.

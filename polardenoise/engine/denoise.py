@@ -25,6 +25,7 @@ from polardenoise.engine.denoise_plan import (
     state_facts,
 )
 from polardenoise.engine.denoise_report import finish_run
+from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.distributed import Processes
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.outputs import Progress
@@ -120,7 +121,12 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
     ]
     count = sum(one.kept for _, batch in own for one in batch)
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
-    runner = CellRunner(job, folder) if job.groups is None else BatchRunner(job.model, job.device)
+    precision = choose_precision(job.device, job.plan.precision)
+    runner = (
+        CellRunner(job, folder)
+        if job.groups is None
+        else BatchRunner(job.model, job.device, precision)
+    )
     with ExitStack() as opened:
         preparation = opened.enter_context(open_preparation(job, folder))
         stack = opened.enter_context(

@@ -12,7 +12,7 @@ import torch
 
 from polardenoise import __version__
 from polardenoise.engine.checkpoint import ModelCard, hash_file, load_model
-from polardenoise.engine.devices import choose_device
+from polardenoise.engine.devices import choose_device, choose_precision
 from polardenoise.engine.errors import InputError, UnclearCtfError
 from polardenoise.engine.grouping import draw_halves
 from polardenoise.engine.models import Denoiser, PolarTransformer
@@ -39,6 +39,7 @@ class DenoisePlan:
     resume: bool = False
     seed: int = 0
     device: str = "auto"
+    precision: str = "auto"
     batch: int | None = None
     matches: Path | None = None
     command: tuple[str, ...] = ()
@@ -211,6 +212,7 @@ def state_facts(job: Job) -> dict[str, Any]:
         "--seed": plan.seed,
         "--batch": plan.batch,
         "--device": job.device.type,
+        "--precision": str(choose_precision(job.device, plan.precision)),
         "--matches": plan.matches and str(plan.matches.absolute()),
     }
 

@@ -88,7 +88,7 @@ def summarise_run(job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast]
             }
             for half, contrast in contrasts.items()
         },
-        "precision": str(choose_precision(job.device)).removeprefix("torch."),
+        "precision": str(choose_precision(job.device, plan.precision)).removeprefix("torch."),
         "box": particles.box,
         "working_box": handling.box,
         "output_box": job.box,

@@ -46,7 +46,7 @@ def test_only_image_names_change_in_the_text(folder, model):
 def test_rows_keep_their_images_whatever_their_order_in_the_stack(folder, model):
     """Each set is one image here, so every output depends on its own input alone."""
     source = write_set(folder, ctf=False)
-    assert denoise(model, "--set-size", "1") == 0
+    assert denoise(model, "--set-size", "1", "--precision", "float32") == 0
     particles = read_particles(source)
     network = build_from(model)
     out = images_of("out.star")
@@ -72,17 +72,26 @@ def run_by_hand(network, image):
 
 def test_scale_offset_and_contrast_of_the_input(folder, model):
     source = write_set(folder, ctf=False)
-    assert denoise(model) == 0
+    exact = ("--precision", "float32")
+    assert denoise(model, *exact) == 0
     plain = images_of("out.star")
     stack = read_images(
         read_particles(source), np.argsort([int(w.split()[1][:6]) for w in rows_of(source)])
     )
     write_stack(folder / "stack.mrcs", 7 * stack - 40, 3.0)
-    assert denoise(model, output="scaled.star") == 0
+    assert denoise(model, *exact, output="scaled.star") == 0
     assert torch.allclose(images_of("scaled.star"), 7 * plain, rtol=1e-3, atol=1e-3)
     write_stack(folder / "stack.mrcs", -stack, 3.0)
-    assert denoise(model, "--contrast", "dark", output="dark.star") == 0
+    assert denoise(model, *exact, "--contrast", "dark", output="dark.star") == 0
     assert torch.allclose(images_of("dark.star"), -plain, atol=1e-4)
+
+
+def test_lower_precision_changes_little(folder, model):
+    write_set(folder, ctf=False)
+    for precision in ("float32", "bfloat16"):
+        assert denoise(model, "--precision", precision, output=f"{precision}.star") == 0
+    exact, quick = images_of("float32.star"), images_of("bfloat16.star")
+    assert 0 < (quick - exact).norm() < 0.02 * exact.norm()
 
 
 def rows_of(star):
