@@ -47,9 +47,6 @@ FIGURES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("reconstruct raw", "fsc_raw", "showFsc", "FSC", {}),
     ("reconstruct denoised", "fsc_denoised", "showFsc", "FSC", {}),
     ("reconstruct raw", "maps", "showMaps", "Map and half maps", {}),
-)
-# Those that a run has which found neighbours.
-MATCH_FIGURES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("denoise", "neighbours", "showNeighbours", "Neighbours of", {"particleIds": "2"}),
     ("denoise", "scores", "showScores", "Scores", {}),
     ("denoise", "worst", "showWorst", "Particles before and after", {}),
@@ -122,7 +119,7 @@ class Camera:
             print(f"{name}: {error}", flush=True)
 
 
-def photograph_all(window: Window, camera: Camera, found_neighbours: bool) -> None:
+def photograph_all(window: Window, camera: Camera) -> None:
     """Go through tree, forms, viewers and wizards."""
     screen = camera.screen
     screen.wait_for_window(f"^{window_title()}")
@@ -140,7 +137,7 @@ def photograph_all(window: Window, camera: Camera, found_neighbours: bool) -> No
             camera.take(f"form_{name}" + (f"_{place + 1}" if place else ""), title)
         window.ask("close_forms")
         screen.wait_until_closed(title)
-    for label, name, line, title, values in FIGURES + (MATCH_FIGURES if found_neighbours else ()):
+    for label, name, line, title, values in FIGURES:
         window.ask("viewer_of", label=label)
         form = "Protocol Viewer"
         screen.wait_for_window(form)
@@ -234,11 +231,11 @@ def take_all(output: Path) -> list[str]:
 
     workflow = make_project()
     start_training(workflow)
-    found_neighbours = hasattr(run_tour(workflow), "outputClasses")
+    run_tour(workflow)
     with Screen() as screen:
         camera, window = Camera(screen, output), Window(screen, PROJECT)
         try:
-            photograph_all(window, camera, found_neighbours)
+            photograph_all(window, camera)
             run_by_clicks(window, camera, workflow.project)
         finally:
             window.close()

@@ -42,14 +42,8 @@ def start_training(workflow: Workflow) -> Any:
     return training
 
 
-def run_tour(workflow: Workflow) -> Any:
-    """Run simulate, import model, denoise, evaluate and reconstruct, and prepare a run that is not started.
-
-    Returns
-    -------
-    ProtPolarDenoise
-        Finished; its form was at its defaults.
-    """
+def run_tour(workflow: Workflow) -> None:
+    """Run simulate, import model, denoise, evaluate and reconstruct, and prepare a run that is not started."""
     from polardenoise.protocols import (
         ProtPolarDenoise,
         ProtPolarEvaluate,
@@ -94,4 +88,3 @@ def run_tour(workflow: Workflow) -> Any:
     prepared.inputParticles.set(simulated)
     prepared.inputParticles.setExtended("outputParticles")
     workflow.project.saveProtocol(prepared)
-    return denoised
