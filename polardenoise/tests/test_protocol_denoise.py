@@ -22,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("project")
 
 # What a denoised particle has that the raw one has not, and what differs.
 OWN = {"_polardenoiseModel"}
+# And where neighbours were found, as they are by default.
+SCORED = {*OWN, "_polardenoiseScore"}
 CHANGED = {"_index", "_filename"}
 
 
@@ -79,7 +81,7 @@ def test_every_attribute_of_every_particle_is_kept():
     run = scipion_project.get_denoised()
     before, after = run.inputParticles.get(), run.outputParticles
     items = read_all(before)
-    check_same_items(items, read_all(after))
+    check_same_items(items, read_all(after), SCORED)
     # And these are there at all: a comparison of nothing would pass too.
     first = next(iter(items.values()))
     for name in (
@@ -121,7 +123,8 @@ def test_texts_warn_and_cite():
 
 def test_the_command_in_the_log_can_be_pasted():
     run = scipion_project.get_denoised()
-    log = scipion_project.read_log(run)
+    with open(run.getStdoutLog()) as file:
+        log = file.read()
     assert "-m polardenoise.engine denoise " in log
     assert "CUDA_VISIBLE_DEVICES=0 " in log
     assert "images/s" in log
@@ -250,7 +253,7 @@ def test_particles_without_halves_get_them():
     assert any("no random halves" in warning for warning in run.warnings())
     halves = [item._rlnRandomSubset.get() for item in run.outputParticles.iterItems()]
     assert halves.count(1) == halves.count(2) == 32
-    own = {*OWN, "_rlnRandomSubset"}
+    own = {*SCORED, "_rlnRandomSubset"}
     check_same_items(read_all(imported.outputParticles), read_all(run.outputParticles), own)
 
 
