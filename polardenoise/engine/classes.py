@@ -16,7 +16,13 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from polardenoise.engine.fourier_rings import FourierRings
-from polardenoise.engine.matching import ROTATIONS, Matches, match_images, ring_transfers
+from polardenoise.engine.matching import (
+    ROTATIONS,
+    Matches,
+    match_images,
+    ring_transfers,
+    rotation_matrix,
+)
 from polardenoise.engine.polar import PolarGrid
 
 #: Classes of a cell to begin with, and so the most of them.
@@ -101,7 +107,9 @@ def cluster(among: Matches, energy: Tensor) -> Tensor:
     if len(energy) < 2:
         return torch.zeros(len(energy), dtype=torch.int64, device=energy.device)
     inner = among.likelihood.double()
-    mean_energy = 0.5 * (energy[:, None] + energy).double()
+    mean_energy = (0.5 * (energy[:, None] + energy).double()).clamp_min(
+        1e-12
+    )  # all empty: all alike
     distance = (2 - (inner + inner.T) / mean_energy).clamp_min(0).fill_diagonal_(0).cpu().numpy()
     tree = linkage(squareform(distance, checks=False), "average")
     found = fcluster(tree, MOST_CLASSES, "maxclust").astype(np.int64)
@@ -152,7 +160,7 @@ def reassign(
     images = torch.complex(*observed).permute(1, 2, 0)  # (n, rings, modes)
     squares = ring_transfers(profiles, rings).square().to(images.device)  # (n, rings)
     everyone = torch.arange(len(number), device=number.device)
-    for _ in range(ROUNDS):
+    for only_into_larger in [True, False] * (ROUNDS // 2):
         turned = turn_modes(images, -rotation)
         classes = int(number.max()) + 1
         sums = torch.zeros(classes, *turned.shape[1:], dtype=turned.dtype, device=turned.device)
@@ -166,11 +174,26 @@ def reassign(
         found.likelihood[everyone, number], found.rotation[everyone, number] = own, steps
         best = found.likelihood.argmax(1)
         settled = bool((best == number).all())
+        if only_into_larger:
+            best = keep_from_swapping(number, best)
         rotation = found.rotation[everyone, best]
         number = torch.unique(best, return_inverse=True)[1]
         if settled:
             break
     return number, rotation
+
+
+def keep_from_swapping(number: Tensor, best: Tensor) -> Tensor:
+    """Let images `(n,)` of class `number` go to class `best` only where that is the larger one, else stay.
+
+    Images of one view in two small classes would else change places for ever: each fits the other's average better
+    than that of its own class without itself.
+    """
+    sizes = number.bincount()
+    place = torch.empty_like(sizes)
+    order = sizes.argsort(stable=True)
+    place[order] = torch.arange(len(sizes), device=sizes.device)
+    return torch.where(place[best] > place[number], best, number)
 
 
 def match_each(
@@ -184,10 +207,8 @@ def match_each(
         `(n,)` log-likelihood ratio at the best rotation, and its steps.
     """
     weights = rings.weights(images.device)
-    products = torch.zeros(len(images), ROTATIONS // 2 + 1, dtype=images.dtype).to(images.device)
-    # irfft counts modes but the first twice, as `weights` does, and divides by the number of rotations.
-    products[:, : rings.modes] = (images * others.conj()).sum(1)
-    scores = torch.fft.irfft(products, n=ROTATIONS) * ROTATIONS
+    products = (images * others.conj()).sum(1)  # (n, modes)
+    scores = torch.cat([products.real, products.imag], 1) @ rotation_matrix(rings, images.device).T
     best, steps = scores.max(1)
     seen = ((others.abs().square() * weights).sum(-1) * squares).sum(1)
     return best - 0.5 * seen, steps
