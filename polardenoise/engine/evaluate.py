@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch_fourier_shell_correlation import fourier_ring_correlation
 
 from polardenoise.engine.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.errors import InputError
@@ -16,6 +15,7 @@ from polardenoise.engine.outputs import Progress
 from polardenoise.engine.particle_facts import read_provenance
 from polardenoise.engine.particles import ParticleSet, read_images, read_particles
 from polardenoise.engine.polar import disk_mask
+from polardenoise.engine.ring_correlation import correlate_rings
 
 BYTES_READ_AT_ONCE = 8 * 2**20
 CTF_FREE_STATES = ("none", "corrected")
@@ -85,16 +85,13 @@ def compare_images(estimate: Tensor, truth: Tensor, radius: float | None = None)
     Comparison
         Of these images.
     """
-    box = truth.shape[-1]
-    mask = disk_mask(box, box / 2 - 1 if radius is None else radius).to(truth.device)
-    estimate = estimate.to(torch.float64) * mask
-    truth = truth.to(torch.float64) * mask
+    estimate, truth = (cut_out_disk(images, radius) for images in (estimate, truth))
     return Comparison(
         float((estimate - truth).square().sum()),
         float(estimate.square().sum()),
         float(truth.square().sum()),
         float((estimate * truth).sum()),
-        fourier_ring_correlation(estimate, truth).sum(0).to(torch.float64),
+        correlate_rings(estimate, truth).sum(0),
         len(truth),
     )
 
@@ -112,7 +109,15 @@ def relative_mse(estimate: Tensor, truth: Tensor) -> float:
     float
         `sum |estimate - truth|^2 / sum |truth|^2`: sums over all images, so that strong ones weigh more.
     """
-    return compare_images(estimate, truth).relative_mse()
+    estimate, truth = (cut_out_disk(images) for images in (estimate, truth))
+    return float((estimate - truth).square().sum() / truth.square().sum())
+
+
+def cut_out_disk(images: Tensor, radius: float | None = None) -> Tensor:
+    """Set `(n, N, N)` images to 0 outside a disk of `radius` pixels, without one `N / 2 - 1`; float64."""
+    box = images.shape[-1]
+    mask = disk_mask(box, box / 2 - 1 if radius is None else radius).to(images.device)
+    return images.to(torch.float64) * mask
 
 
 def compare_particles(

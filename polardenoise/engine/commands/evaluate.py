@@ -33,6 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="compare inside this distance from the centre (default: half the box less one)",
     )
+    parser.add_argument(
+        "--matches",
+        type=Path,
+        metavar="FILE.npz",
+        help="what `denoise --matches` wrote: neighbours, in-plane rotations, classes and scores are held against the "
+        "angles, classes and junk of the truth",
+    )
+    parser.add_argument(
+        "--symmetry",
+        metavar="GROUP",
+        help="with --matches: the molecule's point group (default: c1)",
+    )
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw curve and gallery (PNG)")
     parser.add_argument(
         "--null",
@@ -75,6 +87,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for option, value in (
             ("--truth", arguments.truth),
             ("--mask-radius", arguments.mask_radius),
+            ("--matches", arguments.matches),
+            ("--symmetry", arguments.symmetry),
         ):
             if value is not None:
                 raise InputError(f"{option}: noise has none; leave it out with --null")
@@ -84,6 +98,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             f"{missing} is missing; give DENOISED.star --truth CLEAN.star, or --null MODEL"
         )
+    if arguments.symmetry is not None and arguments.matches is None:
+        raise InputError("--symmetry: says how matches are judged; add --matches or leave it out")
     return compare_with_truth(arguments)
 
 
@@ -106,14 +122,20 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
 def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compare a set with its truth; as `run`."""
     from polardenoise.engine import evaluate
+    from polardenoise.engine.evaluate_matches import evaluate_matches, read_matches
     from polardenoise.engine.evaluate_plot import plot_evaluation
     from polardenoise.engine.fsc import resolution_at
     from polardenoise.engine.particle_facts import common_pixel_size
     from polardenoise.engine.particles import read_particles
+    from polardenoise.engine.symmetry import symmetry_matrices
 
+    symmetry = symmetry_matrices(arguments.symmetry or "c1")
     denoised, truth = read_particles(arguments.denoised), read_particles(arguments.truth)
     pixel_size = common_pixel_size(denoised)
     evaluate.check_match(denoised, truth)
+    matches = None
+    if arguments.matches is not None:
+        matches = read_matches(arguments.matches, len(denoised))
     noisy = evaluate.find_noisy_input(denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
     result = evaluate.compare_particles(denoised, truth, "evaluate", radius)
@@ -136,6 +158,8 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         "frc": curve,
         "frc_noisy": noisy_curve,
     }
+    if matches is not None:
+        summary |= evaluate_matches(matches, truth, symmetry)
     if arguments.plot is not None:
         plot_evaluation(arguments.plot, denoised, truth, noisy, curve, noisy_curve)
         summary["plot"] = str(arguments.plot)
@@ -156,11 +180,36 @@ def summarise(summary: dict[str, Any]) -> str:
         return summarise_null_test(summary)
     noisy = summary["relative_mse_noisy"]
     before = "" if noisy is None else f" (noisy input {noisy:.3g})"
-    return (
+    lines = [
         f"{summary['particles']} particles: relative MSE {summary['relative_mse']:.4g}{before}, "
         f"{summary['relative_mse_scaled']:.4g} after one global scale; "
         f"mean FRC 0.5 at {summary['frc_0.5_angstrom']:.2f} A (Nyquist {summary['nyquist_angstrom']:.2f} A)"
-    )
+    ]
+    return "\n".join([*lines, *summarise_matches(summary)])
+
+
+def summarise_matches(summary: dict[str, Any]) -> list[str]:
+    """Say how right the matches are, for people: a line for each thing that the truth tells."""
+    lines = []
+    if summary.get("neighbour_angle_median") is not None:
+        lines.append(
+            f"views of the {summary['neighbours_judged']} nearest: median {summary['neighbour_angle_median']:.1f} "
+            f"degrees away (best possible {summary['neighbour_angle_best']:.1f}, random "
+            f"{summary['neighbour_angle_random']:.1f}), {summary['neighbours_within_25_degrees']:.0%} within 25"
+        )
+    if summary.get("in_plane_error_median") is not None:
+        lines.append(
+            f"in-plane rotations: median error {summary['in_plane_error_median']:.1f} degrees between views within 15"
+        )
+    if summary.get("class_ari") is not None:
+        lines.append(
+            f"classes: adjusted Rand index {summary['class_ari']:.3f} (1 perfect, 0 chance)"
+        )
+    if summary.get("score_auc") is not None:
+        lines.append(
+            f"scores: ROC AUC {summary['score_auc']:.3f} for {summary['junk']} pieces of junk"
+        )
+    return lines
 
 
 def summarise_null_test(summary: dict[str, Any]) -> str:
