@@ -10,6 +10,10 @@ from polardenoise.engine.matching import Matches, ring_transfers
 #: next to nothing would be noise over next to nothing.
 LEAST_ENERGY = 0.5
 
+#: Nor are those of less energy than this, in units of the noise, where most images are empty: what noise has in common
+#: with any estimate is 2.5 standard deviations at the best rotation, half the energy if that is 25.
+LEAST_EVIDENCE = 25.0
+
 #: How many neighbours an image is held against.
 NEIGHBOURS = 8
 
@@ -47,5 +51,5 @@ def score_images(
     transfers = ring_transfers(profiles, rings).to(energies.device).square()
     seen = (transfers[:, None] * energies[nearest]).sum(-1)  # (n, neighbours): |C y|^2
     found = matches.likelihood.gather(1, nearest) + 0.5 * seen
-    least = LEAST_ENERGY * (transfers * energies).sum(1).median()
+    least = (LEAST_ENERGY * (transfers * energies).sum(1).median()).clamp_min(LEAST_EVIDENCE)
     return (found / torch.maximum(seen, least)).mean(1).clamp(0, 1)
