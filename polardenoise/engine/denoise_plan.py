@@ -42,6 +42,7 @@ class DenoisePlan:
     precision: str = "auto"
     batch: int | None = None
     matches: Path | None = None
+    report: Path | None = None
     command: tuple[str, ...] = ()
 
 
@@ -86,6 +87,12 @@ class Job:
     pixel_size: float
     stack: Path
 
+    @property
+    def keeps_matches(self) -> bool:
+        """Whether matches are asked for, or shown in a report."""
+        asked = self.plan.matches is not None or self.plan.report is not None
+        return asked and self.groups is None
+
 
 def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     """Read and check everything that the plan names but the pixels; errors as `denoise.denoise_particles`.
@@ -113,6 +120,8 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     box = handling.box if plan.output_box == "working" else particles.box
     pixel_size = float(np.median(particles.pixel_size)) * particles.box / box
     make_folder(plan.output.parent)
+    if plan.matches is not None:
+        make_folder(plan.matches.parent)
     return Job(
         plan=plan,
         particles=particles,
@@ -170,7 +179,7 @@ def choose_groups(group_by: str, particles: ParticleSet, model: Denoiser) -> np.
 
 
 def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> None:
-    """Refuse an output that would replace the input."""
+    """Refuse outputs that would replace the input or have no place."""
     if plan.output.suffix != ".star":
         raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
     if plan.output.is_dir():
@@ -181,6 +190,14 @@ def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> Non
             raise InputError(
                 f"-o {plan.output}: would replace the input {path}; choose another name"
             )
+    if plan.matches is None:
+        return
+    if plan.matches.suffix != ".npz":
+        raise InputError(f"--matches {plan.matches}: must end in .npz")
+    if plan.matches.is_dir():
+        raise InputError(f"--matches {plan.matches}: is a folder; give the name of a file to write")
+    if plan.matches.resolve() in inputs:
+        raise InputError(f"--matches {plan.matches}: would replace an input; choose another name")
 
 
 def check_disk(job: Job) -> None:
@@ -214,6 +231,7 @@ def state_facts(job: Job) -> dict[str, Any]:
         "--device": job.device.type,
         "--precision": str(choose_precision(job.device, plan.precision)),
         "--matches": plan.matches and str(plan.matches.absolute()),
+        "--report": plan.report and str(plan.report.absolute()),
     }
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.classes import form_classes, match_estimates
-from polardenoise.engine.matching import ROTATIONS, measure_affinity
+from polardenoise.engine.classes import form_classes
+from polardenoise.engine.fourier_rings import build_fourier_rings
+from polardenoise.engine.matching import ROTATIONS, match_images, measure_affinity
 from polardenoise.engine.models import PolarTransformer
 from polardenoise.engine.neighbours import Cell, DenoisedCell, choose_neighbours, match_cell
 from polardenoise.engine.outputs import replace_when_complete
@@ -20,6 +21,9 @@ from polardenoise.engine.scores import score_images
 
 #: Most neighbours that are written for an image.
 MOST_NEIGHBOURS = 32
+
+#: Classes that are compared with those of the other half at once: a large set has tens of thousands.
+CLASSES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -147,13 +151,21 @@ def find_twins(averages: np.ndarray, halves: np.ndarray) -> np.ndarray:
     ndarray
         `(classes,)` int64 numbers from 1; 0 where there is no other half.
     """
-    from polardenoise.engine.fourier_rings import build_fourier_rings
-
     rings = build_fourier_rings(averages.shape[-1])
     described = rings.describe(torch.from_numpy(averages))
     energy = rings.ring_energies(described).sum(1).clamp_min(1e-12)
-    inner = match_estimates(described, rings).likelihood
-    alike = inner / torch.sqrt(energy[:, None] * energy)
-    alike[torch.from_numpy(halves[:, None] == halves)] = -torch.inf
-    best, twin = alike.max(1)
-    return np.where(best.isfinite().numpy(), twin.numpy() + 1, 0).astype(np.int64)
+    twins = np.zeros(len(averages), dtype=np.int64)
+    for half in np.unique(halves):
+        own, others = np.flatnonzero(halves == half), np.flatnonzero(halves != half)
+        if len(others) == 0:
+            continue
+        theirs = described[:, :, torch.from_numpy(others)].contiguous()
+        for start in range(0, len(own), CLASSES_AT_ONCE):
+            some = own[start : start + CLASSES_AT_ONCE]
+            images = described[:, :, torch.from_numpy(some)].contiguous()
+            everywhere = images.new_ones(len(some), rings.box // 2)
+            likelihood = match_images(images, everywhere, theirs, rings).likelihood
+            their_energy = energy[torch.from_numpy(others)]
+            alike = (likelihood + 0.5 * their_energy) / their_energy.sqrt()
+            twins[some] = others[alike.argmax(1).numpy()] + 1
+    return twins

@@ -6,7 +6,10 @@ import torch
 
 from polardenoise.engine import neighbours
 from polardenoise.engine.checkpoint import load_model
+from polardenoise.engine.classes import turn_images
 from polardenoise.engine.grouping import form_sets
+from polardenoise.engine.matches import match_denoised_cell
+from polardenoise.engine.matching import ROTATIONS
 from polardenoise.engine.models import build_model
 from polardenoise.engine.neighbours import (
     choose_neighbours,
@@ -55,6 +58,12 @@ def denoised(model, particles):
     return denoise_cell(model, particles[0], PROFILES, 16, 0)
 
 
+@pytest.fixture(scope="module")
+def found(model, particles, denoised):
+    """The matches of the cell as `--matches` gives them."""
+    return match_denoised_cell(model, describe_cell(model, particles[0], PROFILES), denoised)
+
+
 def relative_mse(estimates, clean):
     return float((estimates - clean).square().sum() / clean.square().sum())
 
@@ -87,10 +96,40 @@ def test_turning_all_images_turns_the_output(model, denoised, particles):
     assert torch.equal(turned.neighbours, denoised.neighbours)
 
 
-def test_noise_gives_nothing(model, denoised):
+def test_degrees_turn_the_neighbour_onto_the_particle(model, particles, found):
+    """Clean images, turned by the degrees counter-clockwise; the other way round they do not fit."""
+    _, clean, _ = particles
+    steps = torch.from_numpy(found.in_plane_degrees[:, :4]).div(360 / ROTATIONS).round().long()
+    theirs = clean[torch.from_numpy(found.neighbours[:, :4])].flatten(0, 1)
+    onto = clean.repeat_interleave(4, 0).flatten(1)
+
+    def fit(by):
+        turned = turn_images(theirs, by, model.grid).flatten(1)
+        return torch.cosine_similarity(turned, onto).median()
+
+    assert fit(steps.flatten()) > 0.97
+    assert fit(-steps.flatten()) < 0.9
+
+
+def test_classes_are_views_turned_onto_the_particles(model, particles, found):
+    _, clean, view = particles
+    number = torch.from_numpy(found.class_number)
+    for one in range(len(found.class_averages)):
+        members = view[number == one]
+        assert (members == members.mode().values).float().mean() > 0.85
+    assert len(found.class_averages) <= 8  # 4 views
+    steps = torch.from_numpy(found.class_in_plane_degrees).div(360 / ROTATIONS).round().long()
+    shown = turn_images(torch.from_numpy(found.class_averages)[number], steps, model.grid)
+    assert torch.cosine_similarity(shown.flatten(1), clean.flatten(1)).median() > 0.95
+
+
+def test_noise_gives_nothing_and_scores_low(model, denoised, found):
     noise = torch.randn(COUNT, 64, 64, generator=torch.Generator().manual_seed(0))
-    estimates = denoise_cell(model, noise, PROFILES, 16, 0).estimates
-    assert estimates.square().mean() < 0.02 * denoised.estimates.square().mean()
+    cell = describe_cell(model, noise, PROFILES)
+    of_noise = denoise_described_cell(model, cell, 16, 0)
+    assert of_noise.estimates.square().mean() < 0.02 * denoised.estimates.square().mean()
+    assert np.median(found.score) > 0.7
+    assert np.median(match_denoised_cell(model, cell, of_noise).score) < 0.2
 
 
 @pytest.fixture(scope="module")
