@@ -39,7 +39,6 @@ from polardenoise.engine.preparation import (
     open_preparation,
     prepare_run,
 )
-from polardenoise.engine.report_folder import PAGE, check_report_folder
 from polardenoise.engine.unfinished import (
     finish_publishing,
     name_unfinished,
@@ -79,7 +78,6 @@ def denoise_particles(plan: DenoisePlan, processes: Processes = Processes()) -> 
     """
     with processes.stage():  # what is wrong with the plan is told once
         if processes.is_first:
-            check_report_folder(plan)
             job = check_plan(plan, processes.local_rank)
     with processes.stage():
         if not processes.is_first:
