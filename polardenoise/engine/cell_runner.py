@@ -56,7 +56,7 @@ class CellRunner:
         with torch.inference_mode(), autocast:
             cell = describe_cell(model, images, profiles)
             denoised = denoise_described_cell(model, cell, job.plan.set_size, job.plan.seed)
-            if job.plan.matches is not None:
+            if job.keeps_matches:
                 with torch.autocast(device.type, enabled=False):
                     found = match_denoised_cell(model, cell, denoised)
                 save_cell_matches(name_cell(self.folder, batch.number), batch.own_rows, found)

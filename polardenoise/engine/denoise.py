@@ -39,6 +39,7 @@ from polardenoise.engine.preparation import (
     open_preparation,
     prepare_run,
 )
+from polardenoise.engine.report_folder import PAGE, check_report_folder
 from polardenoise.engine.unfinished import (
     finish_publishing,
     name_unfinished,
@@ -78,6 +79,7 @@ def denoise_particles(plan: DenoisePlan, processes: Processes = Processes()) -> 
     """
     with processes.stage():  # what is wrong with the plan is told once
         if processes.is_first:
+            check_report_folder(plan)
             job = check_plan(plan, processes.local_rank)
     with processes.stage():
         if not processes.is_first:
@@ -106,7 +108,8 @@ def denoise_particles(plan: DenoisePlan, processes: Processes = Processes()) -> 
 def is_complete(plan: DenoisePlan, facts: dict[str, Any]) -> bool:
     """Tell whether the outputs of exactly this run are there already."""
     outputs = [plan.output.with_suffix(suffix) for suffix in (".star", ".mrcs", ".json")]
-    if not all(path.exists() for path in [*outputs, *([plan.matches] if plan.matches else [])]):
+    others = [path for path in (plan.matches, plan.report and plan.report / PAGE) if path]
+    if not all(path.exists() for path in [*outputs, *others]):
         return False
     return read_provenance(plan.output).get("run") == hash_facts(facts)
 

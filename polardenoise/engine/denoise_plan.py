@@ -42,6 +42,7 @@ class DenoisePlan:
     precision: str = "auto"
     batch: int | None = None
     matches: Path | None = None
+    report: Path | None = None
     command: tuple[str, ...] = ()
 
 
@@ -85,6 +86,12 @@ class Job:
     box: int
     pixel_size: float
     stack: Path
+
+    @property
+    def keeps_matches(self) -> bool:
+        """Whether matches are asked for, or shown in a report."""
+        asked = self.plan.matches is not None or self.plan.report is not None
+        return asked and self.groups is None
 
 
 def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
@@ -224,6 +231,7 @@ def state_facts(job: Job) -> dict[str, Any]:
         "--device": job.device.type,
         "--precision": str(choose_precision(job.device, plan.precision)),
         "--matches": plan.matches and str(plan.matches.absolute()),
+        "--report": plan.report and str(plan.report.absolute()),
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from polardenoise.engine.cell_runner import list_cells
 from polardenoise.engine.contrast import Contrast
 from polardenoise.engine.denoise_plan import Job, hash_facts
+from polardenoise.engine.denoise_report_page import write_report
 from polardenoise.engine.denoised_columns import rescaled_columns, state_columns
 from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.grouping import ImageSet
@@ -22,6 +23,7 @@ from polardenoise.engine.unfinished_stack import IMAGES, UnfinishedStack
 STAR = "particles.star"
 PROVENANCE = "provenance.json"
 MATCHES = "matches.npz"
+REPORT = "report"
 
 
 def finish_run(job: Job, folder: Path, facts: dict[str, Any]) -> None:
@@ -38,10 +40,17 @@ def finish_run(job: Job, folder: Path, facts: dict[str, Any]) -> None:
         folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
     )
     names = {IMAGES: job.stack, STAR: job.plan.output}
-    if job.plan.matches is not None:
+    matches = None
+    if job.keeps_matches:
         size = float(np.median(job.particles.pixel_size)) * job.particles.box / job.handling.box
-        save_arrays(folder / MATCHES, **join_matches(list_cells(folder), job.halves, size))
+        matches = join_matches(list_cells(folder), job.halves, size)
+    if matches is not None and job.plan.matches is not None:
+        save_arrays(folder / MATCHES, **matches)
         names[MATCHES] = job.plan.matches
+    if job.plan.report is not None:
+        with open_preparation(job, folder) as preparation:
+            write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
+        names[REPORT] = job.plan.report
     publish(folder, names | {PROVENANCE: job.plan.output.with_suffix(".json")})
 
 
@@ -65,6 +74,7 @@ def summarise_run(job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast]
     names = sorted({contrast.name for contrast in contrasts.values()}) or [plan.contrast]
     return {
         "output": str(plan.output),
+        "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),
         "particles": len(particles),
         "first_row": particles.first_row,

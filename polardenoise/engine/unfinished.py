@@ -22,6 +22,7 @@ from polardenoise.engine.outputs import (
     replace_when_complete,
     write_json,
 )
+from polardenoise.engine.report_folder import move_folder
 
 FACTS = "facts.json"
 PUBLISHED = "published.json"
@@ -95,7 +96,7 @@ def remove_contents(folder: Path) -> None:
     """Empty the folder, but for the lock."""
     for path in folder.iterdir():
         if path.name != "lock":
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
@@ -143,7 +144,10 @@ def finish_publishing(folder: Path) -> bool:
 
 
 def move_file(source: Path, final: Path) -> None:
-    """Give a file its final name in one step, in another file system too."""
+    """Give a file, or a folder, its final name in one step, in another file system too."""
+    if source.is_dir():
+        move_folder(source, final)
+        return
     try:
         os.replace(source, final)
     except OSError as error:

@@ -90,7 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="auto|N",
         help="images computed at once; never changes a result",
     )
-    parser.add_argument("--report", metavar="DIR", help="not available yet")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write a page with pictures to look at first, DIR/index.html",
+    )
     parser.add_argument(
         "--matches",
         type=Path,
@@ -101,8 +106,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Denoise; returns the summary."""
-    if arguments.report:
-        raise InputError("--report: is not available yet; leave it out")
     if arguments.matches and arguments.group_by != "neighbours":
         raise InputError(
             "--matches: is found by --group-by neighbours only; add it or leave this out"
@@ -134,6 +137,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             precision=arguments.precision,
             batch=parse_batch(arguments.batch),
             matches=arguments.matches,
+            report=arguments.report,
             command=tuple(arguments.command_line),
         )
         return denoise_particles(plan, processes)
@@ -179,5 +183,7 @@ def summarise(summary: dict[str, Any]) -> str:
         lines.append("WARNING: halves shared information: the FSC between them means nothing")
     elif summary["halves"] == "drawn":
         lines.append("random halves were drawn and written as rlnRandomSubset")
+    if summary.get("report"):
+        lines.append(f"report: {summary['report']}/index.html")
     lines.append("these are estimates, not data: align on them, reconstruct from the raw particles")
     return "\n".join(lines)

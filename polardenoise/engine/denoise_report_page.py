@@ -1,0 +1,340 @@
+"""The page that `denoise --report` leaves: what was done, what to look at, and how to read it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polardenoise.engine.denoise_plan import Job
+from polardenoise.engine.html_page import (
+    Section,
+    make_caution,
+    make_listing,
+    make_panel,
+    make_picture,
+    make_table,
+    write_page,
+)
+from polardenoise.engine.outputs import make_folder
+from polardenoise.engine.preparation import Preparation
+from polardenoise.engine.report_figures import (
+    GreyRange,
+    choose_grey_range,
+    plot_residual_power,
+    plot_scores,
+    write_picture,
+)
+from polardenoise.engine.report_folder import GENERATOR, PAGE
+from polardenoise.engine.report_images import (
+    measure_residual,
+    pick_rows,
+    take_gallery,
+    take_working,
+)
+from polardenoise.engine.report_matches import align_twins, choose_classes, turn_neighbours
+
+#: Particles in the gallery, particles whose neighbours are shown, neighbours of each.
+SHOWN, WITH_NEIGHBOURS, NEIGHBOURS = 8, 3, 6
+#: Particles whose residuals are averaged, chosen at random.
+AVERAGED = 500
+
+#: The lowest ring of frequencies whose power is told: below, the offset of the background is all there is.
+LOWEST_RING = 2
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Writes small pictures into a folder and gives their HTML."""
+
+    folder: Path
+
+    def add(
+        self, name: str, image: np.ndarray, caption: str, grey_range: GreyRange | None = None
+    ) -> str:
+        """Write `NAME.png` of an image `(N, N)`; the caption ends with its black and white values."""
+        black, white = grey_range or choose_grey_range(image)
+        write_picture(self.folder / f"{name}.png", image, (black, white))
+        return make_panel(f"{name}.png", f"{caption}\nblack {black:.3g}, white {white:.3g}")
+
+
+def write_report(
+    folder: Path,
+    job: Job,
+    preparation: Preparation,
+    stack: Path,
+    summary: dict[str, Any],
+    matches: dict[str, Any] | None,
+) -> None:
+    """Write the page and its pictures.
+
+    Parameters
+    ----------
+    folder : Path
+        Receives `index.html` and the PNGs.
+    job, preparation
+        Of the run.
+    stack : Path
+        The complete images of the output.
+    summary : dict
+        What `OUT.json` says.
+    matches : dict or None
+        The arrays of `--matches`; None where images were not compared.
+    """
+    make_folder(folder)
+    for left_over in folder.iterdir():  # of a run that was killed
+        left_over.unlink()
+    pictures = Pictures(folder)
+    picked = pick_rows(len(job.particles), SHOWN, job.plan.seed)
+    sections = [
+        tell_warnings(summary),
+        tell_run(job, summary),
+        show_gallery(job, stack, picked, pictures),
+        show_residual(job, preparation, stack, pictures),
+    ]
+    if matches is not None:
+        sections += [
+            show_scores(matches, pictures),
+            show_classes(job, matches, pictures),
+            show_neighbours(job, preparation, stack, matches, picked, pictures),
+        ]
+    sections.append(explain_numbers(summary))
+    write_page(folder / PAGE, f"Denoised particles: {job.plan.output.name}", sections, GENERATOR)
+
+
+def tell_warnings(summary: dict[str, Any]) -> Section:
+    """Say what must not be forgotten, first that of this run."""
+    cautions = []
+    if summary["halves"] == "ignored":
+        cautions.append("Halves shared information: the FSC between them means nothing.")
+    if " and " in summary["contrast"]:
+        cautions.append("The halves differ in contrast: say which it is with --contrast.")
+    if summary["ctf_output"] == "corrected":
+        cautions.append(
+            "The images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)."
+        )
+    cautions += [
+        "Denoised images are an estimate by a trained network, not data. It can erase a ligand or paint what it was "
+        "trained on. Look, sort, classify and align with them; reconstruct from the raw particles.",
+        f"Nothing finer than {summary['finest_detail_angstrom']:.2f} Å is in them: that is the Nyquist limit of the "
+        f"network's box of {summary['working_box']} px.",
+        "The FSC between halves of denoised images is consistency, not resolution: one prior was applied to both.",
+    ]
+    return Section(
+        "Before you use them", "", "\n".join(make_caution(caution) for caution in cautions)
+    )
+
+
+def tell_run(job: Job, summary: dict[str, Any]) -> Section:
+    """Say what was done, and with what."""
+    trained = job.card.trained_on
+    sources = trained.get("sources", [])
+    recipe = trained.get("recipe", {})
+    seen = [f"{len(sources)} molecules"] if sources else []
+    if "snr" in recipe:
+        seen.append("SNR {} to {}".format(*recipe["snr"]))
+    if "steps" in trained:
+        seen.append(f"{trained['steps']} steps")
+    sigmas = [
+        f"half {half}: {found['contrast']} at {found['sigma']:+.1f} sigma"
+        + ("" if found["clear"] else ", too weak to tell")
+        for half, found in summary["contrast_of_halves"].items()
+    ]
+    counts = " and ".join(str(count) for count in summary["half_counts"])
+    rows = [
+        ("particles", f"{summary['particles']} of {summary['input']}"),
+        ("written to", summary["output"]),
+        ("model", f"{summary['model']} ({job.card.architecture}) {summary['model_sha256'][:16]}"),
+        ("trained on", "; ".join(filter(None, [job.card.description, ", ".join(seen)]))),
+        ("grouped by", summary["group_by"]),
+        ("K, images denoised together", str(summary["set_size"])),
+        ("halves", f"{summary['halves']}: {counts} particles, which never met"),
+        ("CTF", f"{summary['ctf_state']} in, {summary['ctf_output']} out"),
+        ("protein", "; ".join(sigmas) or f"{summary['contrast']}, as given"),
+        (
+            "box",
+            f"{summary['box']} px in, {summary['working_box']} px inside, {summary['output_box']} px out "
+            f"({summary['output_pixel_size']:.4g} Å/px)",
+        ),
+        ("seed", str(job.plan.seed)),
+    ]
+    if summary["halves"] == "ignored":
+        rows = [(name, "ignored" if name == "halves" else text) for name, text in rows]
+    command = make_listing(shlex.join(job.plan.command)) if job.plan.command else ""
+    return Section("What was done", "", make_table(("", ""), rows) + command)
+
+
+def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) -> Section:
+    """Show some particles before and after; a line each."""
+    gallery = take_gallery(job, stack, rows)
+    lines = []
+    for row, *images in zip(rows, gallery.noisy, gallery.denoised, gallery.residual, strict=True):
+        name, number = f"particle_{row + 1:06d}", job.particles.first_row + row + 1
+        noisy, denoised, residual = images
+        middle = float(np.median(residual) - np.median(noisy))
+        black, white = choose_grey_range(noisy)
+        panels = [
+            pictures.add(f"{name}_noisy", noisy, f"row {number}: noisy", (black, white)),
+            pictures.add(f"{name}_denoised", denoised, "denoised: estimate, not data"),
+            pictures.add(
+                f"{name}_residual", residual, "residual", (black + middle, white + middle)
+            ),
+        ]
+        lines.append("<div>" + "".join(panels) + "</div>")
+    without = (
+        " The estimates are without CTF; for the residual they were given it again."
+        if not job.handling.keeps_ctf and job.handling.ctf_state != "none"
+        else ""
+    )
+    return Section(
+        "Noisy, denoised, residual",
+        f"{len(rows)} particles picked at random (seed {job.plan.seed}), one a line, y up, in the units of the input. "
+        "The residual is noisy less denoised, at the contrast of the noisy image. Black and white are stated below "
+        f"each picture: the estimate has greys of its own, and is far weaker than the noise.{without} A residual "
+        "in which the particle can be seen says that the estimate lacks signal.",
+        "\n".join(lines),
+    )
+
+
+def show_residual(job: Job, preparation: Preparation, stack: Path, pictures: Pictures) -> Section:
+    """Show the mean residual and its power by ring."""
+    rows = pick_rows(len(job.particles), AVERAGED, job.plan.seed)
+    residual = measure_residual(*take_working(job, preparation, stack, rows))
+    box = job.handling.box
+    pixel_size = float(np.median(job.particles.pixel_size)) * job.particles.box / box
+    rings = np.arange(LOWEST_RING, box // 2)
+    plot_residual_power(
+        pictures.folder / "residual_power.png",
+        rings / (box * pixel_size),
+        residual.of_mean[LOWEST_RING:],
+        residual.of_each[LOWEST_RING:],
+    )
+    expected = 1 / np.sqrt(residual.count)
+    low = float(np.mean(residual.of_mean[LOWEST_RING : box // 4]))
+    panel = pictures.add(
+        "residual_mean",
+        residual.mean,
+        f"mean residual of {residual.count}",
+        (-5 * expected, 5 * expected),
+    )
+    return Section(
+        "What was taken away, on average",
+        f"The mean over {residual.count} particles (at random; phases flipped, not aligned) of noisy less estimate, in "
+        f"standard deviations of the noise. Noise alone leaves grains of {expected:.3g}, a fifth of the way from grey "
+        "to white; a disk or ring about the centre is signal that was lost (bright) or invented (dark). Below, its "
+        "power by ring, times the number of particles, over the noise's (measured in the corners outside the disk): 1 "
+        "is noise alone, above 1 is structure left in the residual. Mean to half the network's Nyquist frequency: "
+        f"{low:.3g}. Signal that differs from particle to particle averages out here: for that, look at single residuals "
+        "(grey: 1 if only noise was taken away; below 1 if noise was kept, above 1 if signal was taken).",
+        panel
+        + make_picture("residual_power.png", "power of the residual relative to noise by ring"),
+    )
+
+
+def show_scores(matches: dict[str, Any], pictures: Pictures) -> Section:
+    """Show how the scores are distributed."""
+    score = matches["score"]
+    plot_scores(pictures.folder / "scores.png", score, matches["half"])
+    return Section(
+        "Scores",
+        "How much of what its nearest neighbours show is in each raw image: 1 all of it, 0 nothing. Junk gathers at "
+        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5.",
+        make_picture("scores.png", "histogram of the scores"),
+    )
+
+
+def show_classes(job: Job, matches: dict[str, Any], pictures: Pictures) -> Section:
+    """Show the largest classes, those of one half beside their twins of the other."""
+    averages, size = matches["class_averages"], matches["class_size"]
+    half, twin = matches["class_half"], matches["class_twin"]
+    chosen = choose_classes(size, half)
+    twins = align_twins(averages, twin, chosen, job)
+    cells = []
+    for place in chosen:
+        caption = f"class {place + 1}, half {half[place]}\n{size[place]} particles"
+        panels = pictures.add(f"class_{place + 1:04d}", averages[place], caption)
+        if place in twins:
+            other = int(twin[place]) - 1
+            caption = f"twin {other + 1}, half {half[other]}\n{size[other]} particles"
+            panels += pictures.add(f"class_{place + 1:04d}_twin", twins[place], caption)
+        cells.append(f"<div style='display: inline-block; margin-right: 2em'>{panels}</div>")
+    return Section(
+        "Classes",
+        f"The {len(chosen)} largest of {int((half == half[chosen[0]]).sum())} classes of half {half[chosen[0]]}, "
+        "without CTF, each beside its twin: the most similar class of the other half, turned onto it. Classes were "
+        "made in each half by itself; what both show was found twice. That is consistency, not proof: one network "
+        "denoised both.",
+        "\n".join(cells),
+    )
+
+
+def show_neighbours(
+    job: Job,
+    preparation: Preparation,
+    stack: Path,
+    matches: dict[str, Any],
+    picked: np.ndarray,
+    pictures: Pictures,
+) -> Section:
+    """Show the neighbours of some particles, turned onto them."""
+    lines = []
+    for row in picked[:WITH_NEIGHBOURS]:
+        others = matches["neighbours"][row, :NEIGHBOURS]
+        degrees = matches["in_plane_degrees"][row, :NEIGHBOURS][others >= 0]
+        others = others[others >= 0]
+        if len(others) == 0:
+            continue
+        order, inverse = np.unique(np.append(others, row), return_inverse=True)
+        kinds = take_working(job, preparation, stack, order)
+        number = job.particles.first_row + row + 1
+        for kind, images in zip(("noisy", "denoised"), kinds, strict=True):
+            own, theirs = images[inverse[-1]].numpy(), images[torch.from_numpy(inverse[:-1])]
+            turned = turn_neighbours(theirs, degrees, job).numpy()
+            name = f"neighbours_{row + 1:06d}_{kind}"
+            panels = [
+                pictures.add(name, own, f"row {number}, {kind}"),
+                pictures.add(f"{name}_mean", turned.mean(0), f"mean of its {len(others)} nearest"),
+            ]
+            for place, (other, angle, image) in enumerate(
+                zip(others, degrees, turned, strict=True), start=1
+            ):
+                caption = f"row {job.particles.first_row + other + 1}\nturned {angle:+.0f}°"
+                panels.append(pictures.add(f"{name}_{place}", image, caption))
+            lines.append("<div>" + "".join(panels) + "</div>")
+    return Section(
+        "Neighbours",
+        "The nearest images of the same half of the first particles above, turned onto them (degrees "
+        "counter-clockwise), raw and denoised, in the network's box with phases flipped. They should show the same "
+        "view. The mean of the raw ones owes nothing to the network but the choice and the angles.",
+        "\n".join(lines),
+    )
+
+
+def explain_numbers(summary: dict[str, Any]) -> Section:
+    """Say in a line each what the numbers of the page mean."""
+    rows = [
+        ("K", "images that are denoised together; more neighbours, less noise, less detail"),
+        ("halves", "the random half-sets of rlnRandomSubset; no pixel of one changes the other"),
+        (
+            "sigma of the contrast",
+            "how surely protein is bright (+) or dark (-); below 5 it cannot be told",
+        ),
+        (
+            "residual power",
+            "what was taken away over what noise alone would have; 1 is noise alone",
+        ),
+        (
+            "score",
+            "share of what the nearest neighbours show that is in the raw image; junk is low",
+        ),
+        ("class, twin", "images that agree within a half; the most similar class of the other"),
+        (
+            "finest detail",
+            f"{summary['finest_detail_angstrom']:.2f} Å, twice the working pixel: a limit, not a resolution",
+        ),
+    ]
+    return Section("What the numbers mean", "", make_table(("number", "meaning"), rows))

@@ -1,0 +1,109 @@
+"""The pictures of a report: images pixel by pixel, and curves."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Of the pixels of an image, per cent: what lies beyond is black or white.
+DARKEST, BRIGHTEST = 1, 99
+SCORE_BINS = 50
+
+GreyRange = tuple[float, float]
+
+
+def choose_grey_range(images: np.ndarray) -> GreyRange:
+    """Choose black and white: the 1st and 99th percentiles of the pixels."""
+    black, white = (float(value) for value in np.percentile(images, (DARKEST, BRIGHTEST)))
+    # An empty image is grey, not a failure of the drawing.
+    return (black, white) if white > black else (black - 1.0, black + 1.0)
+
+
+def write_picture(path: Path, image: np.ndarray, grey_range: GreyRange) -> None:
+    """Write an image as a PNG of 8 bits, one pixel for each of its own.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG.
+    image : ndarray
+        `(N, N)`, rows growing with y: the first row is the lowest of the picture, as everywhere here.
+    grey_range : (float, float)
+        Values shown black (0) and white (255), linear between.
+    """
+    black, white = grey_range
+    grey = np.round(255 * np.clip((image - black) / (white - black), 0, 1)).astype(np.uint8)[::-1]
+    height, width = grey.shape
+    # Each line begins with a byte that says how it is filtered: not at all.
+    lines = np.concatenate([np.zeros((height, 1), dtype=np.uint8), grey], axis=1).tobytes()
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def plot_residual_power(
+    path: Path, frequencies: np.ndarray, of_mean: np.ndarray, of_each: np.ndarray
+) -> None:
+    """Draw the power of residuals relative to the noise over spatial frequency.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG.
+    frequencies : ndarray
+        `(rings,)`, 1/Angstrom.
+    of_mean, of_each : ndarray
+        `(rings,)` of the mean residual times the number of images, and of single residuals.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot(frequencies, of_mean, ".-", label="mean residual × number of images")
+        axes.plot(frequencies, of_each, ".-", color="grey", label="single residuals")
+        axes.axhline(1, color="black", linewidth=0.8, linestyle="--", label="noise alone")
+        axes.set(
+            xlabel="spatial frequency (1/Å)",
+            ylabel="power relative to noise",
+            yscale="log",
+            xlim=(0, frequencies[-1]),
+        )
+
+    _save_plot(path, draw)
+
+
+def plot_scores(path: Path, score: np.ndarray, half: np.ndarray) -> None:
+    """Draw how the scores `(n,)` of each half are distributed."""
+
+    def draw(axes: Axes) -> None:
+        halves = np.unique(half)
+        axes.hist(
+            [score[half == one] for one in halves],
+            bins=np.linspace(0, 1, SCORE_BINS + 1).tolist(),
+            stacked=True,
+            label=[f"half {one}" for one in halves],
+        )
+        axes.set(xlabel="score", ylabel="particles", xlim=(0, 1))
+
+    _save_plot(path, draw)
+
+
+def _save_plot(path, draw) -> None:  # type: ignore[no-untyped-def]
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw(axes)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
