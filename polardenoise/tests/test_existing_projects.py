@@ -98,7 +98,9 @@ def test_a_union_of_two_microscopes(project, known, aligned):
     """Two sets with the same ids, in stacks of their own and recorded at 300 and 200 kV, become one."""
     first, source = aligned
     ctf = replace(known.ctf, voltage=torch.full((COUNT,), 200.0, dtype=torch.float64))
-    second = write_stacks(known, "second", ctf=ctf, stacks=2, seed=1)
+    # Other images, so that each has one truth.
+    turned = replace(known, clean=torch.rot90(known.clean, 1, (1, 2)))
+    second = write_stacks(turned, "second", ctf=ctf, stacks=2, seed=1)
     acquisition = make_acquisition(200.0)
 
     def make(row):
@@ -121,7 +123,7 @@ def test_a_union_of_two_microscopes(project, known, aligned):
         ProtUnionSet,
         {"inputSets": [(source, "outputParticles"), (other, "outputParticles")]},
     )
-    run = denoise(union)
+    run = denoise(union, "outputSet")
     assert run.outputParticles.getSize() == 2 * COUNT
     check_attributes(run, [*CTF, "_transform._matrix", HALVES, "_acquisition._voltage"])
     voltages = [item.getAcquisition().getVoltage() for item in run.outputParticles.iterItems()]
