@@ -14,10 +14,10 @@ from polardenoise.engine.denoise_plan import Job
 from polardenoise.engine.html_page import (
     Section,
     make_caution,
+    make_facts,
     make_listing,
     make_panel,
     make_picture,
-    make_table,
     write_page,
 )
 from polardenoise.engine.outputs import make_folder
@@ -42,6 +42,12 @@ from polardenoise.engine.report_matches import align_twins, choose_classes, turn
 SHOWN, WITH_NEIGHBOURS, NEIGHBOURS = 8, 3, 6
 #: Particles whose residuals are averaged, chosen at random.
 AVERAGED = 500
+
+TWINS = (
+    "Each beside its twin: the most similar class of the other half, turned onto it. Classes were made in each half by "
+    "itself; what both show was found twice. That is consistency, not proof: one network denoised both."
+)
+NO_TWINS = "There is no other half to compare them with."
 
 #: The lowest ring of frequencies whose power is told: below, the offset of the background is all there is.
 LOWEST_RING = 2
@@ -165,7 +171,7 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     if summary["halves"] == "ignored":
         rows = [(name, "ignored" if name == "halves" else text) for name, text in rows]
     command = make_listing(shlex.join(job.plan.command)) if job.plan.command else ""
-    return Section("What was done", "", make_table(("", ""), rows) + command)
+    return Section("What was done", "", make_facts(rows) + command)
 
 
 def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) -> Section:
@@ -173,16 +179,14 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) ->
     gallery = take_gallery(job, stack, rows)
     lines = []
     for row, *images in zip(rows, gallery.noisy, gallery.denoised, gallery.residual, strict=True):
-        name, number = f"particle_{row + 1:06d}", job.particles.first_row + row + 1
+        number = job.particles.first_row + row + 1
+        name = f"particle_{number:06d}"
         noisy, denoised, residual = images
-        middle = float(np.median(residual) - np.median(noisy))
-        black, white = choose_grey_range(noisy)
+        greys = choose_grey_range(noisy)
         panels = [
-            pictures.add(f"{name}_noisy", noisy, f"row {number}: noisy", (black, white)),
+            pictures.add(f"{name}_noisy", noisy, f"row {number}: noisy", greys),
             pictures.add(f"{name}_denoised", denoised, "denoised: estimate, not data"),
-            pictures.add(
-                f"{name}_residual", residual, "residual", (black + middle, white + middle)
-            ),
+            pictures.add(f"{name}_residual", residual, "residual", greys),
         ]
         lines.append("<div>" + "".join(panels) + "</div>")
     without = (
@@ -193,7 +197,7 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) ->
     return Section(
         "Noisy, denoised, residual",
         f"{len(rows)} particles picked at random (seed {job.plan.seed}), one a line, y up, in the units of the input. "
-        "The residual is noisy less denoised, at the contrast of the noisy image. Black and white are stated below "
+        "The residual is noisy less denoised, in the greys of the noisy image. Black and white are stated below "
         f"each picture: the estimate has greys of its own, and is far weaker than the noise.{without} A residual "
         "in which the particle can be seen says that the estimate lacks signal.",
         "\n".join(lines),
@@ -228,8 +232,8 @@ def show_residual(job: Job, preparation: Preparation, stack: Path, pictures: Pic
         "to white; a disk or ring about the centre is signal that was lost (bright) or invented (dark). Below, its "
         "power by ring, times the number of particles, over the noise's (measured in the corners outside the disk): 1 "
         "is noise alone, above 1 is structure left in the residual. Mean to half the network's Nyquist frequency: "
-        f"{low:.3g}. Signal that differs from particle to particle averages out here: for that, look at single residuals "
-        "(grey: 1 if only noise was taken away; below 1 if noise was kept, above 1 if signal was taken).",
+        f"{low:.3g}. Signal that differs from particle to particle averages out here: for that, look at single "
+        "residuals (grey: 1 if only noise was taken away; below 1 if noise was kept, above 1 if signal was taken).",
         panel
         + make_picture("residual_power.png", "power of the residual relative to noise by ring"),
     )
@@ -265,9 +269,7 @@ def show_classes(job: Job, matches: dict[str, Any], pictures: Pictures) -> Secti
     return Section(
         "Classes",
         f"The {len(chosen)} largest of {int((half == half[chosen[0]]).sum())} classes of half {half[chosen[0]]}, "
-        "without CTF, each beside its twin: the most similar class of the other half, turned onto it. Classes were "
-        "made in each half by itself; what both show was found twice. That is consistency, not proof: one network "
-        "denoised both.",
+        f"without CTF. {TWINS if twins else NO_TWINS}",
         "\n".join(cells),
     )
 
@@ -294,7 +296,7 @@ def show_neighbours(
         for kind, images in zip(("noisy", "denoised"), kinds, strict=True):
             own, theirs = images[inverse[-1]].numpy(), images[torch.from_numpy(inverse[:-1])]
             turned = turn_neighbours(theirs, degrees, job).numpy()
-            name = f"neighbours_{row + 1:06d}_{kind}"
+            name = f"neighbours_{number:06d}_{kind}"
             panels = [
                 pictures.add(name, own, f"row {number}, {kind}"),
                 pictures.add(f"{name}_mean", turned.mean(0), f"mean of its {len(others)} nearest"),
@@ -337,4 +339,4 @@ def explain_numbers(summary: dict[str, Any]) -> Section:
             f"{summary['finest_detail_angstrom']:.2f} Å, twice the working pixel: a limit, not a resolution",
         ),
     ]
-    return Section("What the numbers mean", "", make_table(("number", "meaning"), rows))
+    return Section("What the numbers mean", "", make_facts(rows))

@@ -38,6 +38,12 @@ def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, "</table>"])
 
 
+def make_facts(rows: Sequence[tuple[str, str]]) -> str:
+    """Make an HTML table of names and what is said of them."""
+    cells = (f"<td>{html.escape(name)}</td><td>{html.escape(text)}</td>" for name, text in rows)
+    return "\n".join(["<table>", *(f"<tr>{pair}</tr>" for pair in cells), "</table>"])
+
+
 def make_picture(name: str, description: str) -> str:
     """Make an image element; `name` is a file beside the page."""
     return f'<p><img src="{html.escape(name)}" alt="{html.escape(description)}"></p>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ def plot_scores(path: Path, score: np.ndarray, half: np.ndarray) -> None:
     _save_plot(path, draw)
 
 
-def _save_plot(path, draw) -> None:  # type: ignore[no-untyped-def]
+def _save_plot(path: Path, draw: Callable[[Axes], None]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -18,6 +18,9 @@ from polardenoise.engine.radial_filter import average_rings
 from polardenoise.engine.stacks import read_images_at, read_stack_header
 from polardenoise.engine.working_images import compute_working_ctf, resample
 
+#: Values of images of the output that are brought to the working box at once.
+VALUES_AT_ONCE = 2**22
+
 
 @dataclass(frozen=True)
 class Gallery:
@@ -79,7 +82,10 @@ def take_working(
     """
     noisy, _ = preparation.scratch.read_with_profiles(rows)
     units = preparation.units[torch.from_numpy(rows)]
-    estimates = resample(read_denoised(stack, rows), job.handling.box) / units[:, None, None]
+    at_once = max(1, VALUES_AT_ONCE // job.box**2)
+    parts = np.split(rows, range(at_once, len(rows), at_once))
+    working = [resample(read_denoised(stack, some), job.handling.box) for some in parts]
+    estimates = torch.cat(working) / units[:, None, None]
     handling = job.handling
     if handling.ctf_state != "none":
         ctf = compute_working_ctf(job.particles, rows, handling, estimates.device)
