@@ -1,9 +1,7 @@
 """2D classes without a classification: denoised images of a cell that look alike, turned onto one another, averaged.
 
-Denoised images are clustered, into too many classes. Then each raw image goes to the class whose average explains it
-best, again and again. The average that it is held against leaves the image itself out: else an image finds its own
-noise again where it is, and nothing moves. Classes that show the same view lose their images to one another and vanish,
-so that the number of classes comes out by itself.
+Denoised images are clustered, into too many classes; then the raw images settle among them (see `class_settling`), and
+classes that show the same view become one, so that the number of classes comes out by itself.
 """
 
 import math
@@ -15,21 +13,17 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
+from polardenoise.engine.class_settling import settle_classes
 from polardenoise.engine.fourier_rings import FourierRings
 from polardenoise.engine.matching import (
     ROTATIONS,
     Matches,
     match_images,
-    ring_transfers,
-    rotation_matrix,
 )
 from polardenoise.engine.polar import PolarGrid
 
 #: Classes of a cell to begin with, and so the most of them.
 MOST_CLASSES = 50
-
-#: Rounds of reassignment; it settles earlier as a rule.
-ROUNDS = 12
 
 #: Images that come out as next to nothing, below this share of the median energy, are a class of their own, the last.
 EMPTY = 0.15
@@ -78,7 +72,7 @@ def form_classes(
     among = match_estimates(described[:, :, full], rings)
     number = cluster(among, energy[full])
     signal_to_noise = rings.ring_energies(described[:, :, full]).mean(0) / rings.noise_energies()
-    number_of_full, rotation_of_full = reassign(
+    number_of_full, rotation_of_full = settle_classes(
         observed[:, :, full],
         profiles[full],
         number,
@@ -125,100 +119,6 @@ def turn_onto_middle(number: Tensor, among: Matches) -> Tensor:
             middle = members[among.likelihood[members][:, members].sum(0).argmax()]
             rotation[members] = among.rotation[members, middle]
     return rotation
-
-
-def reassign(
-    observed: Tensor,
-    profiles: Tensor,
-    number: Tensor,
-    rotation: Tensor,
-    signal_to_noise: Tensor,
-    rings: FourierRings,
-) -> tuple[Tensor, Tensor]:
-    """Let every raw image go to the class that explains it best, the image itself left out of its class's average.
-
-    Averages are the Wiener solution of a class: CTF-weighted sums over the summed squares of the CTFs.
-
-    Parameters
-    ----------
-    observed : Tensor
-        `(2, modes, n, rings)` from `describe_observed`.
-    profiles : Tensor
-        `(n, box // 2)`.
-    number, rotation : Tensor
-        `(n,)` class and steps of each image to begin with.
-    signal_to_noise : Tensor
-        `(rings,)` energy of the signal over that of the noise.
-    rings : FourierRings
-        What described the images.
-
-    Returns
-    -------
-    tuple of Tensor
-        `(n,)` class, from 0 without gaps, and steps.
-    """
-    images = torch.complex(*observed).permute(1, 2, 0)  # (n, rings, modes)
-    squares = ring_transfers(profiles, rings).square().to(images.device)  # (n, rings)
-    everyone = torch.arange(len(number), device=number.device)
-    for only_into_larger in [True, False] * (ROUNDS // 2):
-        turned = turn_modes(images, -rotation)
-        classes = int(number.max()) + 1
-        sums = torch.zeros(classes, *turned.shape[1:], dtype=turned.dtype, device=turned.device)
-        sums.index_add_(0, number, turned)
-        weights = torch.zeros(classes, rings.rings, device=squares.device)
-        weights = weights.index_add_(0, number, squares) + 1 / signal_to_noise
-        averages = torch.view_as_real(sums / weights[..., None]).permute(3, 2, 0, 1).contiguous()
-        found = match_images(observed, profiles, averages, rings)
-        without = (sums[number] - turned) / (weights[number] - squares)[..., None]
-        own, steps = match_each(images, without, squares, rings)
-        found.likelihood[everyone, number], found.rotation[everyone, number] = own, steps
-        best = found.likelihood.argmax(1)
-        settled = bool((best == number).all())
-        if only_into_larger:
-            best = keep_from_swapping(number, best)
-        rotation = found.rotation[everyone, best]
-        number = torch.unique(best, return_inverse=True)[1]
-        if settled:
-            break
-    return number, rotation
-
-
-def keep_from_swapping(number: Tensor, best: Tensor) -> Tensor:
-    """Let images `(n,)` of class `number` go to class `best` only where that is the larger one, else stay.
-
-    Images of one view in two small classes would else change places for ever: each fits the other's average better
-    than that of its own class without itself.
-    """
-    sizes = number.bincount()
-    place = torch.empty_like(sizes)
-    order = sizes.argsort(stable=True)
-    place[order] = torch.arange(len(sizes), device=sizes.device)
-    return torch.where(place[best] > place[number], best, number)
-
-
-def match_each(
-    images: Tensor, others: Tensor, squares: Tensor, rings: FourierRings
-) -> tuple[Tensor, Tensor]:
-    """Compare each of `(n, rings, modes)` observed images with one clean image of its own, as `match_images` does.
-
-    Returns
-    -------
-    tuple of Tensor
-        `(n,)` log-likelihood ratio at the best rotation, and its steps.
-    """
-    weights = rings.weights(images.device)
-    products = (images * others.conj()).sum(1)  # (n, modes)
-    scores = torch.cat([products.real, products.imag], 1) @ rotation_matrix(rings, images.device).T
-    best, steps = scores.max(1)
-    seen = ((others.abs().square() * weights).sum(-1) * squares).sum(1)
-    return best - 0.5 * seen, steps
-
-
-def turn_modes(images: Tensor, steps: Tensor) -> Tensor:
-    """Turn `(n, rings, modes)` complex coefficients counter-clockwise by `(n,)` steps."""
-    order = torch.arange(images.shape[-1], device=images.device)
-    phase = -2 * math.pi / ROTATIONS * steps[:, None] * order
-    return images * torch.polar(torch.ones_like(phase), phase)[:, None]
 
 
 def sort_by_size(number: Tensor, rows: Tensor, count: int) -> Tensor:
