@@ -18,11 +18,11 @@ ENGINE_LIBRARIES = {
     "torch": "torch",
     "torch_fourier_slice": "torch-fourier-slice",
     "torch_ctf": "torch-ctf",
-    "torch_fourier_shell_correlation": "torch-fourier-shell-correlation",
     "torch_fourier_shift": "torch-fourier-shift",
     "gemmi": "gemmi",
     "safetensors": "safetensors",
     "numpy": "numpy",
+    "scipy": "scipy",
     "matplotlib": "matplotlib",
 }
 

@@ -46,11 +46,12 @@ def copy_set(source, folder, change):
 
 @pytest.mark.parametrize("ctf", ["ctf", "no-ctf"])
 def test_dark_protein_is_seen_and_comes_back_dark(simulated, folder, model, ctf, capsys):
+    exact = ("--precision", "float32")  # else 30 - 4 x is rounded in other places than x
     copy_set(simulated / ctf / "particles.star", folder, lambda images, _: images)
-    assert denoise(model, output="bright.star") == 0
+    assert denoise(model, *exact, output="bright.star") == 0
     copy_set(simulated / ctf / "particles.star", folder, lambda images, _: 30 - 4 * images)
     capsys.readouterr()
-    assert denoise(model, output="dark.star") == 0
+    assert denoise(model, *exact, output="dark.star") == 0
     assert "half 1 dark" in capsys.readouterr().out
     bright, dark = images_of("bright.star"), images_of("dark.star")
     assert (dark + 4 * bright).abs().max() < 1e-3 * dark.abs().max()

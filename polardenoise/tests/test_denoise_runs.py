@@ -242,7 +242,8 @@ def test_two_processes_give_the_images_of_one(folder, model):
 )
 def test_a_batch_too_large_for_the_memory_is_halved(folder, model, monkeypatch, capsys, error):
     write_set(folder, count=40)
-    assert denoise(model, "--group-by", "random", "--set-size", "5") == 0
+    options = ("--group-by", "random", "--set-size", "5", "--precision", "float32")
+    assert denoise(model, *options) == 0
     expected = images_of("out.star")
     network = type(load_model(model)[0])
     forward = network.forward
@@ -254,7 +255,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(folder, model, monkeypatch, 
 
     monkeypatch.setattr(network, "forward", forward_or_fail)
     capsys.readouterr()
-    assert denoise(model, "--group-by", "random", "--set-size", "5", output="small.star") == 0
+    assert denoise(model, *options, output="small.star") == 0
     said = re.findall(r"out of memory: (\d+) images at once", capsys.readouterr().out)
     assert said == ["10", "5"]
     assert (images_of("small.star") - expected).abs().max() < 1e-6 * expected.abs().max()
