@@ -1,5 +1,6 @@
 #!/bin/sh
-# Train the models `first` and `first-dncnn` as they were: at the same time, one thread each, for the same minutes.
+# Train the models `first` and `first-dncnn` as they were: at the same time, one thread each, for the same minutes; then
+# `first` for twice as long again, from where it was, at a lower rate.
 #
 #     benchmarks/train_first_models.sh [MINUTES]        (default 50; run again, it resumes)
 #     .venv/bin/python benchmarks/one_view_sets.py -o benchmarks/results --models training/first training/first-dncnn
@@ -11,7 +12,7 @@ cd "$(dirname "$0")/.." || exit 1
 export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000
 export OMP_NUM_THREADS=1
 mkdir -p training
-for model in first:polar-transformer first-dncnn:dncnn; do
+for model in first-start:polar-transformer first-dncnn:dncnn; do
     folder=training/${model%:*}
     resume=
     [ -f "$folder/resume/state.pt" ] && resume=--resume
@@ -19,3 +20,8 @@ for model in first:polar-transformer first-dncnn:dncnn; do
         --architecture "${model#*:}" --minutes "${1:-50}" $resume >>"$folder.log" 2>&1 &
 done
 wait
+resume=
+[ -f training/first/resume/state.pt ] && resume=--resume
+.venv/bin/polardenoise train phantom:0-119 ../shared/data/structures/MANIFEST.tsv -o training/first \
+    --recipe benchmarks/second_stage.json --init training/first-start/model \
+    --minutes "$((2 * ${1:-50}))" $resume >>training/first.log 2>&1

@@ -46,9 +46,9 @@ class Recipe:
 
     sizes: dict[str, Any] = field(default_factory=dict)
     images_per_step: int = 96
-    images_per_set: tuple[int, ...] = (8, 16, 32, 32, 64)
+    images_per_set: tuple[int, ...] = (8, 16, 32, 32, 48, 96)
     view_modes: dict[str, float] = field(
-        default_factory=lambda: {"one": 0.55, "few": 0.2, "cone": 0.1, "random": 0.15}
+        default_factory=lambda: {"one": 0.25, "few": 0.12, "cone": 0.48, "random": 0.15}
     )
     snr: tuple[float, float] = (0.015, 0.3)
     fill: tuple[float, float] = (0.4, 0.9)
