@@ -25,8 +25,9 @@ from polardenoise.engine.polar import PolarGrid
 #: Classes of a cell to begin with, and so the most of them.
 MOST_CLASSES = 50
 
-#: Images that come out as next to nothing, below this share of the median energy, are a class of their own, the last.
-EMPTY = 0.15
+#: Images that come out as next to nothing, below this share of what one in ten exceeds, are a class of their own, the
+#: last. (Not of the median: where most images are junk, it is theirs.)
+EMPTY = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def form_classes(
     """
     described = rings.describe(estimates)
     energy = rings.ring_energies(described).sum(1)
-    full = (energy >= EMPTY * energy.median()).nonzero()[:, 0]
+    full = (energy >= EMPTY * energy.quantile(0.9)).nonzero()[:, 0]
     among = match_estimates(described[:, :, full], rings)
     number = cluster(among, energy[full])
     signal_to_noise = rings.ring_energies(described[:, :, full]).mean(0) / rings.noise_energies()
