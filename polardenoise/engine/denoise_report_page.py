@@ -166,6 +166,7 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
             f"{summary['box']} px in, {summary['working_box']} px inside, {summary['output_box']} px out "
             f"({summary['output_pixel_size']:.4g} Å/px)",
         ),
+        ("computed on", f"{job.device.type}, convolutions in {summary['precision']}"),
         ("seed", str(job.plan.seed)),
     ]
     if summary["halves"] == "ignored":

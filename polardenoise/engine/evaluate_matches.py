@@ -30,8 +30,8 @@ SAME_VIEW = 25.0
 #: In-plane rotations mean something between views that are closer than this, degrees.
 SAME_ROTATION = 15.0
 
-#: Particles for which the truly nearest are looked for, and how many of them at once: they are held against all.
-PARTICLES_ASKED = 2000
+#: Particles of large sets whose neighbours are judged, and how many at once are held against all for the truly nearest.
+PARTICLES_ASKED = 5000
 ASKED_AT_ONCE = 50
 
 NEEDED = ("neighbours", "in_plane_degrees", "half", "class_number", "score")
@@ -92,7 +92,7 @@ def evaluate_matches(
     symmetry : Tensor
         `(m, 3, 3)` rotations of the molecule's point group.
     seed : int
-        Chooses the particles of large sets for which the truly nearest are looked for.
+        Chooses the particles of large sets whose neighbours are judged.
 
     Returns
     -------
@@ -120,11 +120,12 @@ def judge_neighbours(
 ) -> dict[str, Any]:
     """Compare neighbours with the poses `(n, 3)`, Euler angles in degrees; the keys of docs/files.rst."""
     poses = matrices_from_angles(torch.from_numpy(angles).double())
-    neighbours = matches.neighbours[:, :NEAREST]
-    itself = np.arange(len(neighbours))[:, None]
-    asked = (neighbours >= 0) & (neighbours != itself) & ~junk[:, None]
-    rows, places = np.nonzero(asked)
-    others = neighbours[rows, places]
+    asked = np.flatnonzero(~junk)
+    if len(asked) > PARTICLES_ASKED:
+        asked = np.random.default_rng(seed).choice(asked, PARTICLES_ASKED, replace=False)
+    neighbours = matches.neighbours[asked, :NEAREST]
+    rows, places = np.nonzero((neighbours >= 0) & (neighbours != asked[:, None]))
+    others, rows = neighbours[rows, places], asked[rows]
     view, rotation = compare_poses(poses, rows, others, symmetry)
     nearest_view = view.amin(1)
     nearest_view[torch.from_numpy(junk[others])] = 180.0
@@ -134,7 +135,7 @@ def judge_neighbours(
     # Where several symmetric copies are seen from the same side, each is as right as the other.
     error = error.where(view <= SAME_ROTATION, torch.inf).amin(1)
     comparable = error.isfinite() & torch.from_numpy(~junk[others])
-    best, random = bound_angles(poses, matches.half, junk, symmetry, seed)
+    best, random = bound_angles(poses, matches.half, junk, asked, symmetry)
     return {
         "neighbours_judged": NEAREST,
         "neighbour_angle_median": find_median(nearest_view),
@@ -185,23 +186,18 @@ def compare_poses(
 
 
 def bound_angles(
-    poses: Tensor, half: np.ndarray, junk: np.ndarray, symmetry: Tensor, seed: int
+    poses: Tensor, half: np.ndarray, junk: np.ndarray, asked: np.ndarray, symmetry: Tensor
 ) -> tuple[float | None, float | None]:
-    """Give the median angle to the truly nearest of the same half, and to any of it, degrees.
-
-    Of more than `PARTICLES_ASKED` particles, that many are asked, chosen at random; they are held against all.
-    """
+    """Give the median angle of the rows asked to the truly nearest of the same half, and to any of it, degrees."""
     directions = poses[:, :, 2]
-    asked = np.flatnonzero(~junk)
-    if len(asked) > PARTICLES_ASKED:
-        asked = np.random.default_rng(seed).choice(asked, PARTICLES_ASKED, replace=False)
     best, random = [], []
     for one in np.unique(half[asked]):
         own = np.flatnonzero((half == one) & ~junk)
-        copies = symmetry.to(poses) @ directions[own].T  # (m, 3, own)
         rows = asked[half[asked] == one]
         for some in np.split(rows, range(ASKED_AT_ONCE, len(rows), ASKED_AT_ONCE)):
-            cosine = (directions[some] @ copies).amax(0)
+            cosine = directions.new_full((len(some), len(own)), -1.0)
+            for element in symmetry.to(poses):
+                torch.maximum(cosine, directions[some] @ element @ directions[own].T, out=cosine)
             itself = torch.from_numpy(some[:, None] == own)
             angles = between_directions(cosine[~itself].view(len(some), len(own) - 1))
             best.append(angles.topk(min(NEAREST, len(own) - 1), 1, largest=False).values.flatten())
