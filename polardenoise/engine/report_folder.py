@@ -1,6 +1,5 @@
 """The folder of a report: ours to replace, or nobody's."""
 
-import errno
 import os
 import shutil
 from pathlib import Path
@@ -55,18 +54,19 @@ def is_replaceable(folder: Path) -> bool:
 
 
 def move_folder(source: Path, final: Path) -> None:
-    """Give a complete folder its final name, from another file system too; one that is there is replaced."""
+    """Give a complete folder its final name, from another file system too; one that is there is replaced.
+
+    The source goes last: a move that was killed can be done again.
+    """
     beside, former = (final.with_name(f".{final.name}.{word}") for word in ("partial", "former"))
     for left_over in (beside, former):
         shutil.rmtree(left_over, ignore_errors=True)
-    try:
-        os.replace(source, beside)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
+    moved = source
+    if source.stat().st_dev != final.parent.stat().st_dev:
         shutil.copytree(source, beside)
+        moved = beside
     if final.exists():
         os.replace(final, former)
-    os.replace(beside, final)
+    os.replace(moved, final)
     shutil.rmtree(former, ignore_errors=True)
     shutil.rmtree(source, ignore_errors=True)

@@ -1,7 +1,10 @@
 """The report of a run: its pictures are the arrays they show, its page names every file, its folder is whole."""
 
 import json
+import os
 import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,19 +227,41 @@ def test_a_run_that_ends_before_its_report_is_complete_goes_on(folder, model, mo
     read_page(folder / "r")
 
 
-def test_a_folder_moves_to_another_file_system(tmp_path, monkeypatch):
-    source, final = tmp_path / "new", tmp_path / "r"
-    for path, text in ((source, "new"), (final, "old")):
-        path.mkdir()
-        (path / "index.html").write_text(text)
-    replace = report_folder.os.replace
+def write_folder(path, text):
+    path.mkdir()
+    (path / "index.html").write_text(text)
 
-    def refuse_to_leave(one, other):
-        if one == source:
-            raise OSError(report_folder.errno.EXDEV, "")
+
+def test_a_folder_moves_to_another_file_system(tmp_path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system at /dev/shm")
+    source = Path(tempfile.mkdtemp(dir=memory)) / "new"
+    write_folder(source, "new")
+    write_folder(tmp_path / "r", "old")
+    report_folder.move_folder(source, tmp_path / "r")
+    source.parent.rmdir()
+    assert (tmp_path / "r" / "index.html").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+@pytest.mark.parametrize("moves", [0, 1])
+def test_a_move_that_was_killed_is_done_again(tmp_path, monkeypatch, moves):
+    source, final = tmp_path / "new", tmp_path / "r"
+    write_folder(source, "new")
+    write_folder(final, "old")
+    replace, done = os.replace, []
+
+    def replace_until_killed(one, other):
+        if len(done) == moves:
+            raise KeyboardInterrupt
+        done.append(1)
         replace(one, other)
 
-    monkeypatch.setattr(report_folder.os, "replace", refuse_to_leave)
+    with monkeypatch.context() as patch:
+        patch.setattr(report_folder.os, "replace", replace_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            report_folder.move_folder(source, final)
     report_folder.move_folder(source, final)
     assert (final / "index.html").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
