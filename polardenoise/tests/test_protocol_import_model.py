@@ -33,7 +33,9 @@ def test_a_folder_becomes_a_model_of_the_project(project, folder):
     assert model.getArchitecture() == "dncnn"
     assert model.getBoxSize() == 64
     assert model.getPath() == run._getExtraPath("model")
-    assert model.getWeightsHash() == json.loads((folder / "model.json").read_text())["weights_sha256"]
+    assert (
+        model.getWeightsHash() == json.loads((folder / "model.json").read_text())["weights_sha256"]
+    )
     # The copy stands by itself.
     shutil.rmtree(folder)
     assert check_model_folder(model.getPath()) == []
