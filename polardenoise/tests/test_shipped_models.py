@@ -141,6 +141,8 @@ def test_a_damaged_model_is_named(tmp_path, damage, message):
 def test_the_figures_of_readme_and_cards_are_those_of_the_committed_table():
     table = REPOSITORY / "benchmarks" / "results" / "one_view_sets"
     assert table.with_suffix(".rst").read_text() in (REPOSITORY / "README.rst").read_text()
+    views = table.with_name("random_views.rst").read_text()
+    assert views in (REPOSITORY / "README.rst").read_text()
     with table.with_suffix(".csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     mean = next(row for row in rows if row["molecule"] == "mean" and row["CTF"] == "no")
