@@ -27,6 +27,18 @@ def relion() -> Path:
     return Path(program).parent
 
 
+@pytest.fixture(scope="module")
+def module_project():
+    """Go into the Scipion project for what a whole module shares; come back after its last test."""
+    from polardenoise.tests import scipion_project
+
+    before = Path.cwd()
+    project = scipion_project.get_project()
+    os.chdir(project.path)
+    yield project
+    os.chdir(before)
+
+
 @pytest.fixture
 def project():
     """Go into the Scipion project that the tests of the protocols share; come back after the test."""

@@ -191,7 +191,8 @@ def test_interruption_is_130(pretend, capsys):
 
 
 WAITING = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell are born deaf to it
 from polardenoise.engine import cli
 from polardenoise.engine.commands import benchmark
 def run(arguments):

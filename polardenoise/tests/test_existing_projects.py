@@ -33,9 +33,8 @@ HALVES = "_rlnRandomSubset"
 
 
 @pytest.fixture(scope="module")
-def known():
+def known(module_project):
     """Particles in no stack yet."""
-    scipion_project.get_project()
     return simulate_known("known")
 
 

@@ -39,9 +39,8 @@ POSE, HALVES = "_transform._matrix", "_rlnRandomSubset"
 
 
 @pytest.fixture(scope="module")
-def known():
+def known(module_project):
     """Particles in stacks outside of a project's own folders."""
-    scipion_project.get_project()
     return write_stacks(simulate_known("known"), "known/stacks")
 
 
