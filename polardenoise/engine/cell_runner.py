@@ -10,6 +10,7 @@ from polardenoise.engine.denoise_plan import Job
 from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.errors import InputError, says_out_of_memory
 from polardenoise.engine.matches import match_denoised_cell, save_cell_matches
+from polardenoise.engine.memory import release_freed_memory
 from polardenoise.engine.models import PolarTransformer
 from polardenoise.engine.neighbours import denoise_described_cell, describe_cell
 
@@ -37,6 +38,7 @@ class CellRunner:
         InputError
             If the cell does not fit the memory.
         """
+        release_freed_memory()
         try:
             return self._run_cell(batch)[None]
         except Exception as error:

@@ -147,12 +147,13 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
             stack.write(number, rows, pixels.numpy())
 
         batches = opened.enter_context(reading_ahead(read, own))
-        put = opened.enter_context(writing_behind(write))
+        put = opened.enter_context(writing_behind(write, behind=1))
         for batch in batches:
             estimates = runner.run(batch)
             estimates = estimates[torch.from_numpy(batch.kept).to(job.device)]
             put(batch.number, batch.own_rows, bring_back(job, preparation, batch, estimates))
             progress.advance(len(batch.own_rows))
+            del batch, estimates  # not beside the next ones
 
 
 def bring_back(
