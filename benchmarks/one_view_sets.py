@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from polardenoise.engine.benchmark_tables import write_table
 from polardenoise.engine.checkpoint import list_shipped_models
 from polardenoise.engine.cli import main as polardenoise
 from polardenoise.engine.ctf import compute_ctf, phase_flip
@@ -99,19 +100,6 @@ def find_test_molecules() -> list[str]:
     return [*PHANTOMS, *(str(structures / row["file"]) for row in rows if row["split"] == "test")]
 
 
-def write_tables(rows: list[dict[str, str]], folder: Path) -> None:
-    """Write the rows as CSV and as an rst list table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "one_view_sets.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for cells in [list(rows[0]), *(list(row.values()) for row in rows)]:
-        lines += [f"   {'* -' if place == 0 else '  -'} {cell}" for place, cell in enumerate(cells)]
-    (folder / "one_view_sets.rst").write_text("\n".join(lines) + "\n")
-
-
 def main() -> None:
     """Measure everything and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -143,7 +131,7 @@ def main() -> None:
             for column in list(rows[0])[2:]
         }
         rows.append({"molecule": "pure noise: energy out", "CTF": "no", **cells})
-    write_tables(rows, arguments.output)
+    write_table(rows, arguments.output, "one_view_sets")
     print((arguments.output / "one_view_sets.csv").read_text())
 
 

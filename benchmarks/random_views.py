@@ -10,7 +10,6 @@ its 20 nearest stands beside the best possible and that of images taken at rando
 """
 
 import argparse
-import csv
 import json
 import tempfile
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from one_view_sets import apply_radial, run
 
 from polardenoise.engine.background import measure_background, normalise
+from polardenoise.engine.benchmark_tables import write_table
 from polardenoise.engine.checkpoint import load_model
 from polardenoise.engine.evaluate import relative_mse
 from polardenoise.engine.neighbours import describe_cell, estimate_all, gather_from
@@ -89,22 +89,6 @@ def find_molecules() -> list[str]:
     return [*PHANTOMS, *found]
 
 
-def write_tables(rows: list[dict[str, str]], folder: Path) -> None:
-    """Write the rows as CSV and as an rst list table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "random_views.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for cells in [list(rows[0]), *(list(row.values()) for row in rows)]:
-        lines += [
-            f"   {'* -' if place == 0 else '  -'} {cell}".rstrip()
-            for place, cell in enumerate(cells)
-        ]
-    (folder / "random_views.rst").write_text("\n".join(lines) + "\n")
-
-
 def main() -> None:
     """Measure everything and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -131,7 +115,7 @@ def main() -> None:
                     row[name] = f"{figures[name]:.{digits}f}" if name in figures else ""
                 rows.append(row)
                 print(row, flush=True)
-                write_tables(rows, arguments.output)
+                write_table(rows, arguments.output, "random_views")
 
 
 COLUMNS = (
