@@ -1,4 +1,4 @@
-"""The networks: polar transformer, polar CNN and the single-image DnCNN they are judged against.
+"""The networks: polar transformer, polar CNN and the single-image DnCNN and U-Net they are judged against.
 
 Every network maps sets of normalised images `(sets, images, box, box)` to clean estimates of the same shape: noise of
 standard deviation about 1 and background 0 in, the CTF-free clean signal in the same units out. It is told each image's
@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polardenoise.engine.ctf_profiles import append_planes, append_profiles, flat_profiles
 from polardenoise.engine.layers import AngularAttention, AngularBlock, AngularConv
 from polardenoise.engine.polar import PolarGrid
+from polardenoise.engine.unet import UNet, UNetConfig
 
 #: The last angular convolution speaks in this unit. Signals are a few tenths of the noise, while one step of Adam moves
 #: the sum over a filter's thousand weights by about its learning rate times a thousand: in units of the noise that is
@@ -217,21 +219,18 @@ class DnCNN(nn.Module):
 
     def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`, each image by itself."""
-        profiles = flat_profiles(images) if profiles is None else profiles
-        planes = profiles.to(images.dtype)[..., None, None].expand(-1, -1, -1, *images.shape[-2:])
-        told = torch.cat([images[:, :, None], planes], dim=2).flatten(0, 1)
-        # Channels last is the layout that the CPU and tensor-core convolutions work in.
-        estimate = self.layers(told.to(memory_format=torch.channels_last))
+        estimate = self.layers(append_planes(images, profiles))
         return estimate[:, 0].to(images.dtype).unflatten(0, images.shape[:2])
 
 
-Denoiser = PolarTransformer | PolarCNN | DnCNN
+Denoiser = PolarTransformer | PolarCNN | DnCNN | UNet
 
 #: Network class and configuration class by the name that the command line and model.json use.
 ARCHITECTURES: dict[str, tuple[type, type]] = {
     "polar-transformer": (PolarTransformer, PolarConfig),
     "polar-cnn": (PolarCNN, PolarConfig),
     "dncnn": (DnCNN, DnCNNConfig),
+    "unet": (UNet, UNetConfig),
 }
 
 
@@ -259,30 +258,6 @@ def build_model(architecture: str, sizes: dict[str, Any]) -> Denoiser:
 def describe_sizes(model: Denoiser) -> dict[str, Any]:
     """Sizes of a network as `build_model` takes them."""
     return asdict(model.config)
-
-
-def flat_profiles(images: Tensor) -> Tensor:
-    """Give the CTF profiles of images `(sets, images, box, box)` without a CTF: ones, `(sets, images, box // 2)`."""
-    return images.new_ones(*images.shape[:2], images.shape[-1] // 2)
-
-
-def append_profiles(polar: Tensor, profiles: Tensor) -> Tensor:
-    """Append each image's CTF profile to its rings, the same at every angle, as no rotation changes it.
-
-    Parameters
-    ----------
-    polar : Tensor
-        `(n, rings, angles)`.
-    profiles : Tensor
-        `(n, box // 2)`.
-
-    Returns
-    -------
-    Tensor
-        `(n, rings + box // 2, angles)`, what a polar CNN is told.
-    """
-    constant = profiles.to(polar.dtype)[..., None].expand(*profiles.shape, polar.shape[-1])
-    return torch.cat([polar, constant], dim=1)
 
 
 def smooth_rings(polar: Tensor) -> Tensor:

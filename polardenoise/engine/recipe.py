@@ -92,6 +92,7 @@ TINY = Recipe(
 #: read the conditions off the batch, and fails with the running averages of inference.
 DNCNN = replace(Recipe(), images_per_set=(2,))
 TINY_DNCNN = replace(TINY, sizes={"box": 32, "depth": 5, "channels": 16}, images_per_set=(2,))
+TINY_UNET = replace(TINY, sizes={"box": 32, "channels": 8, "levels": 3})
 
 
 def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
@@ -111,8 +112,11 @@ def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
     InputError
         If the file cannot be read or names a field that a recipe does not have.
     """
-    recipes = {"tiny": (TINY, TINY_DNCNN), "base": (Recipe(), DNCNN)}
-    recipe = recipes[preset][architecture == "dncnn"]
+    recipes = {
+        "tiny": {"dncnn": TINY_DNCNN, "unet": TINY_UNET},
+        "base": {"dncnn": DNCNN},
+    }
+    recipe = recipes[preset].get(architecture, {"tiny": TINY, "base": Recipe()}[preset])
     if file is None:
         return recipe
     try:

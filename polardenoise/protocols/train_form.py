@@ -10,7 +10,7 @@ from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, 
 from polardenoise.shipped_models import list_installed_models
 
 # Projects store places in these lists: choices are only ever added at the end.
-ARCHITECTURES = ["polar-transformer", "polar-cnn", "dncnn"]
+ARCHITECTURES = ["polar-transformer", "polar-cnn", "dncnn", "unet"]
 PRESETS = ["base", "tiny"]
 FROM_MOLECULES, FROM_PAIRS = 0, 1
 NO_SHIPPED_START = 0
@@ -141,7 +141,7 @@ class TrainForm(MoleculeSources):
             condition="not doContinue",
             label="Network",
             help="*polar-transformer*: images are denoised together, at every in-plane rotation.\n"
-            "*polar-cnn*, *dncnn*: one image at a time, for comparison.",
+            "*polar-cnn*, *dncnn*, *unet*: one image at a time, for comparison.",
         )
         form.addParam(
             "preset",

@@ -20,6 +20,7 @@ SMALL = {
     },
     "polar-cnn": {"box": 32, "rings": 16, "angles": 64, "hidden": 16},
     "dncnn": {"box": 32, "depth": 4, "channels": 8},
+    "unet": {"box": 32, "channels": 8, "levels": 3},
 }
 
 

@@ -1,5 +1,6 @@
 """Runs that are killed, and input that is still arriving: what is done stays done, and nothing is lost."""
 
+import contextlib
 import csv
 import functools
 import os
@@ -24,7 +25,8 @@ pytestmark = [pytest.mark.usefixtures("project"), pytest.mark.timeout(900)]
 PATIENCE = 240  # seconds, on a busy machine
 # The 64 particles in three chunks.
 CHUNK, CHUNKS = 24, [22, 21, 21]
-STEPS = 300
+# A fast machine may finish before the kill arrives: then the next length is tried.
+STEPS = (300, 1200, 4800)
 
 
 def make_denoise(source, **params):
@@ -81,44 +83,59 @@ def wait_until(condition, run):
 
 
 def kill_when(condition, run):
-    """Launch a run and kill it, with all that it started, as soon as a condition holds: no goodbye."""
+    """Launch a run and kill it, with all that it started, as soon as a condition holds: no goodbye.
+
+    Returns whether the kill came in time: a fast machine may have finished the run.
+    """
     project = scipion_project.get_project()
     project.launchProtocol(run)
     wait_until(condition, run)
-    parent = psutil.Process(run.getPid())
-    for process in [*parent.children(recursive=True), parent]:
-        process.send_signal(signal.SIGKILL)
-    parent.wait(PATIENCE)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(run.getPid())
+        for process in [*parent.children(recursive=True), parent]:
+            process.send_signal(signal.SIGKILL)
+        parent.wait(PATIENCE)
     # As the project's window does when it finds that the process is gone.
     project._updateProtocol(run, checkPid=True)
-    assert not run.isFinished()
+    return not run.isFinished()
 
 
-def test_a_killed_training_goes_on_from_its_checkpoint(project):
-    run = project.newProtocol(
+def kill_training(steps):
+    """Launch a training and kill it at its first report; returns the run and whether the kill came in time."""
+    run = scipion_project.get_project().newProtocol(
         ProtPolarTrain,
         phantoms="1",
         preset=1,
-        steps=STEPS,
+        steps=steps,
         useGpu=False,
         numberOfThreads=1,
         binThreads=1,
     )
     history = run.getTrainingPath
-    kill_when(lambda: run.workingDir.hasValue() and os.path.exists(history("history.csv")), run)
+    killed = kill_when(
+        lambda: run.workingDir.hasValue() and os.path.exists(history("history.csv")), run
+    )
+    return run, killed and read_history(run)[-1]["step"] < steps
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(project):
+    for steps in STEPS:
+        run, in_time = kill_training(steps)
+        if in_time:
+            break
+    assert in_time
     before = read_history(run)
-    assert 0 < before[-1]["step"] < STEPS
     project.launchProtocol(run, wait=True)
     assert run.isFinished(), scipion_project.read_log(run)
     assert "--resume" in scipion_project.read_log(run)
     after = read_history(run)
     # What was reported before the kill still stands, nothing comes twice and nothing is missing.
     assert after[: len(before)] == before
-    steps = [row["step"] for row in after]
-    assert steps == sorted(set(steps))
-    assert steps[-1] == STEPS
+    reported = [row["step"] for row in after]
+    assert reported == sorted(set(reported))
+    assert reported[-1] == steps
     assert len({row["images"] / row["step"] for row in after}) == 1
-    assert run.readSummary("summary.json")["steps"] == STEPS
+    assert run.readSummary("summary.json")["steps"] == steps
 
 
 def read_history(run):
@@ -126,9 +143,10 @@ def read_history(run):
         return [{name: float(row[name]) for name in row} for row in csv.DictReader(file)]
 
 
-def test_a_killed_denoise_goes_on_at_the_next_chunk(project):
+def kill_denoise():
+    """Launch a run and kill it in its second chunk; returns the run and whether the kill came in time."""
     run = make_denoise(import_views())
-    kill_when(
+    killed = kill_when(
         lambda: (
             run.workingDir.hasValue()
             and os.path.exists(run.getChunkPath("particles.star", 2))
@@ -136,7 +154,15 @@ def test_a_killed_denoise_goes_on_at_the_next_chunk(project):
         ),
         run,
     )
-    assert not os.path.exists(run.getChunkPath("denoised.mrcs", 3))
+    return run, killed and not os.path.exists(run.getChunkPath("denoised.mrcs", 3))
+
+
+def test_a_killed_denoise_goes_on_at_the_next_chunk(project):
+    for _ in range(3):
+        run, in_time = kill_denoise()
+        if in_time:
+            break
+    assert in_time
     first = os.stat(run.getChunkPath("denoised.mrcs", 1)).st_mtime_ns
     project.launchProtocol(run, wait=True)
     assert run.isFinished(), scipion_project.read_log(run)

@@ -78,7 +78,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(trained, tmp_path, monkeypa
     assert steps[-1] == 12
 
 
-@pytest.mark.parametrize("architecture", ["polar-transformer", "polar-cnn", "dncnn"])
+@pytest.mark.parametrize("architecture", ["polar-transformer", "polar-cnn", "dncnn", "unet"])
 def test_every_architecture_learns(tmp_path, architecture):
     arguments = [
         "train",
@@ -112,7 +112,6 @@ def test_training_goes_on_from_a_model(trained, tmp_path):
     [
         (["--steps", "0"], "--steps 0"),
         (["--minutes", "-1"], "--minutes"),
-        (["--architecture", "unet"], "not available yet"),
         (["--pairs", "a.star", "b.star"], "without SOURCEs"),
         (["--init", "nothing-like-it"], "nothing-like-it"),
         (["--resume"], "nothing to resume"),

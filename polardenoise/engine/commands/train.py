@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--architecture",
         default="polar-transformer",
         choices=["polar-transformer", "polar-cnn", "dncnn", "unet"],
-        help="the network (default: polar-transformer; unet is not available yet)",
+        help="the network (default: polar-transformer)",
     )
     parser.add_argument(
         "--recipe", type=Path, metavar="FILE", help="JSON with settings of the recipe"
@@ -56,8 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train; returns the summary."""
-    if arguments.architecture == "unet":
-        raise InputError("--architecture unet: is not available yet; use dncnn or polar-cnn")
     if arguments.pairs is not None:
         if arguments.sources:
             raise InputError(
