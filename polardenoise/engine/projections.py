@@ -28,8 +28,9 @@ class VolumeTransform:
     Attributes
     ----------
     coefficients : Tensor
-        `(1, 2, D, D, D // 2 + 1)` float32: real and imaginary part of the transform of the volume padded to D and
-        divided by sinc^2 (which trilinear interpolation will multiply it by), frequencies z and y centred, x >= 0.
+        `(1, 2, D + 1, D + 1, D // 2 + 1)` float32: real and imaginary part of the transform of the volume padded to D
+        and divided by sinc^2 (which trilinear interpolation will multiply it by), frequencies z and y from -D / 2 to
+        +D / 2 (the same sample twice), x >= 0.
     box : int
         N.
     """
@@ -89,6 +90,8 @@ def prepare_volume(volume: Tensor, padding: int = 2) -> VolumeTransform:
     padded = F.pad(corrected, [before, padded_box - box - before] * 3)
     transform = torch.fft.rfftn(torch.fft.ifftshift(padded))
     transform = torch.fft.fftshift(transform, dim=(0, 1))
+    transform = torch.cat([transform, transform[:1]])
+    transform = torch.cat([transform, transform[:, :1]], dim=1)
     coefficients = torch.view_as_real(transform).permute(3, 0, 1, 2)[None]
     return VolumeTransform(coefficients.contiguous(memory_format=torch.channels_last_3d), box)
 
@@ -120,25 +123,15 @@ def take_projections(
         scale = magnification.to(device, torch.float32)
         matrices = matrices * scale[:, None, None]
 
-    along_y = torch.fft.fftfreq(box, device=device)[:, None].expand(-1, box // 2 + 1)
-    along_x = torch.fft.rfftfreq(box, device=device)[None, :].expand(box, -1)
-    known = torch.nonzero(((along_x**2 + along_y**2) < 0.25 * (1 - 1e-6)).ravel()).squeeze(1)
-    plane = torch.stack([along_x.ravel()[known], along_y.ravel()[known]])  # (2, m) x, y
+    plane, known = list_slice_frequencies(box, device)
     frequencies = matrices[:, :, :2] @ plane  # (n, 3, m) x, y, z in cycles per pixel
 
     # A transform of real data is known by its half x >= 0; the other half is its conjugate.
     mirrored = torch.where(frequencies[:, 0] < 0, -1.0, 1.0)
     frequencies = frequencies * mirrored[:, None]
     # Places in the array, as grid_sample counts them: -1 the first sample, +1 the last.
-    padded_box = transform.coefficients.shape[-2]
-    last = padded_box - 1
     grid = torch.stack(
-        [
-            frequencies[:, 0] * 4 - 1,
-            (frequencies[:, 1] + 0.5) * (2 * padded_box / last) - 1,
-            (frequencies[:, 2] + 0.5) * (2 * padded_box / last) - 1,
-        ],
-        dim=-1,
+        [frequencies[:, 0] * 4 - 1, frequencies[:, 1] * 2, frequencies[:, 2] * 2], dim=-1
     )
     samples = F.grid_sample(
         transform.coefficients, grid[None, None], mode="bilinear", align_corners=True
@@ -149,3 +142,27 @@ def take_projections(
     slices[:, known] = torch.complex(samples[0], samples[1] * mirrored)
     images = torch.fft.irfft2(slices.reshape(-1, box, box // 2 + 1), s=(box, box))
     return torch.fft.fftshift(images, dim=(-2, -1))
+
+
+def list_slice_frequencies(box: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """List the frequencies of an image below Nyquist.
+
+    Parameters
+    ----------
+    box : int
+        N.
+    device : torch.device
+        Where they are wanted. They are found on the CPU: no GPU is waited for.
+
+    Returns
+    -------
+    plane : Tensor
+        `(2, m)` frequencies x, y in cycles per pixel.
+    known : Tensor
+        `(m,)` their places in a flattened `(N, N // 2 + 1)` half transform.
+    """
+    along_y = torch.fft.fftfreq(box)[:, None].expand(-1, box // 2 + 1)
+    along_x = torch.fft.rfftfreq(box)[None, :].expand(box, -1)
+    known = torch.nonzero(((along_x**2 + along_y**2) < 0.25 * (1 - 1e-6)).ravel()).squeeze(1)
+    plane = torch.stack([along_x.ravel()[known], along_y.ravel()[known]])
+    return plane.to(device), known.to(device)
