@@ -1,6 +1,8 @@
 """Simulated particle sets: molecules, projected, shifted, seen through a microscope, drowned in noise.
 
-The image is ``x = A CTF (shift (projection)) + noise`` with white Gaussian noise of variance 1 and background 0. `A`
+The image is ``x = A CTF (shift (projection)) + noise`` with noise of variance 1 and background 0: white and Gaussian,
+or what `SimulationPlan` asks for (`recording`: coloured noise, counted electrons, ice, envelope, MTF; `crowding`:
+neighbours), which changes the noisy images only. `A`
 is one number for the whole set, chosen so that the mean squared clean pixel (whole box, CTF included) is the SNR; a
 view with more contrast is then also a little less noisy than one with less, as in a real set. Sets of more than
 5,000 particles measure it on 5,000 of them. The clean stack is ``A shift (projection)``: same order, poses and
@@ -11,7 +13,6 @@ Everything follows from one seed. Images are made and written some at a time: me
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,92 +23,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.ctf import CtfParameters, apply_ctf, compute_ctf
+from polardenoise.engine.crowding import (
+    Neighbours,
+    draw_neighbours,
+    measure_radius,
+    project_neighbours,
+)
+from polardenoise.engine.ctf import apply_ctf, compute_ctf
+from polardenoise.engine.electron_counts import SNR, Exposure, settle_exposure
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.molecules import Density, read_density
 from polardenoise.engine.outputs import Progress, replace_when_complete
 from polardenoise.engine.particle_stacks import name_in_star
-from polardenoise.engine.particles import read_particles
 from polardenoise.engine.projections import VolumeTransform, prepare_volume, take_projections
+from polardenoise.engine.recording import plan_recording, record_images
+from polardenoise.engine.simulation_plan import SimulationPlan, check_plan
 from polardenoise.engine.simulation_table import SimulationTable, draw_table, write_star
 from polardenoise.engine.stacks import StackWriter, write_volume
 
 PIXELS_AT_ONCE = 2**20
 MEASURED_FOR_SNR = 5_000
-SMALLEST_BOX = 8
 
 
 @dataclass(frozen=True)
-class SimulationPlan:
-    """What to simulate; the options of `polardenoise simulate`.
+class Randomness:
+    """Independent sources of randomness of one seed; what one draws does not move the others.
 
     Attributes
     ----------
-    sources : tuple of str
-        Structure files, maps, ``phantom:SEED``; particles are divided evenly among them.
-    box : int
-        Pixels, even.
-    pixel_size : float or None
-        Angstrom; None: the largest molecule fills 0.7 of the box.
-    b_factor : float
-        Blur of atoms, Angstrom^2.
-    particles : int
-        How many images.
-    views : int
-        Viewing directions of each molecule; 0: uniform orientations.
-    snr : float
-        Mean squared clean pixel, CTF included, over the noise variance.
-    with_ctf : bool
-        Whether the images carry a CTF.
-    max_shift : float
-        Pixels; shifts are uniform in +- this along x and y.
-    seed : int
-        Of everything random.
-    like : CtfParameters, optional
-        CTFs of a particle set, from which each image takes one.
+    table, noise, neighbours, ice : numpy.random.Generator
+        Each for what its name says.
     """
 
-    sources: tuple[str, ...]
-    box: int = 64
-    pixel_size: float | None = None
-    b_factor: float = 150.0
-    particles: int = 1000
-    views: int = 0
-    snr: float = 0.02
-    with_ctf: bool = True
-    max_shift: float = 0.0
-    seed: int = 0
-    like: CtfParameters | None = None
-
-
-def copy_acquisition(
-    plan: SimulationPlan, star_path: Path, box: int | None, pixel_size: float | None
-) -> SimulationPlan:
-    """Take box, pixel size and CTFs from a particle set, raw as the microscope gave them.
-
-    Parameters
-    ----------
-    plan : SimulationPlan
-        The rest.
-    star_path : Path
-        The set; its pixels are not read. Without CTF, the simulated images carry none either.
-    box, pixel_size : int, float or None
-        What is to be used instead of the set's, where it was asked for.
-
-    Raises
-    ------
-    InputError
-        If the set cannot be read.
-    """
-    particles = read_particles(star_path)
-    return dataclasses.replace(
-        plan,
-        box=particles.box if box is None else box,
-        pixel_size=float(np.median(particles.pixel_size)) if pixel_size is None else pixel_size,
-        with_ctf=plan.with_ctf and particles.ctf is not None,
-        like=particles.ctf,
-    )
+    table: np.random.Generator
+    noise: np.random.Generator
+    neighbours: np.random.Generator
+    ice: np.random.Generator
 
 
 def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
@@ -142,14 +94,17 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         f" took {time.monotonic() - started:.1f} s",
         flush=True,
     )
-    for_table, for_noise = np.random.Generator(np.random.PCG64(plan.seed)).spawn(2)
+    exposure = Exposure(SNR if plan.snr is None else plan.snr)
+    if plan.noise == "poisson":
+        exposure = settle_exposure(plan.snr, plan.dose, pixel_size, 1 - plan.ice)
+    randomness = Randomness(*np.random.Generator(np.random.PCG64(plan.seed)).spawn(4))
     table = draw_table(
         plan.particles,
         len(plan.sources),
         plan.views,
         plan.max_shift * pixel_size,
         plan.with_ctf,
-        for_table,
+        randomness.table,
         plan.like,
     )
     volumes = (
@@ -158,7 +113,7 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         else [f"volume_{n + 1}.mrc" for n in range(len(densities))]
     )
     targets = dict(zip((folder / name for name in volumes), densities, strict=True))
-    write_outputs(plan, folder, table, targets, for_noise)
+    write_outputs(plan, folder, table, targets, exposure, randomness)
     return {
         "particles": plan.particles,
         "star": str(folder / "particles.star"),
@@ -167,7 +122,14 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         "sources": list(plan.sources),
         "box": plan.box,
         "pixel_size": pixel_size,
-        "snr": plan.snr,
+        "snr": exposure.snr,
+        "noise": plan.noise,
+        "dose": exposure.dose,
+        "contrast": exposure.contrast,
+        "ice": plan.ice,
+        "envelope": plan.envelope,
+        "mtf_at_nyquist": None if plan.mtf is None else float(plan.mtf.at(np.array(0.5))),
+        "neighbours": plan.neighbours,
         "ctf": plan.with_ctf,
         "views": plan.views,
         "max_shift": plan.max_shift,
@@ -182,7 +144,8 @@ def write_outputs(
     folder: Path,
     table: SimulationTable,
     targets: dict[Path, Density],
-    for_noise: np.random.Generator,
+    exposure: Exposure,
+    randomness: Randomness,
 ) -> None:
     """Project, add CTF and noise, and write everything in chunks; the files take their names together, at the end.
 
@@ -194,15 +157,22 @@ def write_outputs(
         What is known of every particle.
     targets : dict
         The density of each source by the file that it is written to, in the units of the images.
-    for_noise : numpy.random.Generator
-        Draws the noise, in the order of the rows.
+    exposure : Exposure
+        The SNR, and the electrons where they are counted.
+    randomness : Randomness
+        Noise and neighbours are drawn from it, in the order of the rows.
     """
     densities = list(targets.values())
     pixel_size = densities[0].pixel_size
     # Beyond 128 px the finer sampling would take gigabytes for the last few parts in ten thousand.
     padding = 3 if plan.box <= 128 else 2
     transforms = [prepare_volume(density.volume, padding) for density in densities]
-    amplitude = _find_amplitude(plan, table, transforms, pixel_size)
+    amplitude = _find_amplitude(plan, table, transforms, pixel_size, exposure.snr)
+    neighbours = None
+    if plan.neighbours:
+        radius = np.array([measure_radius(density.volume) for density in densities])[table.source]
+        neighbours = draw_neighbours(plan.neighbours, radius, plan.box, randomness.neighbours)
+    recording = plan_recording(plan, exposure.electrons, pixel_size)
     with ExitStack() as outputs:
         stacks = {}
         for name, with_ctf in (("clean", False), ("particles", plan.with_ctf)):
@@ -219,38 +189,17 @@ def write_outputs(
         progress = outputs.enter_context(Progress("simulate", plan.particles))
         for rows in _chunks(plan.particles, plan.box):
             clean = amplitude * _project_rows(rows, table, transforms, pixel_size)
-            noisy = _through_microscope(clean, rows, table, pixel_size)
-            noisy = noisy + torch.from_numpy(
-                for_noise.standard_normal(size=noisy.shape, dtype=np.float32)
-            )
+            seen = _through_microscope(clean, rows, table, pixel_size)
+            if neighbours is not None:
+                seen = seen + amplitude * _show_neighbours(
+                    neighbours, rows, table, transforms, pixel_size
+                )
+            parameters = table.ctf_parameters(rows) if plan.ice else None
+            ctf = None if parameters is None else compute_ctf(parameters, pixel_size, plan.box)
+            noisy = record_images(recording, seen, ctf, randomness.noise, randomness.ice)
             stacks["clean"].write(rows.start, clean)
             stacks["particles"].write(rows.start, noisy)
             progress.advance(len(clean))
-
-
-def check_plan(plan: SimulationPlan) -> None:
-    """Refuse numbers that make no particle set, naming the option."""
-    if plan.box < SMALLEST_BOX or plan.box % 2:
-        raise InputError(f"--box {plan.box}: give an even number of at least {SMALLEST_BOX} pixels")
-    if plan.pixel_size is not None and not 0.01 <= plan.pixel_size <= 1000:
-        raise InputError(f"--pixel-size {plan.pixel_size:g}: give Angstrom above 0, or auto")
-    if not (np.isfinite(plan.b_factor) and plan.b_factor >= 0):
-        raise InputError(f"--b-factor {plan.b_factor:g}: give Angstrom^2, 0 or more")
-    if not (np.isfinite(plan.snr) and plan.snr > 0):
-        raise InputError(f"--snr {plan.snr:g}: give a number above 0, for example 0.02")
-    if plan.particles < len(plan.sources) or plan.particles < 1:
-        raise InputError(
-            f"--particles {plan.particles}: give at least one for each of the {len(plan.sources)} sources"
-        )
-    if plan.views < 0 or plan.views * len(plan.sources) > plan.particles:
-        raise InputError(
-            f"--views {plan.views}: give 0 (uniform orientations) or at most as many as --particles"
-            f" ({plan.particles}) divided by the sources ({len(plan.sources)})"
-        )
-    if not 0 <= plan.max_shift <= plan.box / 4:
-        raise InputError(f"--max-shift {plan.max_shift:g}: give 0 to {plan.box / 4:g} pixels")
-    if not 0 <= plan.seed < 2**63:
-        raise InputError(f"--seed {plan.seed}: give a whole number, 0 or more")
 
 
 def read_densities(plan: SimulationPlan) -> list[Density]:
@@ -269,6 +218,7 @@ def _find_amplitude(
     table: SimulationTable,
     transforms: list[VolumeTransform],
     pixel_size: float,
+    snr: float,
 ) -> float:
     """Find the factor that gives the set its SNR; from all images, or 5,000 spread over the set."""
     squares, pixels = 0.0, 0
@@ -284,7 +234,7 @@ def _find_amplitude(
         raise InputError(
             f"{plan.sources[0]}: its projections are empty; give a molecule or map with density"
         )
-    return float((plan.snr * pixels / squares) ** 0.5)
+    return float((snr * pixels / squares) ** 0.5)
 
 
 def _project_rows(
@@ -313,6 +263,31 @@ def _through_microscope(
     if parameters is None:
         return images
     return apply_ctf(images, compute_ctf(parameters, pixel_size, images.shape[-1]))
+
+
+def _show_neighbours(
+    neighbours: Neighbours,
+    rows: slice,
+    table: SimulationTable,
+    transforms: list[VolumeTransform],
+    pixel_size: float,
+) -> Tensor:
+    """Make what is seen of the neighbours of some particles, copies of the same molecule; `(k, N, N)`."""
+    present, source = neighbours.present[rows], table.source[rows]
+    box = transforms[0].box
+    images = torch.zeros(len(present), box, box)
+    parameters = table.ctf_parameters(rows)
+    for number, transform in enumerate(transforms):
+        chosen = torch.from_numpy(np.flatnonzero(present & (source == number)))
+        if len(chosen):
+            images[chosen] = project_neighbours(
+                transform,
+                neighbours.angles[rows][chosen],
+                neighbours.places[rows][chosen],
+                None if parameters is None else parameters.select(chosen),
+                pixel_size,
+            )
+    return images
 
 
 def _chunks(count: int, box: int) -> list[slice]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polardenoise.engine.errors import InputError
 
-HELP = "simulate particle images of structures, maps or phantoms, with the truth beside them"
+if TYPE_CHECKING:
+    from polardenoise.engine.detector import ModulationTransfer
 
-NOISE_OF_LATER_RELEASES = ("poisson", "coloured")
+HELP = "simulate particle images of structures, maps or phantoms, with the truth beside them"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snr",
         type=float,
-        default=0.02,
-        help="mean squared clean pixel, CTF included, over the noise variance (0.02)",
+        help="mean squared clean pixel, CTF included, over the noise variance (0.02; with --dose, what it gives)",
     )
     contrast = parser.add_mutually_exclusive_group()
     contrast.add_argument(
@@ -71,22 +71,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="particles lie off the centre by up to this along x and y (0)",
     )
+    _add_noise_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+
+
+def _add_noise_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what makes the noisy images harder; the truth stays as it is."""
     parser.add_argument(
         "--noise",
-        choices=("gaussian", *NOISE_OF_LATER_RELEASES),
-        default="gaussian",
-        help="kind of noise (gaussian)",
+        choices=("gaussian", "poisson", "coloured"),
+        help="gaussian: white; poisson: electrons counted; coloured: Gaussian, with the power spectrum of real"
+        " images (gaussian, or coloured with --noise-like)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+    parser.add_argument(
+        "--noise-like",
+        metavar="PARTICLES.star",
+        type=Path,
+        help="coloured noise with the spectrum of this set, measured in the corners of its images",
+    )
+    parser.add_argument(
+        "--dose",
+        metavar="E",
+        type=float,
+        help="of poisson noise, electrons per A^2; --snr, --dose or both: what is missing follows from"
+        " SNR = contrast^2 x dose x pixel area, the contrast being 0.05 if both are not given",
+    )
+    parser.add_argument(
+        "--ice",
+        metavar="SHARE",
+        type=float,
+        default=0.0,
+        help="share of the noise variance that is structure of the ice, seen through the CTF (0)",
+    )
+    parser.add_argument(
+        "--envelope",
+        metavar="B",
+        type=float,
+        default=0.0,
+        help="B-factor in A^2 of the CTF's envelope, which the truth does not have (0)",
+    )
+    parser.add_argument(
+        "--mtf",
+        metavar="VALUE|FILE.star",
+        help="of the detector, on the signal: its value at Nyquist (Gaussian), or RELION's table"
+        " rlnResolutionInversePixel, rlnMtfValue (none)",
+    )
+    parser.add_argument(
+        "--neighbours",
+        metavar="SHARE",
+        type=float,
+        default=0.0,
+        help="share of the images into which another copy of the molecule reaches from the side, not in the"
+        " truth (0)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Simulate, and give the summary."""
-    if arguments.noise in NOISE_OF_LATER_RELEASES:
-        raise InputError(f"--noise {arguments.noise} is not available yet; use --noise gaussian")
+    from polardenoise.engine.noise_spectrum import MEASURED, measure_noise_spectrum
+    from polardenoise.engine.simulate import simulate_particles
+    from polardenoise.engine.simulation_plan import SimulationPlan, copy_acquisition
 
-    from polardenoise.engine.simulate import SimulationPlan, copy_acquisition, simulate_particles
-
+    like = arguments.noise_like
+    noise = arguments.noise or ("gaussian" if like is None else "coloured")
+    if like is not None and noise != "coloured":
+        raise InputError(f"--noise-like {like}: a spectrum is of --noise coloured, not of {noise}")
     plan = SimulationPlan(
         sources=tuple(arguments.sources),
         box=64 if arguments.box is None else arguments.box,
@@ -98,6 +147,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         with_ctf=arguments.ctf,
         max_shift=arguments.max_shift,
         seed=arguments.seed,
+        noise=noise,
+        spectrum=MEASURED if like is None else measure_noise_spectrum(like),
+        dose=arguments.dose,
+        ice=arguments.ice,
+        mtf=_read_mtf(arguments.mtf),
+        envelope=arguments.envelope,
+        neighbours=arguments.neighbours,
     )
     if arguments.like is not None:
         plan = copy_acquisition(plan, arguments.like, arguments.box, arguments.pixel_size)
@@ -107,12 +163,49 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines for a person."""
     orientations = f"{summary['views']} views" if summary["views"] else "uniform orientations"
+    harder = _describe_noise(summary)
     return (
         f"{summary['particles']} particles of {', '.join(summary['sources'])}\n"
         f"{summary['box']} px, {summary['pixel_size']:g} A/px, SNR {summary['snr']:g},"
         f" {'with' if summary['ctf'] else 'no'} CTF, {orientations}, seed {summary['seed']}\n"
-        f"noisy {summary['star']}, truth {summary['clean']}, {', '.join(summary['volumes'])}"
+        + (f"{', '.join(harder)}\n" if harder else "")
+        + f"noisy {summary['star']}, truth {summary['clean']}, {', '.join(summary['volumes'])}"
     )
+
+
+def _describe_noise(summary: dict[str, Any]) -> list[str]:
+    """Name what is not as it is by default."""
+    harder = []
+    if summary["noise"] == "coloured":
+        harder.append("coloured noise")
+    if summary["dose"] is not None:
+        harder.append(
+            f"{summary['dose']:.3g} electrons/A^2 counted at a contrast of {summary['contrast']:.2g}"
+        )
+    if summary["ice"]:
+        harder.append(f"ice {summary['ice']:g} of the noise")
+    if summary["envelope"]:
+        harder.append(f"envelope {summary['envelope']:g} A^2")
+    if summary["mtf_at_nyquist"] is not None:
+        harder.append(f"MTF {summary['mtf_at_nyquist']:.2g} at Nyquist")
+    if summary["neighbours"]:
+        harder.append(f"neighbours in {summary['neighbours']:g} of the images")
+    return harder
+
+
+def _read_mtf(text: str | None) -> ModulationTransfer | None:
+    """Read the detector's MTF: a number, or a table."""
+    from polardenoise.engine.detector import model_mtf, read_mtf
+
+    if text is None:
+        return None
+    try:
+        at_nyquist = float(text)
+    except ValueError:
+        return read_mtf(Path(text))
+    if not 0 < at_nyquist <= 1:
+        raise InputError(f"--mtf {text}: give its value at Nyquist, above 0 and at most 1")
+    return model_mtf(at_nyquist)
 
 
 def _pixel_size(text: str) -> float | None:
