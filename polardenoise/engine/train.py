@@ -30,6 +30,9 @@ HISTORY_COLUMNS = (
 )
 
 
+#: From a network, a batch and a recipe's precision to the scalar that a step makes smaller.
+Objective = Callable[[Denoiser, TrainingBatch, str], Tensor]
+
 #: Seconds until the first report, soon enough to see that all is well.
 FIRST_REPORT = 10.0
 
@@ -96,6 +99,7 @@ def train(
     history: Path,
     checkpoint: Callable[[TrainingState], None],
     seconds_between_checkpoints: float = 60.0,
+    objective: Objective | None = None,
 ) -> None:
     """Train until the length is reached.
 
@@ -117,19 +121,22 @@ def train(
         Called at every report and at the end. What came after the last one is lost to a kill.
     seconds_between_checkpoints : float
         Wall-clock time between reports; the first comes sooner.
+    objective : Objective, optional
+        What is minimised; `measure_objective` is the rule.
     """
     device = next(state.model.parameters()).device
     truncate_history(history, state.step)
     losses: list[Tensor] = []
     clock = time.monotonic()
     next_report = clock + min(FIRST_REPORT, seconds_between_checkpoints)
+    objective = objective or measure_objective
     state.model.train()
     while (fraction := length.fraction(state.step, state.seconds)) < 1.0:
         learning_rate = schedule_learning_rate(recipe, state.step, fraction)
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate
         batch = draw(state.step).map(lambda tensor: tensor.to(device))
-        losses.append(take_step(state, batch, recipe))
+        losses.append(take_step(state, batch, recipe, objective))
         state.step += 1
         state.images += batch.noisy.shape[0] * batch.noisy.shape[1]
         now = time.monotonic()
@@ -146,16 +153,23 @@ def train(
     checkpoint(state)
 
 
-def take_step(state: TrainingState, batch: TrainingBatch, recipe: Recipe) -> Tensor:
+def take_step(
+    state: TrainingState, batch: TrainingBatch, recipe: Recipe, objective: Objective
+) -> Tensor:
     """Take one gradient step; returns the loss, detached."""
-    with mixed_precision(batch.noisy.device, recipe.precision):
-        estimate = state.model(batch.noisy, average_rings(batch.transfer))
-    loss = measure_loss(estimate.float(), batch)
+    loss = objective(state.model, batch, recipe.precision)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_norm)
     state.optimizer.step()
     return loss.detach()
+
+
+def measure_objective(model: Denoiser, batch: TrainingBatch, precision: str) -> Tensor:
+    """Denoise a batch and measure the loss."""
+    with mixed_precision(batch.noisy.device, precision):
+        estimate = model(batch.noisy, average_rings(batch.transfer))
+    return measure_loss(estimate.float(), batch)
 
 
 def measure_loss(estimate: Tensor, batch: TrainingBatch) -> Tensor:

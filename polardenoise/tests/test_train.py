@@ -52,10 +52,10 @@ def test_a_resumed_training_is_the_uninterrupted_one(trained, tmp_path, monkeypa
     folder = tmp_path / "run"
     original = train_module.take_step
 
-    def interrupt_at_step_seven(state, batch, recipe):
+    def interrupt_at_step_seven(state, *others):
         if state.step == 7:
             raise KeyboardInterrupt
-        return original(state, batch, recipe)
+        return original(state, *others)
 
     eager = train_module.train
 

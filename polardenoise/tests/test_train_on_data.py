@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 from contextlib import ExitStack
 
@@ -15,7 +16,7 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.ctf import compute_ctf
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.fourier import fourier_crop
-from polardenoise.engine.likeness import draw_set_like, load_molecule_like, read_likeness
+from polardenoise.engine.likeness import draw_optics_like, load_molecule_like, read_likeness
 from polardenoise.engine.pair_data import (
     draw_pair_batch,
     hold_out,
@@ -25,6 +26,7 @@ from polardenoise.engine.pair_data import (
 from polardenoise.engine.particles import read_images, read_particles
 from polardenoise.engine.recipe import TINY
 from polardenoise.engine.stacks import write_volume
+from polardenoise.engine.training_data import draw_sets_of, stack_molecules
 from polardenoise.engine.working_images import Handling, prepare_images
 from polardenoise.tests.particle_files import ctf_parameters, draw_ctf, write_particle_files
 
@@ -137,10 +139,10 @@ def test_a_resumed_training_on_a_pair_is_the_uninterrupted_one(data, tmp_path, m
     assert main([*arguments, str(tmp_path / "whole")]) == 0
     take_step, eager = train_module.take_step, train_module.train
 
-    def interrupt_at_step_three(state, batch, recipe):
+    def interrupt_at_step_three(state, *others):
         if state.step == 3:
             raise KeyboardInterrupt
-        return take_step(state, batch, recipe)
+        return take_step(state, *others)
 
     def report_every_step(*given):
         return eager(*given, seconds_between_checkpoints=0.0)
@@ -170,6 +172,15 @@ def test_a_training_goes_on_with_the_same_likeness_only(data, tmp_path, capsys):
     assert "another" in capsys.readouterr().err
 
 
+def draw_set_like(likeness, density, recipe, images):
+    """Draw one set of a molecule under the conditions of a particle set."""
+    generator = np.random.default_rng(0)
+    draw_optics = functools.partial(draw_optics_like, likeness)
+    molecules = stack_molecules([density], CPU)
+    drawn = draw_sets_of(molecules, np.array([0]), images, recipe, generator, draw_optics)
+    return drawn.map(lambda tensor: tensor[0])
+
+
 def write_ball(path, radius):
     """Write a map of a solid ball of `radius` Angstrom, 64 voxels of 2 A, its edge soft."""
     axis = (np.arange(64) - 32) * 2.0
@@ -187,8 +198,8 @@ def test_a_molecule_has_its_true_size(tmp_path):
     likeness = dataclasses.replace(likeness, pixel_sizes=np.array([4.5, 6.0]))
     molecule = load_molecule_like(likeness, str(tmp_path / "ball.mrc"))
     still = {"blur": (0.0, 0.0), "shift_share": 0.0, "noise_only_share": 0.0, "ctf_share": 0.0}
-    recipe = dataclasses.replace(TINY, **still)
-    drawn = draw_set_like(likeness, molecule, recipe, 32, 40, "random", np.random.default_rng(0))
+    recipe = dataclasses.replace(TINY, **still, view_modes={"random": 1.0})
+    drawn = draw_set_like(likeness, molecule, recipe, 40)
     clean = drawn.clean * (drawn.clean > 0.02 * drawn.clean.amax((1, 2), keepdim=True))
     axis = torch.arange(32) - 16.0
     squared = (clean * (axis[:, None] ** 2 + axis**2)).sum((1, 2)) / clean.sum((1, 2))
@@ -206,7 +217,7 @@ def test_ctfs_are_those_of_the_set(tmp_path):
     likeness = read_likeness(tmp_path / "set.star", 32)
     molecule = load_molecule_like(likeness, str(tmp_path / "ball.mrc"))
     recipe = dataclasses.replace(TINY, ctf_share=1.0, noise_only_share=0.0, snr=(1e8, 1e8))
-    drawn = draw_set_like(likeness, molecule, recipe, 32, 8, "one", np.random.default_rng(0))
+    drawn = draw_set_like(likeness, molecule, recipe, 8)
     expected = compute_ctf(ctf_parameters(columns), 4.5, 32).abs()
     torch.testing.assert_close(drawn.transfer, expected[:1].expand(8, -1, -1), atol=1e-4, rtol=0)
     # What is left of the molecule at each frequency, away from the constant that the background takes off.
@@ -216,7 +227,7 @@ def test_ctfs_are_those_of_the_set(tmp_path):
     kept = noisy[strong] / clean[strong]
     torch.testing.assert_close(kept, drawn.transfer[strong], atol=0.02, rtol=0.02)
     assert kept.min() < 0.1
-    again = draw_set_like(likeness, molecule, recipe, 32, 8, "one", np.random.default_rng(0))
+    again = draw_set_like(likeness, molecule, recipe, 8)
     assert torch.equal(again.noisy, drawn.noisy)
 
 
