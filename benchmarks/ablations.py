@@ -27,6 +27,7 @@ from torch import Tensor
 from polardenoise.engine.benchmark_tables import write_table
 from polardenoise.engine.ctf import apply_ctf
 from polardenoise.engine.models import PolarConfig, PolarTransformer
+from polardenoise.engine.molecules import Density
 from polardenoise.engine.outputs import write_json
 from polardenoise.engine.polar import disk_mask
 from polardenoise.engine.radial_filter import average_rings, best_radial_filter
@@ -45,11 +46,11 @@ from polardenoise.engine.train import (
     train,
 )
 from polardenoise.engine.training_data import (
-    Molecule,
     TrainingBatch,
     draw_batch,
-    draw_set,
+    draw_sets_of,
     load_molecule,
+    stack_molecules,
 )
 
 SIZES = PolarConfig(box=32, rings=16, angles=64, hidden=64, query=32, value=64, before=4, after=4)
@@ -70,6 +71,7 @@ CONDITIONS: dict[str, tuple[str, dict]] = {
     "CTF and shifts": ("one", {"snr": (0.05, 0.05), "ctf_share": 1.0, "shift_share": 1.0}),
     "cone": ("cone", {"snr": (0.1, 0.1), "ctf_share": 0.0, "shift_share": 0.0}),
 }
+CPU = torch.device("cpu")
 SET_SIZE = 32
 SETS_EACH = 4  # of every test molecule
 
@@ -101,7 +103,7 @@ ROWS = {
 
 
 def train_row(
-    row: Row, seed: int, steps: int, molecules: list[Molecule], folder: Path
+    row: Row, seed: int, steps: int, molecules: list[Density], folder: Path
 ) -> TrainingState:
     """Train one row with one seed, from where it was left."""
     torch.manual_seed(seed)
@@ -112,9 +114,10 @@ def train_row(
         if saved["facts"] == facts:
             restore_state(saved, state)
     folder.mkdir(parents=True, exist_ok=True)
+    trained_on = stack_molecules(molecules[len(VALIDATED_ON) :], CPU)
     train(
         state,
-        lambda step: draw_batch(molecules[len(VALIDATED_ON) :], RECIPE, SIZES.box, seed, step),
+        lambda step: draw_batch(trained_on, RECIPE, seed, step),
         draw_condition(molecules[: len(VALIDATED_ON)], "one view", 2),
         RECIPE,
         Length(steps, None),
@@ -125,23 +128,14 @@ def train_row(
     return state
 
 
-def draw_condition(molecules: list[Molecule], condition: str, sets_each: int) -> TrainingBatch:
+def draw_condition(molecules: list[Density], condition: str, sets_each: int) -> TrainingBatch:
     """Draw the fixed sets of one column, `(sets, images, box, box)`."""
     mode, changes = CONDITIONS[condition]
     fixed = {"fill": (0.7, 0.7), "blur": (70.0, 70.0), "noise_only_share": 0.0}
-    recipe = dataclasses.replace(RECIPE, **fixed, **changes)
+    recipe = dataclasses.replace(RECIPE, view_modes={mode: 1.0}, **fixed, **changes)
     generator = np.random.default_rng(20_261_122)
-    sets = [
-        draw_set(molecule, recipe, SIZES.box, SET_SIZE, mode, generator)
-        for molecule in molecules
-        for _ in range(sets_each)
-    ]
-    return TrainingBatch(
-        *(
-            torch.stack([getattr(one, name) for one in sets])
-            for name in ("noisy", "clean", "transfer")
-        )
-    )
+    shown = np.arange(len(molecules)).repeat(sets_each)
+    return draw_sets_of(stack_molecules(molecules, CPU), shown, SET_SIZE, recipe, generator)
 
 
 def relative_error(estimate: Tensor, batch: TrainingBatch) -> float:
@@ -152,9 +146,7 @@ def relative_error(estimate: Tensor, batch: TrainingBatch) -> float:
     return float(error.mean())
 
 
-def judge(
-    denoise: Callable[[TrainingBatch], Tensor], molecules: list[Molecule]
-) -> dict[str, float]:
+def judge(denoise: Callable[[TrainingBatch], Tensor], molecules: list[Density]) -> dict[str, float]:
     """Relative MSE of a denoiser in every column."""
     figures = {}
     for condition in CONDITIONS:
@@ -170,7 +162,7 @@ def filter_radially(batch: TrainingBatch) -> Tensor:
     return torch.stack([best_radial_filter(noisy, clean) for noisy, clean in pairs])
 
 
-def measure_row(name: str, seed: int, steps: int, molecules: list[Molecule], folder: Path) -> dict:
+def measure_row(name: str, seed: int, steps: int, molecules: list[Density], folder: Path) -> dict:
     """Train and judge one row with one seed, or read what is there."""
     result = folder / f"{name}-{seed}.json"
     if result.exists():

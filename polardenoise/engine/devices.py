@@ -1,6 +1,8 @@
 """The device that a command computes on."""
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from polardenoise.engine.errors import InputError
 
@@ -38,3 +40,12 @@ def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+
+
+def send_to_device(values: np.ndarray, device: torch.device) -> Tensor:
+    """Send numbers to a device, as float32 unless they are whole; the program does not wait for a GPU."""
+    whole = np.issubdtype(values.dtype, np.integer)
+    tensor = torch.from_numpy(values if whole else values.astype(np.float32))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor

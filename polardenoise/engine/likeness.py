@@ -14,27 +14,20 @@ import numpy as np
 import torch
 
 from polardenoise.engine.errors import InputError, TooLargeError
-from polardenoise.engine.molecules import MAP_ENDINGS, read_density
+from polardenoise.engine.molecules import MAP_ENDINGS, Density, read_density
 from polardenoise.engine.particles import ParticleSet, read_particles
-from polardenoise.engine.projections import prepare_volume
 from polardenoise.engine.recipe import Recipe
 from polardenoise.engine.stacks import read_volume
-from polardenoise.engine.training_data import (
-    RASTER_B_FACTOR,
-    Molecule,
-    TrainingBatch,
-    draw_batch,
-    draw_set_angles,
-    draw_spectrum,
-    drown_in_noise,
-)
+from polardenoise.engine.training_data import RASTER_B_FACTOR, draw_batch, stack_molecules
 from polardenoise.engine.training_feed import (
+    CPU,
     TrainingFeed,
     describe_sources,
     draw_validation,
     fix_validation,
     load_molecules,
 )
+from polardenoise.engine.training_optics import Optics
 from polardenoise.engine.training_sources import TrainingSources
 from polardenoise.engine.working_images import Handling, compute_working_ctf
 
@@ -88,7 +81,7 @@ def read_likeness(star_path: Path, box: int) -> Likeness:
     )
 
 
-def load_molecule_like(likeness: Likeness, source: str) -> Molecule:
+def load_molecule_like(likeness: Likeness, source: str) -> Density:
     """Rasterise one source at the smallest pixel size of a set, in the network's box.
 
     Raises
@@ -104,8 +97,7 @@ def load_molecule_like(likeness: Likeness, source: str) -> Molecule:
             f"{source}: no voxel size in the header, so its true size is not known; correct the header"
         )
     pixel_size = float(likeness.pixel_sizes.min())
-    density = read_density(source, likeness.handling.box, pixel_size, RASTER_B_FACTOR)
-    return Molecule(prepare_volume(density.volume), pixel_size)
+    return read_density(source, likeness.handling.box, pixel_size, RASTER_B_FACTOR)
 
 
 def refuse_large_molecules(too_large: dict[str, float], likeness: Likeness) -> None:
@@ -123,7 +115,11 @@ def refuse_large_molecules(too_large: dict[str, float], likeness: Likeness) -> N
 
 
 def feed_from_likeness(
-    sources: TrainingSources, likeness: Likeness, recipe: Recipe, seed: int
+    sources: TrainingSources,
+    likeness: Likeness,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
 ) -> TrainingFeed:
     """Simulate molecules under the conditions of a particle set.
 
@@ -138,16 +134,17 @@ def feed_from_likeness(
         The rest of the distribution, from `fit_recipe`.
     seed : int
         Fixes every draw.
+    device : torch.device
+        Where the images are made.
 
     Raises
     ------
     InputError
         If a molecule to train on does not fit the box.
     """
-    box = likeness.handling.box
     too_large: dict[str, float] = {}
 
-    def load(source: str) -> Molecule | None:
+    def load(source: str) -> Density | None:
         try:
             return load_molecule_like(likeness, source)
         except TooLargeError as error:
@@ -156,16 +153,17 @@ def feed_from_likeness(
 
     loaded = load_molecules(sources.training, load)
     refuse_large_molecules(too_large, likeness)
-    molecules = [molecule for molecule in loaded if molecule is not None]
-    fitting: dict[str, Molecule] = {}
+    densities = [density for density in loaded if density is not None]
+    molecules = stack_molecules(densities, device)
+    fitting: dict[str, Density] = {}
     for source in sources.validation:
-        if len(fitting) < recipe.validation_sets and (molecule := load(source)) is not None:
-            fitting[source] = molecule
+        if len(fitting) < recipe.validation_sets and (density := load(source)) is not None:
+            fitting[source] = density
     validated_on, validation = tuple(fitting), list(fitting.values())
     if not fitting:
         count = recipe.validation_sets
-        validated_on, validation = sources.training[:count], molecules[:count]
-    draw_one = functools.partial(draw_set_like, likeness)
+        validated_on, validation = sources.training[:count], densities[:count]
+    draw_optics = functools.partial(draw_optics_like, likeness)
     particles = likeness.particles
     like = {
         "particles": particles.star_path.name,
@@ -176,8 +174,10 @@ def feed_from_likeness(
         "ctf_state": particles.ctf_state,
     }
     return TrainingFeed(
-        draw=lambda step: draw_batch(molecules, recipe, box, seed, step, draw_one),
-        validation=draw_validation(validation, fix_validation(recipe), box, draw_one),
+        draw=lambda step: draw_batch(molecules, recipe, seed, step, draw_optics),
+        validation=draw_validation(
+            stack_molecules(validation, CPU), fix_validation(recipe), draw_optics
+        ),
         trained_on={**describe_sources(sources.training, validated_on, recipe), "like": like},
         description=f"{len(molecules)} molecules like {particles.star_path.name}",
         counts={"molecules": len(molecules)},
@@ -185,29 +185,28 @@ def feed_from_likeness(
 
 
 def fit_recipe(recipe: Recipe, particles: ParticleSet) -> Recipe:
-    """Give every set a CTF where the particles have one, and none a CTF where they do not."""
+    """Give every set a CTF where the particles have one, and none a CTF where they do not: a share of 1 or of 0."""
     return dataclasses.replace(recipe, ctf_share=0.0 if particles.ctf_state == "none" else 1.0)
 
 
-def draw_set_like(
+def draw_optics_like(
     likeness: Likeness,
-    molecule: Molecule,
+    own_pixel_sizes: np.ndarray,
+    images: int,
     recipe: Recipe,
     box: int,
-    images: int,
-    mode: str,
+    device: torch.device,
     generator: np.random.Generator,
-) -> TrainingBatch:
-    """Draw one set under the conditions of a particle set; the rest as for `training_data.draw_set`.
+) -> Optics:
+    """Draw the conditions of a particle set; parameters and result as for `training_optics.draw_optics`.
 
     Every image has the pixel size and the CTF of a particle drawn at random, and the molecule its true size there.
     """
-    angles = draw_set_angles(mode, images, generator)
-    rows = generator.integers(len(likeness.particles), size=images)
-    pixel_sizes = torch.from_numpy(likeness.pixel_sizes[rows])
-    spectrum = draw_spectrum(molecule, angles, pixel_sizes, recipe, generator)
-    transfer = None
-    if generator.random() < recipe.ctf_share:
-        device = spectrum.device
-        transfer = compute_working_ctf(likeness.particles, rows, likeness.handling, device).abs()
-    return drown_in_noise(spectrum, transfer, recipe, generator)
+    size = (len(own_pixel_sizes), images)
+    rows = generator.integers(len(likeness.particles), size=size)
+    pixel_sizes = likeness.pixel_sizes[rows]
+    transfer = torch.ones(*size, box, box // 2 + 1, device=device)
+    if recipe.ctf_share > 0:
+        ctf = compute_working_ctf(likeness.particles, rows.ravel(), likeness.handling, device)
+        transfer = ctf.abs().unflatten(0, size)
+    return Optics(pixel_sizes, own_pixel_sizes[:, None] / pixel_sizes, transfer)

@@ -26,9 +26,15 @@ SIMULATION_SETTINGS = (
     "fill",
     "blur",
     "ctf_share",
+    "microscopes",
+    "amplitude_contrast",
+    "defocus",
+    "phase_plate_share",
     "shift_share",
     "largest_shift",
     "noise_only_share",
+    "junk_share",
+    "coloured_share",
 )
 
 

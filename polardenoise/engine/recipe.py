@@ -32,10 +32,22 @@ class Recipe:
         Range of the B-factor added to that of the source, in Angstrom^2.
     ctf_share : float
         Share of sets with a CTF; the others have none.
+    microscopes : tuple of tuple of float
+        Voltage in kV and spherical aberration in mm of the microscopes that a set's CTFs are of, drawn evenly.
+    amplitude_contrast : tuple of float
+        Fractions of amplitude contrast, drawn evenly.
+    defocus : tuple of float
+        Range of a set's middle defocus, in Angstrom.
+    phase_plate_share : float
+        Share of sets with a phase plate, of those with a CTF.
     shift_share, largest_shift : float
         Share of sets whose images are off centre, and by how many pixels at most in x and in y.
     noise_only_share : float
         Share of images without a particle, and of sets without any: their target is zero.
+    junk_share : float
+        Share of images that show any molecule, at the set's SNR, instead of the set's own.
+    coloured_share : float
+        Share of sets whose noise has the spectrum of real images' corners, to a power between 0 and 1.5.
     learning_rate, warmup_steps, weight_decay, gradient_norm : float
         AdamW with a linear warm-up, a cosine decay to zero over the length, and clipped gradients.
     precision : str
@@ -54,9 +66,20 @@ class Recipe:
     fill: tuple[float, float] = (0.4, 0.9)
     blur: tuple[float, float] = (0.0, 200.0)
     ctf_share: float = 0.5
+    microscopes: tuple[tuple[float, float], ...] = (
+        (300.0, 2.7),
+        (200.0, 2.7),
+        (300.0, 0.01),
+        (200.0, 1.4),
+    )
+    amplitude_contrast: tuple[float, ...] = (0.07, 0.1)
+    defocus: tuple[float, float] = (6_000.0, 28_000.0)
+    phase_plate_share: float = 0.0
     shift_share: float = 0.35
     largest_shift: float = 2.0
     noise_only_share: float = 0.03
+    junk_share: float = 0.0
+    coloured_share: float = 0.0
     learning_rate: float = 8e-4
     warmup_steps: int = 300
     weight_decay: float = 0.01
@@ -152,7 +175,7 @@ def recipe_from_dict(changes: Any, base: Recipe, source: str) -> Recipe:
                 f"{source}: '{name}' is no setting of a recipe; known are {', '.join(known)}"
             )
         wanted = known[name]
-        value = tuple(value) if isinstance(value, list) else value
+        value = freeze(value)
         number = isinstance(wanted, (int, float)) and isinstance(value, (int, float))
         if not number and type(value) is not type(wanted):
             raise InputError(
@@ -173,10 +196,10 @@ def check_recipe(recipe: Recipe, source: str) -> None:
         Names the setting and what it may be.
     """
     known_modes = ("one", "few", "cone", "random")
-    shares = (recipe.ctf_share, recipe.shift_share, recipe.noise_only_share)
-    ranges = {name: getattr(recipe, name) for name in ("snr", "fill", "blur")}
+    shares = {name: getattr(recipe, name) for name in known_shares()}
+    ranges = {name: getattr(recipe, name) for name in ("snr", "fill", "blur", "defocus")}
     for name, numbers in ranges.items():
-        if not all(isinstance(number, (int, float)) for number in numbers):
+        if not are_numbers(numbers):
             raise InputError(f"{source}: {name}: two numbers, the smaller first; mend the recipe")
     rules = {
         "images_per_step: at least 1": recipe.images_per_step >= 1,
@@ -193,7 +216,17 @@ def check_recipe(recipe: Recipe, source: str) -> None:
         "snr and fill: more than 0, fill at most 1": min(recipe.snr, default=0) > 0
         and min(recipe.fill, default=0) > 0
         and max(recipe.fill) <= 1,
-        "ctf_share, shift_share, noise_only_share: 0 to 1": all(0 <= one <= 1 for one in shares),
+        **{f"{name}: 0 to 1": 0 <= share <= 1 for name, share in shares.items()},
+        "microscopes: pairs of a voltage in kV and a spherical aberration in mm": bool(
+            recipe.microscopes
+        )
+        and all(
+            isinstance(pair, tuple) and len(pair) == 2 and are_numbers(pair) and pair[0] > 0
+            for pair in recipe.microscopes
+        ),
+        "amplitude_contrast: one or more fractions of 0 to 1": bool(recipe.amplitude_contrast)
+        and are_numbers(recipe.amplitude_contrast)
+        and all(0 <= one <= 1 for one in recipe.amplitude_contrast),
         "learning_rate and gradient_norm: more than 0": min(
             recipe.learning_rate, recipe.gradient_norm
         )
@@ -208,3 +241,18 @@ def check_recipe(recipe: Recipe, source: str) -> None:
     for rule, kept in rules.items():
         if not kept:
             raise InputError(f"{source}: {rule}; mend the recipe")
+
+
+def known_shares() -> list[str]:
+    """Name the settings that are shares, 0 to 1."""
+    return [entry.name for entry in fields(Recipe) if entry.name.endswith("_share")]
+
+
+def are_numbers(values: tuple[Any, ...]) -> bool:
+    """Tell whether all values are numbers."""
+    return all(isinstance(value, (int, float)) for value in values)
+
+
+def freeze(value: Any) -> Any:
+    """Turn JSON's lists, also those in lists, into tuples."""
+    return tuple(freeze(one) for one in value) if isinstance(value, list) else value

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from polardenoise.engine.outputs import Progress
 from polardenoise.engine.recipe import Recipe
 from polardenoise.engine.training_data import (
-    DrawOne,
-    Molecule,
+    Molecules,
     TrainingBatch,
     draw_batch,
-    draw_set,
+    draw_sets_of,
     load_molecule,
-    stack_sets,
+    stack_molecules,
 )
+from polardenoise.engine.training_optics import DrawOptics, draw_optics
 from polardenoise.engine.training_sources import TrainingSources
 
 #: Seed of the simulated validation sets: the same in every training, so that histories compare.
@@ -27,6 +28,10 @@ VALIDATION_SEED = 20_250_611
 Loaded = TypeVar("Loaded")
 #: Images of a validation set.
 VALIDATION_IMAGES = 32
+#: How much of the box the molecules of the validation sets fill.
+VALIDATION_FILL = 0.7
+#: Validation sets are made here, so that trainings on any device are judged on the same images.
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class TrainingFeed:
 
 
 def feed_from_sources(
-    sources: TrainingSources, recipe: Recipe, box: int, seed: int
+    sources: TrainingSources, recipe: Recipe, box: int, seed: int, device: torch.device
 ) -> TrainingFeed:
     """Simulate molecules as the recipe says.
 
@@ -69,16 +74,21 @@ def feed_from_sources(
         The network's box in pixels.
     seed : int
         Fixes every draw.
+    device : torch.device
+        Where the images are made.
     """
-    molecules = load_molecules(
+    densities = load_molecules(
         sources.training, lambda source: load_molecule(source, box, recipe.fill[1])
     )
+    molecules = stack_molecules(densities, device)
     validated_on = sources.validation[: recipe.validation_sets]  # a molecule a set
-    validation = [load_molecule(source, box, 0.7) for source in validated_on]
-    fixed = dataclasses.replace(fix_validation(recipe), fill=(0.7, 0.7), ctf_share=0.0)
+    validation = [load_molecule(source, box, VALIDATION_FILL) for source in validated_on]
+    fixed = dataclasses.replace(
+        fix_validation(recipe), fill=(VALIDATION_FILL, VALIDATION_FILL), ctf_share=0.0
+    )
     return TrainingFeed(
-        draw=lambda step: draw_batch(molecules, recipe, box, seed, step),
-        validation=draw_validation(validation, fixed, box, draw_set),
+        draw=lambda step: draw_batch(molecules, recipe, seed, step),
+        validation=draw_validation(stack_molecules(validation, CPU), fixed, draw_optics),
         trained_on=describe_sources(sources.training, validated_on, recipe),
         description=f"{len(molecules)} molecules",
         counts={"molecules": len(molecules)},
@@ -96,22 +106,24 @@ def load_molecules(sources: tuple[str, ...], load: Callable[[str], Loaded]) -> l
 
 
 def fix_validation(recipe: Recipe) -> Recipe:
-    """Take chance out of a recipe: SNR 0.05, one blur, no shift, a particle in every image."""
+    """Take chance out of a recipe: one view, SNR 0.05, white noise, one blur, no shift, its molecule in every image."""
     return dataclasses.replace(
-        recipe, snr=(0.05, 0.05), blur=(70.0, 70.0), shift_share=0.0, noise_only_share=0.0
+        recipe,
+        view_modes={"one": 1.0},
+        snr=(0.05, 0.05),
+        blur=(70.0, 70.0),
+        shift_share=0.0,
+        noise_only_share=0.0,
+        junk_share=0.0,
+        coloured_share=0.0,
     )
 
 
-def draw_validation(
-    molecules: list[Molecule], fixed: Recipe, box: int, draw_one: DrawOne
-) -> TrainingBatch:
+def draw_validation(molecules: Molecules, fixed: Recipe, draw_optics: DrawOptics) -> TrainingBatch:
     """Draw fixed sets of 32 images of one view, `fixed.validation_sets` of them, the molecules in turn."""
     generator = np.random.default_rng(VALIDATION_SEED)
-    sets = [
-        draw_one(molecules[index % len(molecules)], fixed, box, VALIDATION_IMAGES, "one", generator)
-        for index in range(fixed.validation_sets)
-    ]
-    return stack_sets(sets)
+    shown = np.arange(fixed.validation_sets) % len(molecules)
+    return draw_sets_of(molecules, shown, VALIDATION_IMAGES, fixed, generator, draw_optics)
 
 
 def describe_sources(

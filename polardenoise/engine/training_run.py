@@ -156,8 +156,8 @@ def make_feed(
         return feed_from_pair(given.pair, recipe, box, plan.seed, plan.folder, device, resources)
     assert given.sources is not None
     if given.likeness is not None:
-        return feed_from_likeness(given.sources, given.likeness, recipe, plan.seed)
-    return feed_from_sources(given.sources, recipe, box, plan.seed)
+        return feed_from_likeness(given.sources, given.likeness, recipe, plan.seed, device)
+    return feed_from_sources(given.sources, recipe, box, plan.seed, device)
 
 
 def describe_model(
