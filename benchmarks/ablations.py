@@ -108,9 +108,9 @@ def train_row(
     """Train one row with one seed, from where it was left."""
     torch.manual_seed(seed)
     state = start_training(row.build(SIZES), RECIPE)
-    resume, facts = folder / "resume" / "state.pt", {"row": row.says, "seed": seed, "steps": steps}
-    if resume.exists():
-        saved = read_resume_state(resume, torch.device("cpu"))
+    resume, facts = folder / "resume", {"row": row.says, "seed": seed, "steps": steps}
+    if (resume / "state.json").exists():
+        saved = read_resume_state(resume)
         if saved["facts"] == facts:
             restore_state(saved, state)
     folder.mkdir(parents=True, exist_ok=True)

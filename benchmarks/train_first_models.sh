@@ -15,13 +15,13 @@ mkdir -p training
 for model in first-start:polar-transformer first-dncnn:dncnn; do
     folder=training/${model%:*}
     resume=
-    [ -f "$folder/resume/state.pt" ] && resume=--resume
+    [ -f "$folder/resume/state.json" ] && resume=--resume
     .venv/bin/polardenoise train phantom:0-119 ../shared/data/structures/MANIFEST.tsv -o "$folder" \
         --architecture "${model#*:}" --minutes "${1:-50}" $resume >>"$folder.log" 2>&1 &
 done
 wait
 resume=
-[ -f training/first/resume/state.pt ] && resume=--resume
+[ -f training/first/resume/state.json ] && resume=--resume
 .venv/bin/polardenoise train phantom:0-119 ../shared/data/structures/MANIFEST.tsv -o training/first \
     --recipe benchmarks/second_stage.json --init training/first-start/model \
     --minutes "$((2 * ${1:-50}))" $resume >>training/first.log 2>&1

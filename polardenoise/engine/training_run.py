@@ -1,6 +1,7 @@
 """A whole training: what it is fed, the loop, and the files in its folder."""
 
 import csv
+import json
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -83,8 +84,8 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     """
     recipe = choose_recipe(plan.preset, plan.architecture, plan.recipe_file)
     device = choose_device(plan.device)
-    resume_file = plan.folder / "resume" / "state.pt"
-    saved = read_resume_state(resume_file, device) if plan.resume else None
+    resume = plan.folder / "resume"
+    saved = read_resume_state(resume) if plan.resume else None
     torch.manual_seed(plan.seed)
     model = start_model(plan, recipe).to(device)
     given = read_given(plan, model.config.box)
@@ -97,7 +98,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         "seed": plan.seed,
     }
     if saved is not None:
-        check_same_training(resume_file, saved["facts"], facts)
+        check_same_training(resume, saved["facts"], facts)
     state = start_training(model, recipe)
     if saved is not None:
         restore_state(saved, state)
@@ -107,10 +108,10 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         feed = make_feed(plan, given, recipe, model.config.box, device, resources)
         make_folder(plan.folder)
         if saved is None:
-            save_resume_state(resume_file, state, facts)  # a kill in the first minute loses nothing
+            save_resume_state(resume, state, facts)  # a kill in the first minute loses nothing
 
         def checkpoint(state: TrainingState) -> None:
-            save_resume_state(resume_file, state, facts)
+            save_resume_state(resume, state, facts)
             card = describe_model(plan, state, feed, started, history)
             save_model(plan.folder / "model", state.model, card)
             if history.exists():
@@ -203,12 +204,13 @@ def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
     return model.train()
 
 
-def check_same_training(resume_file: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_same_training(resume: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Refuse to go on with another recipe, architecture, seed, other sources or sets than a training began with."""
+    wanted = json.loads(json.dumps(wanted))  # as it was saved: lists, no tuples
     for name in {**wanted, **saved}:
         if saved.get(name) != wanted.get(name):
             raise InputError(
-                f"{resume_file}: was trained with another {name.rstrip('s')}; give the same as before, "
+                f"{resume}: was trained with another {name.rstrip('s')}; give the same as before, "
                 "or another -o to start anew"
             )
 

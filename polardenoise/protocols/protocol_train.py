@@ -175,7 +175,7 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
         """
         folder = self.getTrainingPath(half=half)
         if read_json(self.getNotePath(half)) == describe_training(config):
-            return os.path.exists(os.path.join(folder, "resume", "state.pt"))
+            return os.path.exists(os.path.join(folder, "resume", "state.json"))
         shutil.rmtree(folder, ignore_errors=True)
         if not self.doContinue:
             self.noteTraining(config, half)

@@ -2,12 +2,17 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
 
 from polardenoise.engine.checkpoint import load_model
 from polardenoise.engine.cli import main
+from polardenoise.engine.models import build_model
+from polardenoise.engine.recipe import TINY
+from polardenoise.engine.resume_state import save_resume_state
+from polardenoise.engine.train import start_training
 
 ARGUMENTS = [
     "train",
@@ -171,12 +176,70 @@ def test_a_resume_with_another_network_is_refused(trained, capsys, extra, messag
     assert error.count("\n") == 1
 
 
-def test_a_damaged_resume_state_is_named(trained, tmp_path, capsys):
-    state = tmp_path / "run" / "resume" / "state.pt"
-    state.parent.mkdir(parents=True)
-    state.write_bytes((trained / "resume" / "state.pt").read_bytes()[:-2000])
+@pytest.mark.parametrize("part", ["state.json", "weights", "second_moments"])
+def test_a_damaged_resume_state_is_named(trained, tmp_path, capsys, part):
+    resume = shutil.copytree(trained / "resume", tmp_path / "run" / "resume")
+    (damaged,) = resume.glob(f"{part}*")
+    damaged.write_bytes(damaged.read_bytes()[:-200])
     assert main([*ARGUMENTS, "-o", str(tmp_path / "run"), "--steps", "13", "--resume"]) == 2
-    assert f"{state}: is damaged" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{damaged}: is damaged" in error
+    assert error.count("\n") == 1
+
+
+def test_a_resume_state_of_the_first_version_is_refused(tmp_path, capsys):
+    old = tmp_path / "run" / "resume" / "state.pt"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"x")
+    assert main([*ARGUMENTS, "-o", str(tmp_path / "run"), "--steps", "13", "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert f"{old}: is of an earlier polardenoise" in error
+    assert error.count("\n") == 1
+
+
+def test_a_kill_between_two_parts_leaves_the_state_before(trained, tmp_path, monkeypatch):
+    """The parts of two steps never mix: state.json names those that belong together."""
+    from polardenoise.engine import resume_state
+
+    resume = shutil.copytree(trained / "resume", tmp_path / "resume")
+    saved = resume_state.read_resume_state(resume)
+    state = start_training(load_model(str(trained))[0], TINY)
+    resume_state.restore_state(saved, state)
+    state.step += 1
+    with torch.no_grad():
+        for parameter in state.model.parameters():
+            parameter += 1
+    hash_file = resume_state.hash_file
+
+    def kill_at_the_moments(path):
+        if "moments" in path.name:
+            raise KeyboardInterrupt
+        return hash_file(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume_state, "hash_file", kill_at_the_moments)
+        with pytest.raises(KeyboardInterrupt):
+            resume_state.save_resume_state(resume, state, {})
+    again = resume_state.read_resume_state(resume)
+    assert again["step"] == saved["step"]
+    for part in ("weights", "first_moments", "second_moments"):
+        assert all(torch.equal(again[part][name], saved[part][name]) for name in saved[part])
+    resume_state.save_resume_state(resume, state, {})
+    assert resume_state.read_resume_state(resume)["step"] == saved["step"] + 1
+    assert len(list(resume.iterdir())) == 4
+
+
+def test_a_base_model_of_four_million_parameters_can_travel(tmp_path):
+    """No part is larger than 16 MiB, what a lent machine takes back."""
+    sizes = {"hidden": 192, "value": 192, "query": 96}
+    model = build_model("polar-transformer", sizes)
+    assert 3.5e6 < sum(parameter.numel() for parameter in model.parameters()) < 4.1e6
+    state = start_training(model, TINY)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    state.optimizer.step()
+    save_resume_state(tmp_path, state, {})
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 16 * 2**20
 
 
 @pytest.mark.parametrize(
