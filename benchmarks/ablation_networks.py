@@ -232,6 +232,8 @@ class WeightedByCtf(PolarTransformer):
     their quotient, with a learned floor in each ring, is where the estimate starts from.
     """
 
+    disk: Tensor
+
     def __init__(self, config: PolarConfig):
         super().__init__(config)
         half = config.box // 2
@@ -239,7 +241,10 @@ class WeightedByCtf(PolarTransformer):
         gathered = told + config.hidden + config.value + config.rings + half
         self.decoder = stack_angular_blocks(gathered, config.hidden, config.length, config.after)
         self.log_floor = nn.Parameter(torch.zeros(half))
+        # What noise the average holds, its own filter takes away: it is inverted more faithfully than an estimate is.
+        self.faithful = PolarGrid(config.box, config.rings, config.angles, regularisation=1e-3)
         del self.average_gain
+        self.register_buffer("disk", disk_mask(config.box, config.box / 2 - 0.5), persistent=False)
 
     def describe(self, images: Tensor, profiles: Tensor) -> Described:
         """As the polar transformer's; given are features, the image times its CTF, and the CTF's power."""
@@ -254,17 +259,17 @@ class WeightedByCtf(PolarTransformer):
         """Estimate the clean images from what they are and what they have gathered."""
         value, rings = self.config.value, self.config.rings
         with torch.autocast(attended.device.type, enabled=False):
-            weighted = self.grid.to_images(attended[:, value : value + rings])
+            weighted = self.faithful.to_images(attended[:, value : value + rings])
             power = attended[:, value + rings :].mean(-1)  # (n, box // 2)
-            solved = filter_by_rings(weighted, 1 / (power + self.log_floor.exp()))
+            solved = filter_by_rings(weighted, 1 / (power + self.log_floor.exp())) * self.disk
             average = self.grid.to_polar(solved)
         gathered = torch.cat([attended[:, :value], average, attended[:, value + rings :]], dim=1)
         estimate = self.to_rings(
             self.decoder(torch.cat([described.told, described.features, gathered], dim=1))
         )
         with torch.autocast(attended.device.type, enabled=False):
-            estimate = smooth_rings(OUTPUT_SCALE * estimate.to(attended.dtype) + average)
-            return self.grid.to_images(estimate)
+            correction = smooth_rings(OUTPUT_SCALE * estimate.to(attended.dtype))
+            return solved + self.grid.to_images(correction)
 
 
 def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
