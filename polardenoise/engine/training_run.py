@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from polardenoise.engine.checkpoint import ModelCard, hash_file, load_model, save_model
+from polardenoise.engine.compiling import compile_convolutions
 from polardenoise.engine.devices import choose_device
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.history_plot import plot_history
@@ -31,6 +33,7 @@ from polardenoise.engine.train import (
     start_training,
     train,
 )
+from polardenoise.engine.training_data import TrainingBatch
 from polardenoise.engine.training_feed import TrainingFeed, feed_from_sources
 from polardenoise.engine.training_sources import TrainingSources, expand_sources
 
@@ -53,6 +56,12 @@ class TrainingPlan:
     command: tuple[str, ...]
     pairs: tuple[Path, Path] | None = None
     like: Path | None = None
+    pause_after: float | None = None
+    compile: bool = False
+
+
+class TrainingPaused(Exception):
+    """Raised between two steps when a run's own time is up."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,11 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     InputError
         Before any work, if something given cannot be used.
     """
+    pause_at = time.monotonic() + 60 * (math.inf if plan.pause_after is None else plan.pause_after)
     recipe = choose_recipe(plan.preset, plan.architecture, plan.recipe_file)
     device = choose_device(plan.device)
+    if device.type == "cuda" and recipe.precision == "bfloat16":
+        torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
     resume = plan.folder / "resume"
     saved = read_resume_state(resume) if plan.resume else None
     torch.manual_seed(plan.seed)
@@ -99,6 +111,8 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     }
     if saved is not None:
         check_same_training(resume, saved["facts"], facts)
+    if plan.compile:
+        compile_convolutions(model)
     state = start_training(model, recipe)
     if saved is not None:
         restore_state(saved, state)
@@ -117,14 +131,23 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
             if history.exists():
                 plot_history(history, plan.folder / "history.png")
 
+        def draw(step: int) -> TrainingBatch:
+            if time.monotonic() > pause_at:
+                raise TrainingPaused
+            return feed.draw(step)
+
         length = Length(plan.steps, plan.minutes)
-        train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
+        try:
+            train(state, draw, feed.validation, recipe, length, history, checkpoint)
+        except TrainingPaused:
+            checkpoint(state)
     return {
         "model": str(plan.folder / "model"),
         "architecture": plan.architecture,
         "steps": state.step,
         "images": state.images,
         "minutes": state.seconds / 60,
+        "paused": length.fraction(state.step, state.seconds) < 1.0,
         "validation_relative_mse": read_last_error(history),
         **feed.counts,
     }

@@ -50,6 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument(
         "--minutes", type=float, metavar="M", help="minutes of training in all (default: 60)"
     )
+    parser.add_argument(
+        "--pause-after",
+        type=float,
+        metavar="M",
+        help="stop after so many minutes of this run, to go on with --resume: for machines lent for a while",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the network's convolutions first: takes a minute, pays on a GPU",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
@@ -71,6 +82,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--steps {arguments.steps}: must be at least 1")
     if arguments.minutes is not None and not arguments.minutes > 0:
         raise InputError(f"--minutes {arguments.minutes}: must be more than 0")
+    if arguments.pause_after is not None and not arguments.pause_after > 0:
+        raise InputError(f"--pause-after {arguments.pause_after}: must be more than 0")
     from polardenoise.engine.training_run import TrainingPlan, run_training
 
     minutes = arguments.minutes
@@ -92,14 +105,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             command=tuple(arguments.command_line),
             pairs=None if arguments.pairs is None else tuple(arguments.pairs),
             like=arguments.like,
+            pause_after=arguments.pause_after,
+            compile=arguments.compile,
         )
     )
 
 
 def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines."""
+    error = summary["validation_relative_mse"]
     return (
         f"{summary['model']}: {summary['architecture']}, {summary['steps']} steps, "
         f"{summary['images']} images, {summary['minutes']:.1f} minutes; "
-        f"validation relative MSE {summary['validation_relative_mse']:.4f}"
+        f"validation relative MSE {'not measured yet' if error is None else f'{error:.4f}'}"
+        + ("; paused, --resume goes on" if summary["paused"] else "")
     )
