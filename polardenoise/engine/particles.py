@@ -16,9 +16,6 @@ from polardenoise.engine.ctf import CtfParameters
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.mrc_header import StackHeader
 from polardenoise.engine.particle_columns import (
-    CTF_STATE_LABEL,
-    NUMBER_LABELS,
-    ParticleColumns,
     find_angles,
     find_ctf,
     find_ctf_state,
@@ -26,12 +23,9 @@ from polardenoise.engine.particle_columns import (
     find_pixel_size,
     find_random_subset,
 )
-from polardenoise.engine.particle_stacks import ImageNames, check_stacks
-from polardenoise.engine.particle_tables import (
-    find_optics_rows,
-    find_optics_table,
-    find_particle_table,
-)
+from polardenoise.engine.particle_numbers import read_columns
+from polardenoise.engine.particle_stacks import check_stacks
+from polardenoise.engine.particle_tables import find_optics_table, find_particle_table
 from polardenoise.engine.stacks import read_images_at
 from polardenoise.engine.star import StarDocument, StarTable, keep_rows, read_star
 from polardenoise.engine.star_writing import write_star
@@ -147,7 +141,7 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
     document = read_star(star_path)
     table = find_particle_table(document)
     optics = find_optics_table(document, table)
-    names, columns, stated = _read_columns(document, table, optics)
+    names, columns, stated = read_columns(document, table, optics)
     dimensions = columns.find("rlnImageDimensionality")
     if dimensions is not None:
         columns.refuse_where(
@@ -317,62 +311,6 @@ def write_particles(
         for label, values in optics_columns.items():
             of_particles[label] = values * len(particles) if len(values) == 1 else values
     write_star(particles.document, star_out, changes)
-
-
-def _read_columns(
-    document: StarDocument, table: StarTable, optics: StarTable | None
-) -> tuple[ImageNames, ParticleColumns, set[str]]:
-    """Read image names, numbers and the stated CTF state, in one pass over the rows."""
-    path = document.path
-    labels = [label for label in NUMBER_LABELS if label in table.labels]
-    texts = [k for k in ("rlnImageName", "rlnOpticsGroup", CTF_STATE_LABEL) if k in table.labels]
-    names = ImageNames(path, len(table))
-    own = {label: np.empty(len(table)) for label in labels}
-    groups: list[str] = []
-    stated: set[str] = set()
-    for part, columns in table.column_chunks([*texts, *labels]):
-        names.add(part.start, columns[0])
-        if "rlnOpticsGroup" in texts:
-            groups.extend(columns[1])
-        if CTF_STATE_LABEL in texts:
-            stated.update(columns[len(texts) - 1])
-        for label, values in zip(labels, columns[len(texts) :], strict=True):
-            own[label][part] = _as_numbers(
-                path, label, values, f"row {{}} of data_{table.name}", part.start
-            )
-    shared: dict[str, np.ndarray] = {}
-    optics_row = np.zeros(0, dtype=np.int64)
-    if optics is not None:
-        optics_row = find_optics_rows(document, table, optics, groups or None)
-        for label in (label for label in NUMBER_LABELS if label in optics.labels):
-            place = f"row {{}} of data_{optics.name}"
-            shared[label] = _as_numbers(path, label, optics.column(label), place, 0)
-        if CTF_STATE_LABEL in optics.labels:
-            states = optics.column(CTF_STATE_LABEL)
-            stated = {states[row] for row in np.unique(optics_row)}
-    return names, ParticleColumns(path, len(table), own, shared, optics_row), stated
-
-
-def _as_numbers(path: Path, label: str, values: list[str], place: str, first: int) -> np.ndarray:
-    """Turn text into finite numbers; `place` words where a bad one stands."""
-    try:
-        numbers = np.fromiter(map(float, values), dtype=np.float64, count=len(values))
-    except ValueError:
-        numbers = np.array([_number_or_nan(value) for value in values])
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if bad.size:
-        raise InputError(
-            f"{path}: {place.format(first + bad[0] + 1)}: {label} is {values[bad[0]]!r}, not a finite number;"
-            " correct it"
-        )
-    return numbers
-
-
-def _number_or_nan(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def _read_in_file_order(
