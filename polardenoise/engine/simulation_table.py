@@ -143,7 +143,7 @@ def draw_table(
         angles=angles.round(6),
         origins=for_shifts.uniform(-max_shift, max_shift, size=(count, 2)).round(6),
         defocus=defocus,
-        random_subset=_draw_halves(source if view is None else view, for_halves),
+        random_subset=draw_halves(source if view is None else view, for_halves),
         source=source,
         view=view,
         micrograph=micrograph,
@@ -182,7 +182,7 @@ def _draw_defoci(
     return np.stack([mean + half, mean - half, angle], axis=1).round(2)
 
 
-def _draw_halves(group: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def draw_halves(group: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Split particles into halves 1 and 2 at random, equally inside each group and over all."""
     order = generator.permutation(len(group))
     order = order[np.argsort(group[order], kind="stable")]
