@@ -11,15 +11,9 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.models import build_model
 from polardenoise.engine.molecules import read_density
-from polardenoise.engine.null_test import (
-    Conditions,
-    align_to_reference,
-    correlate_halves,
-    mean_correlation,
-    read_conditions,
-    subtract_means,
-    write_conditions,
-)
+from polardenoise.engine.null_alignment import align_to_reference
+from polardenoise.engine.null_conditions import Conditions, read_conditions, write_conditions
+from polardenoise.engine.null_maps import correlate_halves, mean_correlation, subtract_means
 from polardenoise.engine.orientations import draw_orientations, matrices_from_angles
 from polardenoise.engine.particles import read_particles
 from polardenoise.engine.projections import prepare_volume, take_projections
@@ -46,7 +40,7 @@ def no_ctf(count):
 
 def test_noise_at_random_poses_correlates_with_nothing():
     poses = draw_orientations(120, np.random.default_rng(1))
-    curve = correlate_halves(subtract_means(draw_noise(120)), no_ctf(120), poses)
+    curve = correlate_halves(subtract_means(draw_noise(120), no_ctf(120)), no_ctf(120), poses)
     assert abs(mean_correlation(curve)) < 0.1
 
 
@@ -62,7 +56,9 @@ def test_a_common_mean_image_correlates_until_it_is_taken_out(reference):
     images = draw_noise(120) + 3 * blob / blob.std()
     poses = draw_orientations(120, np.random.default_rng(1))
     with_mean = mean_correlation(correlate_halves(images, no_ctf(120), poses))
-    without = mean_correlation(correlate_halves(subtract_means(images), no_ctf(120), poses))
+    without = mean_correlation(
+        correlate_halves(subtract_means(images, no_ctf(120)), no_ctf(120), poses)
+    )
     assert with_mean > 0.5
     assert abs(without) < 0.1
 
@@ -87,7 +83,7 @@ def test_aligned_noise_looks_like_the_reference(reference):
     """Einstein from noise: raw noise aligned to a reference correlates between halves, by nothing else."""
     noise = draw_noise(240)
     poses = align_to_reference(noise, no_ctf(240), reference, np.random.default_rng(4))
-    curve = correlate_halves(subtract_means(noise), no_ctf(240), poses)
+    curve = correlate_halves(subtract_means(noise, no_ctf(240)), no_ctf(240), poses)
     assert mean_correlation(curve) > 0.15
 
 
@@ -118,10 +114,11 @@ def test_the_command_tests_a_model(tmp_path, capsys):
     summary = json.loads((tmp_path / "null.json").read_text())
     assert summary["images"] == 48
     assert summary["energy"]["noise"] == pytest.approx(np.pi / 4, rel=0.15)
-    assert set(summary["curves"]) == set(summary["curves_with_mean"])
     assert {"random/raw", "random/denoised", "aligned/raw", "aligned/denoised"} <= set(
-        summary["curves"]
+        summary["curves_with_mean"]
     )
+    assert set(summary["curves_with_mean"]) <= set(summary["curves"])
+    assert all(bar["met"] == (bar["value"] <= bar["limit"]) for bar in summary["bars"].values())
     assert all(len(curve) == BOX // 2 + 1 for curve in summary["curves"].values())
     assert summary["energy_to_particle"] > 0
     assert (tmp_path / "null.png").stat().st_size > 1000
@@ -145,5 +142,5 @@ def test_a_shift_of_all_images_is_no_evidence(reference):
     """The mean image goes, wherever it lies."""
     blob = shift_images(take_projections(reference, torch.zeros(1, 3)), torch.tensor([3.0, -2.0]))
     images = draw_noise(60) + blob / blob.std()
-    left = subtract_means(images)
+    left = subtract_means(images, no_ctf(60))
     assert left[:30].mean(0).abs().max() < 1e-5

@@ -109,11 +109,12 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.null_test import measure_null
     from polardenoise.engine.outputs import provenance
 
-    summary = measure_null(
+    test = measure_null(
         arguments.null, arguments.denoised, arguments.images, arguments.seed, arguments.device
     )
+    summary = dict(test.summary)
     if arguments.plot is not None:
-        plot_null(arguments.plot, summary)
+        plot_null(arguments.plot, test)
         summary["plot"] = str(arguments.plot)
     summary["provenance"] = provenance(arguments.command_line)
     return summary
@@ -218,14 +219,21 @@ def summarise_null_test(summary: dict[str, Any]) -> str:
         f"{summary['images']} images of pure noise, {summary['box']} px, denoised by {summary['model']}:",
         f"energy out: {summary['energy_to_particle']:.3g} of a particle's at SNR 0.02, "
         f"{summary['energy_to_denoised_particle']:.3g} of what comes out of such particles",
-        "half maps of noise, mean correlation to half Nyquist (with the halves' mean images) and above:",
+        "half maps: mean correlation to half Nyquist (with the halves' mean images) and above, highest from shell 4, "
+        "and how much of the reference is in the map (1: as its particles show it):",
     ]
     for name, value in summary["mean_fsc"].items():
         poses, images = name.split("/")
-        with_mean = summary["mean_fsc_with_mean"][name]
-        upper = summary["mean_fsc_upper"][name]
+        with_mean = summary["mean_fsc_with_mean"].get(name, value)
+        upper, highest = summary["mean_fsc_upper"][name], summary["highest_fsc"][name]
         lines.append(
-            f"  {poses} poses, {images} images: {value:.3f} ({with_mean:.3f}), {upper:.3f}"
+            f"  {poses} poses, {images}: {value:.3f} ({with_mean:.3f}), {upper:.3f}, {highest:.3f}, "
+            f"{summary['amplitude'][name]:.3f}"
+        )
+    for name, bar in summary["bars"].items():
+        relation = "met" if bar["met"] else "MISSED"
+        lines.append(
+            f"{name}: {bar['value']:.3g}, at most {bar['limit']:.3g} asked for: {relation}"
         )
     lines.append("the curves of denoised images tell consistency, never resolution")
     return "\n".join(lines)
