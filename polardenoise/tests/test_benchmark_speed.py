@@ -123,7 +123,6 @@ def test_the_command_makes_every_table(tiny_preset, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["quality"], "not available yet"),
         (["speed", "--aspire-python", "no-such-python"], "no-such-python: no program"),
         (["speed", "--aspire-python", sys.executable], "pip install aspire"),
     ],

@@ -96,13 +96,6 @@ def test_mistake_in_the_command_line_is_one_line_and_two(words, fragment):
     assert finished.stderr.startswith("polardenoise")
 
 
-def test_later_command_says_so():
-    finished = run_program("benchmark", "quality", "-o", "x")
-    assert finished.returncode == 2
-    assert "not available yet" in finished.stderr
-    assert finished.stderr.count("\n") == 1
-
-
 def test_input_error_is_told_in_one_line(pretend, capsys):
     def run(_arguments):
         raise InputError("a.star:\n row 3 points past the end")

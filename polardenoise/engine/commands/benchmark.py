@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polardenoise.engine.errors import InputError
 
-HELP = "make the speed tables again (quality: not available yet)"
+if TYPE_CHECKING:
+    import torch
+
+HELP = "make the tables of the README again: quality or speed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PYTHON",
         help="interpreter of an environment with aspire (pip install aspire), to be compared with",
     )
+    parser.add_argument(
+        "--checkpoints",
+        metavar="DIR",
+        type=Path,
+        help="quality: folder of trained networks (default: benchmarks/checkpoints of the source tree)",
+    )
+    parser.add_argument(
+        "--minutes",
+        metavar="M",
+        type=float,
+        default=50.0,
+        help="quality, full preset: minutes of training of each network that is missing (default: 50; 0: it is left out)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -35,37 +51,71 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the table is not there yet, or an option cannot be used.
+        If an option cannot be used.
     """
-    if arguments.table == "quality":
-        raise InputError(
-            "benchmark quality is not available yet in this version; "
-            "`polardenoise evaluate` compares one particle set with its truth"
-        )
     if arguments.output.exists() and not arguments.output.is_dir():
         raise InputError(f"-o {arguments.output}: is no folder; name one")
     aspire_python = arguments.aspire_python
     if aspire_python is not None and shutil.which(aspire_python) is None:
         raise InputError(f"--aspire-python {aspire_python}: no program; name an interpreter")
-    from polardenoise.engine.benchmark_speed import PRESETS, measure_speed
+    if not arguments.minutes >= 0:
+        raise InputError(f"--minutes {arguments.minutes:g}: must not be negative")
     from polardenoise.engine.benchmark_speed_aspire import check_aspire
     from polardenoise.engine.devices import choose_device
 
     device = choose_device(arguments.device)
     if aspire_python is not None:
         check_aspire(aspire_python)
-    facts = measure_speed(
+    measure = measure_quality_tables if arguments.table == "quality" else measure_speed_tables
+    return {
+        "quality_or_speed": arguments.table,
+        "output": str(arguments.output),
+        **measure(arguments, device),
+    }
+
+
+def measure_speed_tables(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Make the speed tables."""
+    from polardenoise.engine.benchmark_speed import PRESETS, measure_speed
+
+    return measure_speed(
         PRESETS[arguments.preset],
         arguments.output,
         device,
-        aspire_python,
+        arguments.aspire_python,
         arguments.command_line,
     )
-    return {"output": str(arguments.output), **facts}
+
+
+def measure_quality_tables(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Make the quality table."""
+    from polardenoise.engine.benchmark_quality import QualityPlan, measure_quality
+    from polardenoise.engine.benchmark_quality_points import PRESETS
+
+    return measure_quality(
+        QualityPlan(
+            preset=PRESETS[arguments.preset],
+            folder=arguments.output,
+            device=device,
+            checkpoints=arguments.checkpoints,
+            minutes=arguments.minutes,
+            aspire_python=arguments.aspire_python,
+            command=tuple(arguments.command_line),
+        )
+    )
 
 
 def summarise(summary: dict[str, Any]) -> str:
-    """Say where the tables are and the ratios that they come to."""
+    """Say where the tables are and what they come to."""
+    if summary["quality_or_speed"] == "quality":
+        from polardenoise.engine.benchmark_quality import summarise_quality
+
+        return summarise_quality(summary, Path(summary["output"]))
+    return summarise_speed(summary)
+
+
+def summarise_speed(summary: dict[str, Any]) -> str:
+    """Say where the speed tables are and the ratios that they come to."""
     gains = [
         f"{name.removeprefix('attention_gain_')}: {gain:.1f} times"
         for name, gain in summary.items()

@@ -1,0 +1,159 @@
+"""Why a network can come closer to the truth than the oracle: controls at the points where sets are small.
+
+The oracle has the true rotations but knows nothing of molecules. A trained network does. Two ways to see that this, and
+nothing else, is what it has over the oracle:
+
+- One image of every set keeps its pixels and all others are replaced. If what the others give is their signal, then
+  other noise on the same particles changes nothing, and pure noise in their place leaves what the network can do with
+  one image.
+- The oracle's averages, filtered not by spectra but by a network that sees one image at a time: perfect poses *and* a
+  prior on molecules. Whoever has only these two does not get below it.
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.benchmark_quality_cells import Figures
+from polardenoise.engine.benchmark_quality_data import SimulatedImages, give_images
+from polardenoise.engine.benchmark_quality_limits import (
+    ask_oracle,
+    average_views,
+    filter_radially,
+    list_companions,
+    put_into_frames,
+)
+from polardenoise.engine.benchmark_quality_methods import (
+    DENOISE_SEED,
+    ORACLE,
+    RADIAL_FILTER,
+    denoise_images,
+)
+from polardenoise.engine.benchmark_quality_networks import TrainedNetwork
+from polardenoise.engine.benchmark_quality_points import ONE_VIEW, SEED, Point
+from polardenoise.engine.evaluate import relative_mse
+from polardenoise.engine.polar import disk_mask
+
+#: Above this K the network does not come near the oracle, and its averages are less noisy than what networks are
+#: trained on.
+LARGEST_SET = 32
+
+#: Images that are denoised, the first of their set; one of each set of K is judged.
+IMAGES = 256
+
+AS_IT_IS = "polar transformer"
+OTHER_NOISE = "others: same particles, other noise"
+PURE_NOISE = "others: pure noise"
+SINGLE_IMAGE = "single image"
+ORACLE_AND_PRIOR = "oracle's averages through the single-image network"
+
+
+def wants_controls(point: Point) -> bool:
+    """Tell whether the controls are measured at a point: small sets of one view of the axis K."""
+    return point.axis == "K" and point.group_by == ONE_VIEW and point.set_size <= LARGEST_SET
+
+
+def measure_controls(
+    data: SimulatedImages,
+    point: Point,
+    joint: TrainedNetwork,
+    single: TrainedNetwork,
+    device: str,
+) -> Figures:
+    """Measure the relative MSE of one image of every set: as it is, and with the others replaced.
+
+    Parameters
+    ----------
+    data : SimulatedImages
+        White noise of variance 1, no CTF.
+    point : Point
+        Sets of one view.
+    joint, single : TrainedNetwork
+        The network in question, and one that sees one image at a time.
+    device : str
+        Where to compute.
+    """
+    count = min(IMAGES, len(data.noisy))
+    everything = replace(point, judged=count)
+    companions = list_companions(data, everything, DENOISE_SEED)
+    rows = torch.tensor(sorted(int(wanted[0]) for _, wanted in companions))
+    generator = torch.Generator().manual_seed(SEED)
+    noise = torch.randn(data.noisy.shape, generator=generator)
+
+    def denoise_one_of_each_set(others: Tensor) -> Tensor:
+        images = others.clone()
+        images[rows] = data.noisy[rows]
+        return denoise_pixels(data, images, joint, device, everything)[rows]
+
+    def denoise_alone(images: Tensor) -> Tensor:
+        return denoise_pixels(data, images, single, device, None)
+
+    averages, counts = average_for_prior(data, everything, noise[:count])
+    estimates = {
+        RADIAL_FILTER: filter_radially(data.noisy[:count], data, count)[rows],
+        SINGLE_IMAGE: denoise_alone(data.noisy[rows]),
+        AS_IT_IS: denoise_one_of_each_set(data.noisy),
+        OTHER_NOISE: denoise_one_of_each_set(data.clean + noise),
+        PURE_NOISE: denoise_one_of_each_set(noise),
+        ORACLE: ask_oracle(data, everything, DENOISE_SEED)[rows],
+        ORACLE_AND_PRIOR: denoise_alone(averages[rows]) / counts[rows].sqrt(),
+    }
+    return {name: relative_mse(images, data.truth[rows]) for name, images in estimates.items()}
+
+
+def average_for_prior(data: SimulatedImages, point: Point, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Average at the true rotations, in each image's own frame, scaled to noise of variance 1 again.
+
+    Parameters
+    ----------
+    data, point
+        As for `measure_controls`.
+    noise : Tensor
+        `(n, N, N)` for the corners, which turning leaves empty: networks take the unit of the noise from there.
+
+    Returns
+    -------
+    Tensor
+        `(n, N, N)`.
+    Tensor
+        `(n, 1, 1)` the number of images in each average: its signal is the root of it times that of one image.
+    """
+    sums, weight = average_views(data, point, DENOISE_SEED)
+    counts = weight[:, :1, :1]
+    averages = put_into_frames(sums / counts.sqrt(), data, slice(0, point.judged))
+    box = noise.shape[-1]
+    return torch.where(disk_mask(box, box / 2 - 1) > 0, averages, noise), counts
+
+
+def denoise_pixels(
+    data: SimulatedImages,
+    images: Tensor,
+    network: TrainedNetwork,
+    device: str,
+    point: Point | None,
+) -> Tensor:
+    """Denoise other pixels `(n, N, N)` under the first rows, as far as `point` takes them; without one, alone."""
+    with tempfile.TemporaryDirectory(dir=data.given.parent) as folder:
+        star = Path(folder) / "particles.star"
+        count = len(images) if point is None else point.denoised
+        pixels = torch.zeros_like(data.noisy)
+        pixels[: len(images)] = images
+        give_images(data, pixels, star)
+        return denoise_images(star, network, device, count, point)
+
+
+def choose_single(
+    networks: list[TrainedNetwork], errors: dict[str, float]
+) -> TrainedNetwork | None:
+    """Choose the single-image network of least error; None where there is none."""
+    single = [one for one in networks if not one.is_joint]
+    return min(single, key=lambda one: errors[one.network.title], default=None)
+
+
+def average_controls(cells: list[Figures]) -> Figures:
+    """Average over molecules."""
+    return {name: float(np.mean([cell[name] for cell in cells])) for name in cells[0]}
