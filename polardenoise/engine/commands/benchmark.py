@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         type=float,
         default=50.0,
-        help="quality, full preset: minutes of training of each network that is missing (default: 50; 0: it is left out)",
+        help="quality, full preset: minutes to train each network that is missing (default: 50; 0: leave it out)",
     )
 
 
