@@ -1,18 +1,18 @@
 """Protocol: simulate particles of a known molecule, with the truth beside them."""
 
-import pyworkflow.protocol.params as params
 from pwem.objects import SetOfParticles, SetOfVolumes, Volume
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
-from polardenoise.constants import DEFAULT_THREADS
 from polardenoise.convert import write_particles_star
 from polardenoise.import_particles import fill_particle_set
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.protocols.sources import MoleculeSources
-
-SOURCE_PHANTOMS, SOURCE_VOLUMES, SOURCE_STRUCTURES = 0, 1, 2
-
+from polardenoise.protocols.simulate_form import (
+    SOURCE_PHANTOMS,
+    SOURCE_STRUCTURES,
+    SOURCE_VOLUMES,
+    SimulateForm,
+)
 
 # Names, not an Enum: two members of one class would be one member with two names there.
 OUTPUT_PARTICLES, OUTPUT_CLEAN = "outputParticles", "outputClean"
@@ -20,7 +20,7 @@ OUTPUT_PARTICLES, OUTPUT_CLEAN = "outputParticles", "outputClean"
 OUTPUT_VOLUME, OUTPUT_VOLUMES = "outputVolume", "outputVolumes"
 
 
-class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
+class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
     """Simulate noisy particle images of a molecule whose truth is known.
 
     Gives the noisy particles (CTF, projection directions, shifts, random halves, classes by view), the
@@ -36,119 +36,6 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
         OUTPUT_VOLUME: Volume,
         OUTPUT_VOLUMES: SetOfVolumes,
     }
-
-    # --------------------------- form ------------------------------------------------------
-    def _defineParams(self, form):
-        form.addSection(label="Molecule")
-        form.addParam(
-            "source",
-            params.EnumParam,
-            choices=["phantom", "map", "atomic structure"],
-            default=SOURCE_PHANTOMS,
-            display=params.EnumParam.DISPLAY_HLIST,
-            label="Molecule from",
-            help="*phantom*: an invented complex of helices and sheets, nothing else is needed.\n"
-            "*map*, *atomic structure*: of this project.",
-        )
-        form.addParam(
-            "phantom",
-            params.IntParam,
-            default=10001,
-            validators=[params.GE(0)],
-            condition=f"source=={SOURCE_PHANTOMS}",
-            label="Phantom number",
-            help="Each number is another molecule. The shipped models were trained on numbers below "
-            "10000: take one above for a fair trial.",
-        )
-        self.defineSourceParams(form, f"source=={SOURCE_VOLUMES}", f"source=={SOURCE_STRUCTURES}")
-        form.addParam(
-            "copyAcquisition",
-            params.BooleanParam,
-            default=False,
-            label="Like an existing set?",
-            help="*Yes*: box, pixel size, voltage, aberration and defocus are those of a set of the "
-            "project, so that the simulation stands for those data. *No*: they are chosen below.",
-        )
-        form.addParam(
-            "likeParticles",
-            params.PointerParam,
-            pointerClass="SetOfParticles",
-            allowsNull=True,
-            condition="copyAcquisition",
-            label="Particles to be like",
-            help="Each image gets the CTF of one of these particles, drawn at random. Their pixels are "
-            "not used. A molecule wider than their box is refused.",
-        )
-        form.addParam(
-            "boxSize",
-            params.IntParam,
-            default=64,
-            validators=[params.GE(16)],
-            condition="not copyAcquisition",
-            label="Box size (px)",
-            help="Side of the images, an even number of pixels.",
-        )
-        form.addParam(
-            "pixelSize",
-            params.FloatParam,
-            default=0.0,
-            validators=[params.GE(0)],
-            condition="not copyAcquisition",
-            label="Pixel size (Å)",
-            help="0: chosen so that the molecule fills 0.7 of the box (a map keeps its field of view).",
-        )
-        form.addParam(
-            "bFactor",
-            params.FloatParam,
-            default=150.0,
-            validators=[params.GE(0)],
-            expertLevel=params.LEVEL_ADVANCED,
-            label="B-factor (Å²)",
-            help="Blur of an atomic model or phantom. A map keeps its own fall-off.",
-        )
-
-        form.addSection(label="Images")
-        form.addParam(
-            "numberOfParticles",
-            params.IntParam,
-            default=1000,
-            validators=[params.GE(2)],
-            label="Number of particles",
-        )
-        form.addParam(
-            "views",
-            params.IntParam,
-            default=0,
-            validators=[params.GE(0)],
-            label="Number of views",
-            help="0: all directions, at random. M: only M viewing directions with random in-plane "
-            "rotation; the view is the particle's class, and random halves are balanced in each.",
-        )
-        form.addParam(
-            "snr",
-            params.FloatParam,
-            default=0.02,
-            validators=[params.Positive],
-            label="Signal-to-noise ratio",
-            help="Mean squared clean pixel over the noise variance. 0.02 to 0.1 is like real data.",
-        )
-        form.addParam(
-            "doCTF",
-            params.BooleanParam,
-            default=True,
-            label="Apply a CTF?",
-            help="*Yes*: 300 kV, defocus drawn for each particle, astigmatism. *No*: bare projections.",
-        )
-        form.addParam(
-            "maxShift",
-            params.FloatParam,
-            default=0.0,
-            validators=[params.GE(0)],
-            label="Largest shift (px)",
-            help="Particles are off centre by up to this much in x and in y.",
-        )
-        self.defineSeedParam(form, "The same seed gives the same images again.")
-        form.addParallelSection(threads=DEFAULT_THREADS, mpi=0)
 
     # --------------------------- steps -----------------------------------------------------
     def _insertAllSteps(self):
@@ -173,6 +60,7 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
             "ctf": self.doCTF.get(),
             "maxShift": self.maxShift.get(),
             "seed": self.seed.get(),
+            **self.describeNoise(),
         }
 
     def simulateStep(self, config):
@@ -187,6 +75,15 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
         arguments += ["--b-factor", config["bFactor"], "--particles", config["particles"]]
         arguments += ["--views", config["views"], "--snr", config["snr"]]
         arguments += ["--ctf" if config["ctf"] else "--no-ctf", "--max-shift", config["maxShift"]]
+        for name in ("noise", "dose", "neighbours", "ice", "envelope", "mtf"):
+            if name in config:
+                arguments += [f"--{name}", config[name]]
+        if "noiseLike" in config:
+            noise_like = self._getExtraPath("noise_like.star")
+            write_particles_star(
+                self.noiseParticles.get(), noise_like, self._getTmpPath("noise_stacks")
+            )
+            arguments += ["--noise-like", noise_like]
         arguments += ["--seed", config["seed"]]
         self.runEngine("simulate", arguments, self._getExtraPath("summary.json"))
         names = ("particles.star", "particles.mrcs", "clean.star", "clean.mrcs")
@@ -210,6 +107,20 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
         self._defineOutputs(**outputs)
         for output in outputs.values():
             self.relateToSources(output)
+
+    def describeHarderNoise(self):
+        """Return a line of the summary about noise that is not white, or nothing."""
+        harder = []
+        engine = self.readSummary("summary.json")
+        if engine.get("dose"):
+            harder.append(
+                f"{engine['dose']:.3g} e/Å² counted at a contrast of {engine['contrast']:.2g}"
+            )
+        elif engine.get("noise") == "coloured":
+            harder.append("coloured noise")
+        if engine.get("neighbours"):
+            harder.append(f"neighbours in {engine['neighbours']:g} of the images")
+        return [f"{', '.join(harder)}."] if harder else []
 
     def getSources(self):
         """Return the sources as the engine takes them."""
@@ -242,7 +153,7 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
             errors.append("Choose a map, or simulate a phantom.")
         if self.source == SOURCE_STRUCTURES and not len(self.inputStructures):
             errors.append("Choose an atomic structure, or simulate a phantom.")
-        return errors
+        return errors + self.findNoiseErrors()
 
     def _summary(self):
         if not hasattr(self, OUTPUT_PARTICLES):
@@ -252,6 +163,7 @@ class ProtPolarSimulate(EngineRunner, MoleculeSources, EMProtocol):
         return [
             f"{self.numberOfParticles.get()} particles of {self.getBox()} px, {views}, {ctf}, "
             f"SNR {self.snr.get():g}.",
+            *self.describeHarderNoise(),
             "*outputClean* and *outputVolume* are the truth.",
         ]
 

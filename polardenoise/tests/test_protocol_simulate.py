@@ -141,3 +141,58 @@ def test_what_is_missing_is_said_before_the_run(project):
     assert project.newProtocol(ProtPolarSimulate, boxSize=63).validate()
     assert project.newProtocol(ProtPolarSimulate, copyAcquisition=True).validate()
     assert project.newProtocol(ProtPolarSimulate).validate() == []
+
+
+def test_harder_noise_reaches_the_images_and_not_the_truth(project):
+    """Electrons counted at the dose of the form, a neighbour in half of the images."""
+    options = {"phantom": 10002, "numberOfParticles": 40, "boxSize": 32, "numberOfThreads": 1}
+    white = scipion_project.run_protocol(project, ProtPolarSimulate, **options)
+    hard = scipion_project.run_protocol(
+        project,
+        ProtPolarSimulate,
+        **options,
+        noise=1,
+        dose=3.0,
+        neighbours=0.5,
+        ice=0.1,
+        envelope=50.0,
+        mtf="0.5",
+    )
+    clean = scipion_project.read_stack(white.outputClean)
+    np.testing.assert_array_equal(scipion_project.read_stack(hard.outputClean), clean)
+    plain, noisy = (scipion_project.read_stack(run.outputParticles) for run in (white, hard))
+    assert not np.array_equal(plain, noisy)
+    assert np.var(noisy) == pytest.approx(1, abs=0.1)
+    electrons = 3.0 * hard.outputParticles.getSamplingRate() ** 2
+    # Counts are whole numbers.
+    counts = electrons - noisy * np.sqrt(electrons / 0.9)
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-2)
+    assert "3 e/Å² counted" in " ".join(hard.summary())
+    assert "neighbours in 0.5" in " ".join(hard.summary())
+    assert len(white.summary()) == 2
+
+
+def test_noise_is_coloured_like_that_of_a_set(project):
+    given = scipion_project.get_views()
+    run = scipion_project.run_protocol(
+        project,
+        ProtPolarSimulate,
+        {"noiseParticles": (given, "outputParticles")},
+        phantom=10002,
+        noise=2,
+        snr=1e-6,
+        numberOfParticles=100,
+        boxSize=32,
+        numberOfThreads=1,
+    )
+    power = np.abs(np.fft.fft2(scipion_project.read_stack(run.outputParticles))) ** 2
+    fall = power[:, 1:4, 1:4].mean() / power[:, 14:18, 14:18].mean()
+    # The corners of the given set hold white noise; those of real images would give 3.
+    assert fall == pytest.approx(1, abs=0.4)
+    assert "coloured noise" in " ".join(run.summary())
+
+
+def test_an_mtf_that_is_none_is_said_before_the_run(project):
+    for mtf in ("2", "0", "missing.star"):
+        assert "MTF" in project.newProtocol(ProtPolarSimulate, mtf=mtf).validate()[0]
+    assert project.newProtocol(ProtPolarSimulate, mtf="0.3").validate() == []
