@@ -25,8 +25,8 @@ from polardenoise.engine.particles import ParticleSet, read_images
 from polardenoise.engine.projections import prepare_volume, take_projections
 from polardenoise.engine.radial_filter import average_rings
 
-#: Viewing directions of the grid, 4.5 degrees apart, and rounds of learning strength and noise.
-VIEWS, ROUNDS = 2000, 2
+#: Viewing directions of the grid, 6.4 degrees apart, and rounds of learning strength and noise.
+VIEWS, ROUNDS = 1000, 2
 
 #: Rings with less than this share of the strongest ring's energy in the map's projections are left out.
 LEAST_TOLD = 1e-6

@@ -7,20 +7,24 @@ defaults of `denoise` (CTF kept, neighbours found in each half); maps of the hal
 reconstruct`, which weights raw and denoised images by the CTF alike. Fourier shell correlation with the truth, in the
 whole box and about the molecule, and between the halves. Between halves of *denoised* images it tells consistency, not
 resolution: one network denoised both. Writes a table (CSV and rst), all curves (CSV), a figure a molecule, and a record
-of machine, time and models.
+of machine, time and models. What the curves' file already holds, for the same weights, is not measured again.
 """
 
 import argparse
 import csv
 import io
+import json
 import sys
 import tempfile
 import time
+from itertools import groupby, product
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from study_sets import (
+    RAW,
     MeasuredMap,
     choose_methods,
     denoise_set,
@@ -41,7 +45,14 @@ from polardenoise.engine.outputs import (
 )
 
 MOLECULES = ("1u6g.pdb.gz", "6bqn.cif.gz", "9be6.cif.gz")
-SEED = 31
+SEED, TABLE = 31, "maps_at_true_poses"
+
+#: A map by molecule, SNR, number of particles, kind of images, and the first digits of the hash of the model's weights.
+KEY = ("molecule", "SNR", "particles", "images", "weights")
+Key = tuple[str, ...]
+SHELL = (
+    "pixel size (A)", "shell", "frequency (1/A)", "to truth", "to truth, masked", "between halves", "halves mean",
+)  # fmt: skip
 
 
 def measure_set(
@@ -78,49 +89,60 @@ def tabulate_map(measured: MeasuredMap) -> dict[str, str]:
     }
 
 
-def list_curves(case: dict[str, str], measured: MeasuredMap) -> list[dict[str, str]]:
-    """Give the curves of one map as rows of a table, a shell each."""
-    columns = {
-        "frequency (1/A)": shell_frequencies(2 * (len(measured.to_truth) - 1), measured.pixel_size),
-        "to truth": measured.to_truth,
-        "to truth, masked": measured.to_truth_masked,
-        "between halves": measured.between_halves,
-    }
-    return [
-        {
-            **case,
-            **{name: f"{values[shell]:.4f}" for name, values in columns.items()},
-            "halves mean": measured.meaning,
-        }
-        for shell in range(len(measured.to_truth))
-    ]
+def write_curves(path: Path, maps: dict[Key, MeasuredMap]) -> None:
+    """Write the curves of all maps as CSV, a shell a row; `read_curves` reads them."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*KEY, *SHELL])
+    for key, measured in maps.items():
+        curves = (measured.to_truth, measured.to_truth_masked, measured.between_halves)
+        frequencies = shell_frequencies(2 * (len(curves[0]) - 1), measured.pixel_size)
+        for shell, values in enumerate(zip(*curves, strict=True)):
+            numbers = [f"{value:.4f}" for value in (frequencies[shell], *values)]
+            writer.writerow([*key, f"{measured.pixel_size:.6f}", shell, *numbers, measured.meaning])
+    write_text_atomically(path, text.getvalue())
 
 
-def plot_molecule(path: Path, name: str, cases: dict[tuple[float, int], dict[str, MeasuredMap]]):
+def read_curves(path: Path, box: int) -> dict[Key, MeasuredMap]:
+    """Read what an earlier run has measured in this box; nothing where there is no file."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    maps = {}
+    for key, shells in groupby(rows, lambda row: tuple(row[name] for name in KEY)):
+        part = list(shells)
+        if len(part) != box // 2 + 1:
+            continue
+        curves = [np.array([float(row[name]) for row in part]) for name in SHELL[3:6]]
+        maps[key] = MeasuredMap(*curves, part[0]["halves mean"], float(part[0]["pixel size (A)"]))
+    return maps
+
+
+def draw_curves(name: str, maps: dict[Key, MeasuredMap]) -> Figure:
     """Draw the curves of a molecule: a row an SNR, a column a number of particles; truth solid, halves dashed."""
-    ratios, counts = (sorted({case[place] for case in cases}) for place in (0, 1))
+    ratios, counts = (sorted({key[place] for key in maps}, key=float) for place in (1, 2))
     figure = Figure(figsize=(4.2 * len(counts), 3.6 * len(ratios) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(ratios), len(counts), squeeze=False, sharex=True, sharey=True)
-    for (snr, count), maps in cases.items():
+    colours: dict[str, str] = {}
+    for (_, snr, count, method, _), measured in maps.items():
         axes = panels[ratios.index(snr), counts.index(count)]
-        for place, (method, measured) in enumerate(maps.items()):
-            curve = measured.to_truth_masked
-            frequencies = shell_frequencies(2 * (len(curve) - 1), measured.pixel_size)
-            colour = f"C{place}"
-            axes.plot(frequencies, curve, color=colour, label=f"{method}: map to truth, masked")
-            label = f"{method}: between halves ({measured.meaning})"
-            axes.plot(frequencies, measured.between_halves, "--", color=colour, lw=0.9, label=label)
+        curve, colour = measured.to_truth_masked, colours.setdefault(method, f"C{len(colours)}")
+        frequencies = shell_frequencies(2 * (len(curve) - 1), measured.pixel_size)
+        axes.plot(frequencies, curve, color=colour, label=f"{method}: map to truth, masked")
+        label = f"{method}: between halves ({measured.meaning})"
+        axes.plot(frequencies, measured.between_halves, "--", color=colour, lw=0.9, label=label)
+        axes.set(title=f"{count} particles, SNR {snr}", ylim=(-0.1, 1.03), xlim=(0, None))
+    for axes in panels.flat:
         for threshold in (0.143, 0.5):
             axes.axhline(threshold, color="grey", linewidth=0.6)
-        axes.set(title=f"{count} particles, SNR {snr:g}", ylim=(-0.1, 1.03), xlim=(0, None))
     figure.supxlabel("spatial frequency (1/Å)")
     figure.supylabel("Fourier shell correlation")
     figure.suptitle(f"{name}: maps at the true poses")
     entries = panels[0, 0].get_legend_handles_labels()
     figure.legend(*entries, loc="outside lower center", ncols=2, fontsize=7)
-    with replace_when_complete(path) as temporary:
-        figure.savefig(temporary, dpi=90)
+    return figure
 
 
 def main(words: list[str] | None = None) -> None:
@@ -128,48 +150,50 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", nargs="*", metavar="SOURCE")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--particles", type=int, nargs="+", default=[200, 500, 2000])
-    parser.add_argument("--snr", type=float, nargs="+", default=[0.02, 0.05])
+    parser.add_argument("--particles", type=int, nargs="+", default=[500, 2000])
+    parser.add_argument("--snr", type=float, nargs="+", default=[0.05])
     parser.add_argument("--box", type=int, default=64)
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME=MODEL")
     arguments = parser.parse_args(words)
-    begun, output = time.monotonic(), arguments.output
+    output = arguments.output
     methods = choose_methods(arguments.methods)
+    models = describe_methods(methods)
+    weights = {RAW: "", **{name: card["weights_sha256"][:8] for name, card in models.items()}}
     sources = arguments.sources or find_molecules(MOLECULES)
-    rows: list[dict[str, str]] = []
-    curves: list[dict[str, str]] = []
+    curves_file, record_file = output / "curves_at_true_poses.csv", output / f"{TABLE}.json"
+    known = read_curves(curves_file, arguments.box)
+    seconds = json.loads(record_file.read_text())["seconds"] if record_file.is_file() else {}
+    maps: dict[Key, MeasuredMap] = {}
+    for source, snr, count in product(sources, arguments.snr, arguments.particles):
+        case = (name_molecule(source), f"{snr:g}", str(count))
+        keys = {(*case, method, digits): method for method, digits in weights.items()}
+        if not all(key in known for key in keys):
+            begun = time.monotonic()
+            with tempfile.TemporaryDirectory() as scratch:
+                found = measure_set(source, snr, count, arguments.box, methods, Path(scratch))
+            known |= {key: found[method] for key, method in keys.items()}
+            seconds[", ".join(case)] = round(time.monotonic() - begun)
+        maps |= {key: known[key] for key in keys}
+        rows = [
+            dict(zip(KEY[:4], key[:4], strict=True)) | tabulate_map(measured)
+            for key, measured in maps.items()
+        ]
+        print(*rows[-len(keys) :], sep="\n", flush=True)
+        write_table(rows, output, TABLE)
+        write_curves(curves_file, maps | known)
+        record = provenance(
+            [Path(sys.argv[0]).name, *(sys.argv[1:] if words is None else words)],
+            models=models,
+            seed=SEED,
+            seconds=seconds,
+        )
+        write_json(record_file, record)
+    write_curves(curves_file, maps)
     for source in sources:
-        name, cases = name_molecule(source), {}
-        for snr in arguments.snr:
-            for count in arguments.particles:
-                with tempfile.TemporaryDirectory() as scratch:
-                    maps = measure_set(source, snr, count, arguments.box, methods, Path(scratch))
-                cases[snr, count] = maps
-                for method, measured in maps.items():
-                    case = {
-                        "molecule": name,
-                        "SNR": f"{snr:g}",
-                        "particles": str(count),
-                        "images": method,
-                    }
-                    rows.append(case | tabulate_map(measured))
-                    curves += list_curves(case, measured)
-                    print(rows[-1], flush=True)
-        write_table(rows, output, "maps_at_true_poses")
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(curves[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(curves)
-        write_text_atomically(output / "curves_at_true_poses.csv", text.getvalue())
-        plot_molecule(output / f"{name.replace(':', '_')}.png", name, cases)
-    record = provenance(
-        [Path(sys.argv[0]).name, *(sys.argv[1:] if words is None else words)],
-        sources=[name_molecule(source) for source in sources],
-        models=describe_methods(methods),
-        seed=SEED,
-        seconds=round(time.monotonic() - begun),
-    )
-    write_json(output / "maps_at_true_poses.json", record)
+        name = name_molecule(source)
+        figure = draw_curves(name, {key: one for key, one in maps.items() if key[0] == name})
+        with replace_when_complete(output / f"{name.replace(':', '_')}.png") as temporary:
+            figure.savefig(temporary, dpi=90)
 
 
 if __name__ == "__main__":
