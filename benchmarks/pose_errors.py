@@ -20,7 +20,7 @@ def measure_errors(found: Tensor, true: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        `(n,)` degrees, 0 to 180. Two random poses are 126 degrees apart in the median.
+        `(n,)` degrees, 0 to 180. Two random poses are 132 degrees apart in the median.
     """
     return turn_between(matrices_from_angles(found.double()), matrices_from_angles(true.double()))
 

@@ -189,11 +189,11 @@ def test_one_motion_of_the_whole_map_is_no_error(studies):
     torch.testing.assert_close(back[60:], origins[60:], atol=0.15, rtol=0)
 
 
-def test_random_poses_are_126_degrees_apart(studies):
+def test_random_poses_are_132_degrees_apart(studies):
     from pose_errors import measure_errors
 
     one, other = (draw_orientations(4000, np.random.default_rng(seed)) for seed in (1, 2))
-    # P(angle < a) = (a - sin a) / pi is 1/2 at 2.31 radians... which the median of 4,000 meets within 2 degrees.
+    # The angle between random rotations is below a with the probability (a - sin a) / pi: 1/2 at 2.31 radians.
     half = 2.3098814600
     assert (half - math.sin(half)) / math.pi == pytest.approx(0.5, abs=1e-6)
     assert float(measure_errors(one, other).median()) == pytest.approx(math.degrees(half), abs=3)
@@ -218,4 +218,5 @@ def test_relion_is_not_told_the_truth_and_finds_it(relion, studies, tmp_path):
     assert found["halves"] == [{1}, {2}]
     true, raw = read_table(tmp_path / "relion_orientations.csv")
     assert float(true["median error (degrees)"]) == 0
-    assert float(raw["median error (degrees)"]) < 15
+    # One round on 15 degrees and 40 A; poses drawn at random would be 132 degrees off.
+    assert float(raw["median error (degrees)"]) < 30
