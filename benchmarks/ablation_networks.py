@@ -12,16 +12,14 @@ from torch.nn import functional as F
 from polardenoise.engine.attention import attend
 from polardenoise.engine.ctf_profiles import append_profiles, flat_profiles
 from polardenoise.engine.layers import AngularAttention, AngularConv, scale_to_unit_norm
-from polardenoise.engine.models import (
+from polardenoise.engine.polar import PolarGrid, disk_mask, ring_radii, solve_least_squares
+from polardenoise.engine.polar_transformer import (
     OUTPUT_SCALE,
     Described,
     PolarConfig,
     PolarTransformer,
-    smooth_rings,
     stack_angular_blocks,
 )
-from polardenoise.engine.polar import PolarGrid, disk_mask, ring_radii, solve_least_squares
-from polardenoise.engine.radial_filter import ring_index
 
 #: Channels of the 2D convolutions: three times the multiplications of the angular ones at 64 hidden channels.
 PLANE_CHANNELS = 16
@@ -225,64 +223,6 @@ class PlaneConvolutions(PolarTransformer):
         self.decoder = PlaneNetwork(gathered, config, config.after)
 
 
-class WeightedByCtf(PolarTransformer):
-    """The attended raw average is the group's Wiener solution: images of different defocus complete one another.
-
-    What is attended beside the features is the image times its own |CTF|, and the CTF's power by rings of frequency;
-    their quotient, with a learned floor in each ring, is where the estimate starts from.
-    """
-
-    disk: Tensor
-
-    def __init__(self, config: PolarConfig):
-        super().__init__(config)
-        half = config.box // 2
-        told = config.rings + half
-        gathered = told + config.hidden + config.value + config.rings + half
-        self.decoder = stack_angular_blocks(gathered, config.hidden, config.length, config.after)
-        self.log_floor = nn.Parameter(torch.zeros(half))
-        # What noise the average holds, its own filter takes away: it is inverted more faithfully than an estimate is.
-        self.faithful = PolarGrid(config.box, config.rings, config.angles, regularisation=1e-3)
-        del self.average_gain
-        self.register_buffer("disk", disk_mask(config.box, config.box / 2 - 0.5), persistent=False)
-
-    def describe(self, images: Tensor, profiles: Tensor) -> Described:
-        """As the polar transformer's; given are features, the image times its CTF, and the CTF's power."""
-        described = super().describe(images, profiles)
-        weighted = self.grid.to_polar(filter_by_rings(images, profiles))
-        power = profiles.square()[..., None].expand(*profiles.shape, weighted.shape[-1])
-        value = described.value[:, : self.config.value]
-        value = torch.cat([value, weighted, power.to(value.dtype)], dim=1)
-        return Described(described.told, described.features, described.query, described.key, value)
-
-    def estimate(self, described: Described, attended: Tensor) -> Tensor:
-        """Estimate the clean images from what they are and what they have gathered."""
-        value, rings = self.config.value, self.config.rings
-        with torch.autocast(attended.device.type, enabled=False):
-            weighted = self.faithful.to_images(attended[:, value : value + rings])
-            power = attended[:, value + rings :].mean(-1)  # (n, box // 2)
-            solved = filter_by_rings(weighted, 1 / (power + self.log_floor.exp())) * self.disk
-            average = self.grid.to_polar(solved)
-        gathered = torch.cat([attended[:, :value], average, attended[:, value + rings :]], dim=1)
-        estimate = self.to_rings(
-            self.decoder(torch.cat([described.told, described.features, gathered], dim=1))
-        )
-        with torch.autocast(attended.device.type, enabled=False):
-            correction = smooth_rings(OUTPUT_SCALE * estimate.to(attended.dtype))
-            return solved + self.grid.to_images(correction)
-
-
-def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
-    """Multiply the transforms of images `(n, box, box)` by `(n, box // 2)` factors, one a ring of frequencies.
-
-    Frequencies past the last ring, in the corners, take the last factor.
-    """
-    box = images.shape[-1]
-    ring = ring_index(box).clamp_max(box // 2 - 1).to(images.device)
-    # (n, box, box // 2 + 1)
-    return torch.fft.irfft2(torch.fft.rfft2(images) * factors[:, ring], s=(box, box))
-
-
 class FourierGrid(nn.Module):
     """The image's transform on rings of frequency: real parts, then imaginary parts, each a ring of the polar image.
 
@@ -350,7 +290,7 @@ class InFourierSpace(PolarTransformer):
         self.log_floor = nn.Parameter(torch.zeros(rings))
 
     def describe(self, images: Tensor, profiles: Tensor) -> Described:
-        """Compute what each image asks, answers and gives; see `WeightedByCtf`."""
+        """Compute what each image asks, answers and gives; see `CtfWeightedTransformer`."""
         with torch.autocast(images.device.type, enabled=False):
             polar = self.grid.to_polar(images)  # (n, 2 rings, angles)
         told = append_profiles(polar, profiles)

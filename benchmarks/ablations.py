@@ -26,6 +26,7 @@ from torch import Tensor
 
 from polardenoise.engine.benchmark_tables import write_table
 from polardenoise.engine.ctf import apply_ctf
+from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.models import PolarConfig, PolarTransformer
 from polardenoise.engine.molecules import Density
 from polardenoise.engine.outputs import write_json
@@ -98,7 +99,7 @@ ROWS = {
     "dot-product": Row("dot-product instead of cosine logits", networks.DotProductLogits),
     "supervised": Row("attention supervised by who and at which rotation", PolarTransformer, supervise_attention),
     "phase-flip-only": Row("phase flipping alone: not told the CTF", networks.NotTold),
-    "ctf-weighted": Row("attended average CTF-weighted, a group's Wiener solution", networks.WeightedByCtf),
+    "ctf-weighted": Row("attended average CTF-weighted, a group's Wiener solution", CtfWeightedTransformer),
     "fourier-polar": Row("polar grid in Fourier space, CTF-weighted", networks.InFourierSpace),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ import os
 import struct
 
 CARD, WEIGHTS = "model.json", "weights.safetensors"
-ARCHITECTURES = ("polar-transformer", "polar-cnn", "dncnn", "unet")
+ARCHITECTURES = ("polar-transformer", "polar-cnn", "dncnn", "unet", "polar-transformer-ctf")
 
 
 def find_model_folder(path):

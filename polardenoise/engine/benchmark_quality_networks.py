@@ -83,7 +83,7 @@ class TrainedNetwork:
     @property
     def is_joint(self) -> bool:
         """Whether images see one another."""
-        return self.card.architecture == "polar-transformer"
+        return self.card.architecture.startswith("polar-transformer")
 
 
 def gather_networks(

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from polardenoise.engine.radial_filter import ring_index
+
 
 def flat_profiles(images: Tensor) -> Tensor:
     """Give the CTF profiles of images `(sets, images, box, box)` without a CTF: ones, `(sets, images, box // 2)`."""
@@ -48,3 +50,14 @@ def append_planes(images: Tensor, profiles: Tensor | None) -> Tensor:
     planes = profiles.to(images.dtype)[..., None, None].expand(-1, -1, -1, *images.shape[-2:])
     told = torch.cat([images[:, :, None], planes], dim=2).flatten(0, 1)
     return told.to(memory_format=torch.channels_last)
+
+
+def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
+    """Multiply the transforms of images `(n, box, box)` by `(n, box // 2)` factors, one a ring of frequencies.
+
+    Frequencies past the last ring, in the corners, take the last factor.
+    """
+    box = images.shape[-1]
+    ring = ring_index(box).clamp_max(box // 2 - 1).to(images.device)
+    # (n, box, box // 2 + 1)
+    return torch.fft.irfft2(torch.fft.rfft2(images) * factors[:, ring], s=(box, box))

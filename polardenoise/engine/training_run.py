@@ -13,11 +13,12 @@ import torch
 
 from polardenoise.engine.checkpoint import ModelCard, hash_file, load_model, save_model
 from polardenoise.engine.compiling import compile_convolutions
+from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.devices import choose_device
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.history_plot import plot_history
 from polardenoise.engine.likeness import Likeness, feed_from_likeness, fit_recipe, read_likeness
-from polardenoise.engine.models import Denoiser, build_model
+from polardenoise.engine.models import Denoiser, PolarTransformer, build_model
 from polardenoise.engine.outputs import make_folder, provenance
 from polardenoise.engine.pair_data import ParticlePair, read_pair
 from polardenoise.engine.pair_feed import feed_from_pair
@@ -220,6 +221,8 @@ def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
                 f"{plan.recipe_file}: no {plan.architecture} can be built with its 'sizes' ({reason}); mend them"
             ) from error
     model, card = load_model(plan.init)
+    if plan.architecture == "polar-transformer-ctf" and type(model) is PolarTransformer:
+        return CtfWeightedTransformer.from_plain(model).train()
     if card.architecture != plan.architecture:
         raise InputError(
             f"--init {plan.init}: is a {card.architecture}; add --architecture {card.architecture}"

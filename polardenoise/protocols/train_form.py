@@ -10,7 +10,7 @@ from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, 
 from polardenoise.shipped_models import list_installed_models
 
 # Projects store places in these lists: choices are only ever added at the end.
-ARCHITECTURES = ["polar-transformer", "polar-cnn", "dncnn", "unet"]
+ARCHITECTURES = ["polar-transformer", "polar-cnn", "dncnn", "unet", "polar-transformer-ctf"]
 PRESETS = ["base", "tiny"]
 FROM_MOLECULES, FROM_PAIRS = 0, 1
 NO_SHIPPED_START = 0
@@ -141,6 +141,8 @@ class TrainForm(MoleculeSources):
             condition="not doContinue",
             label="Network",
             help="*polar-transformer*: images are denoised together, at every in-plane rotation.\n"
+            "*polar-transformer-ctf*: the same, and images of different defocus complete one "
+            "another's zeros; may start from a polar-transformer.\n"
             "*polar-cnn*, *dncnn*, *unet*: one image at a time, for comparison.",
         )
         form.addParam(
