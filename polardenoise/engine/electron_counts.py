@@ -5,10 +5,10 @@ share `m` (the weak-phase approximation: protein takes electrons away), and the 
 Turned to protein bright, with the background subtracted, and divided by the root of `e`, the noise has variance 1 and
 the signal is `m sqrt(e)`. Hence
 
-    SNR = contrast^2 x dose x pixel area,
+    SNR = contrast^2 x dose x pixel area x counted share,
 
-where the contrast is the root mean square of `m` over the box, CTF included. Two of SNR, dose and contrast give the
-third.
+where the contrast is the root mean square of `m` over the box, CTF included, and the counted share that of the noise
+which is not the structure of the ice. Two of SNR, dose and contrast give the third.
 """
 
 from dataclasses import dataclass

@@ -29,6 +29,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from polardenoise.engine.errors import InputError
+from polardenoise.engine.molecules import read_atoms
 from polardenoise.engine.orientations import draw_orientations
 from polardenoise.engine.outputs import write_text_atomically
 from polardenoise.engine.simulation_table import DEFOCUS_RANGE, SPHERICAL_ABERRATION, VOLTAGE
@@ -206,8 +207,6 @@ def _round(value: float) -> float:
 
 def _check(plan: ParakeetPlan) -> None:
     """Refuse numbers that make no micrographs."""
-    if not plan.molecule.is_file():
-        raise InputError(f"{plan.molecule}: no such file; give a PDB or mmCIF file")
     if plan.box < 8 or plan.box % 2:
         raise InputError(f"--box {plan.box}: give an even number of at least 8 pixels")
     if plan.particles < 1:
@@ -223,6 +222,16 @@ def _check(plan: ParakeetPlan) -> None:
     ):
         if not (math.isfinite(value) and value >= 0.01):
             raise InputError(f"--{option} {value:g}: give a number of at least 0.01")
+    width = 2 * read_atoms(plan.molecule).radius()
+    if width > plan.box * plan.pixel_size:
+        raise InputError(
+            f"{plan.molecule}: the molecule is {width:.0f} A wide and does not fit the box of"
+            f" {plan.box * plan.pixel_size:.0f} A; raise --box or --pixel-size"
+        )
+    if width > plan.thickness:
+        raise InputError(
+            f"--thickness {plan.thickness:g}: the molecule is {width:.0f} A wide; give thicker ice"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

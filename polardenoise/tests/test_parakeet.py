@@ -6,7 +6,6 @@ phase specimen.
 
 import json
 
-import h5py
 import mrcfile
 import numpy as np
 import pytest
@@ -27,6 +26,8 @@ from polardenoise.engine.parakeet_images import gather_particles
 from polardenoise.engine.parakeet_images import main as gather
 from polardenoise.engine.particles import read_particles
 from polardenoise.engine.projections import prepare_volume, take_projections
+
+h5py = pytest.importorskip("h5py")
 
 #: Fields of Parakeet's configuration that are used here, by its `src/parakeet/config.py` (0.6.8, commit 8c368a0). Its
 #: models forbid any other name.
@@ -313,6 +314,8 @@ def test_files_that_do_not_fit_are_refused(tmp_path, molecule):
         (["--per-micrograph", "5"], "square number"),
         (["--particles", "0"], "--particles"),
         (["--dose", "nan"], "--dose"),
+        (["--thickness", "20"], "thicker ice"),
+        (["--box", "16", "--pixel-size", "1"], "does not fit the box"),
     ],
 )
 def test_bad_options_of_a_configuration_are_one_line(tmp_path, molecule, capsys, options, named):
