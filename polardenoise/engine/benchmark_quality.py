@@ -6,6 +6,7 @@ or version differ.
 """
 
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,6 @@ from polardenoise.engine.benchmark_quality_aspire import list_aspire
 from polardenoise.engine.benchmark_quality_cells import Figures, Journal
 from polardenoise.engine.benchmark_quality_controls import (
     IMAGES,
-    average_controls,
-    choose_single,
     measure_controls,
     wants_controls,
 )
@@ -53,12 +52,15 @@ from polardenoise.engine.benchmark_quality_table import (
     plot_axis,
 )
 from polardenoise.engine.benchmark_speed import describe_device
-from polardenoise.engine.benchmark_tables import write_table
+from polardenoise.engine.benchmark_tables import Row, write_table
 from polardenoise.engine.errors import InputError
 from polardenoise.engine.outputs import format_duration, make_folder, provenance, write_json
 
 #: Cells by place: axis and point, method, molecule.
 Cells = dict[tuple[str, str, str, str], dict[str, Any]]
+
+#: Figures of the controls by K and molecule.
+Controls = dict[tuple[int, str], Figures]
 
 
 @dataclass(frozen=True)
@@ -112,58 +114,69 @@ def measure_quality(plan: QualityPlan) -> dict[str, Any]:
     make_folder(plan.folder)
     journal = Journal(plan.folder / "cells.jsonl")
     points = list_points(plan.preset)
-    cells = measure_points(points, sources, methods, journal, plan.folder)
-    rows = [tabulate(point, sources, methods, cells) for point in points]
-    controls = measure_all_controls(points, sources, networks, rows, journal, device, plan.folder)
-    described = describe_networks(networks)
-    write_table(rows, plan.folder, "quality")
-    write_table(described, plan.folder, "networks")
-    if controls:
-        write_table(controls, plan.folder, "controls")
-    axes = list(dict.fromkeys(point.axis for point in points))
-    for axis in axes:
-        plot_axis(rows, axis, plan.folder / f"{axis}.png")
-    facts = provenance(
-        list(plan.command),
-        device=describe_device(plan.device),
-        threads=torch.get_num_threads(),
-        molecules=[Path(source).name for source in sources],
-        seed=SEED,
-        remarks=remarks,
-        measured_now=journal.measured,
-        rises=list_rises(rows, [one.network.title for one in networks if one.is_joint]),
-        networks=state_recipe(networks),
-        table=rows,
-        controls=controls,
-        cells=[
-            dict(zip(("axis", "at", "method", "molecule"), place, strict=True), **cell)
-            for place, cell in cells.items()
-        ],
-    )
-    write_json(plan.folder / "quality.json", facts)
+    started, cells, controls = time.perf_counter(), Cells(), Controls()
+    facts: dict[str, Any] = {}
+    pair = None
+    for number, source in enumerate(sources):
+        cells |= measure_molecule(points, source, methods, journal, plan.folder)
+        done = sources[: number + 1]
+        rows = [tabulate(point, done, methods, cells) for point in points]
+        # By the first molecule: what a killed benchmark has measured must be what it goes on with.
+        pair = pair or choose_pair(networks, rows)
+        if pair is not None:
+            controls |= measure_molecule_controls(
+                points, source, pair, journal, device, plan.folder
+            )
+        facts = provenance(
+            list(plan.command),
+            device=describe_device(plan.device),
+            threads=torch.get_num_threads(),
+            molecules=[Path(one).name for one in done],
+            seed=SEED,
+            remarks=remarks,
+            measured_now=journal.measured,
+            seconds=time.perf_counter() - started,
+            rises=list_rises(rows, [one.network.title for one in networks if one.is_joint]),
+            networks=state_recipe(networks),
+            table=rows,
+            controls=tabulate_controls(controls, pair),
+            cells=[
+                dict(zip(("axis", "at", "method", "molecule"), place, strict=True), **cell)
+                for place, cell in cells.items()
+            ],
+        )
+        write_results(facts, describe_networks(networks), plan.folder)
+        print(f"{Path(source).name}: done, {number + 1} of {len(sources)} molecules", flush=True)
     return facts
 
 
-def measure_points(
-    points: list[Point],
-    sources: list[str],
-    methods: list[Method],
-    journal: Journal,
-    folder: Path,
+def write_results(facts: dict[str, Any], networks: list[Row], folder: Path) -> None:
+    """Write tables, figures and what made them, of the molecules measured so far."""
+    rows = facts["table"]
+    write_table(rows, folder, "quality")
+    write_table(networks, folder, "networks")
+    if facts["controls"]:
+        write_table(facts["controls"], folder, "controls")
+    for axis in dict.fromkeys(row["axis"] for row in rows):
+        plot_axis(rows, axis, folder / f"{axis}.png")
+    write_json(folder / "quality.json", facts)
+
+
+def measure_molecule(
+    points: list[Point], source: str, methods: list[Method], journal: Journal, folder: Path
 ) -> Cells:
-    """Measure all methods at all points, molecule by molecule; images that points share are simulated once."""
+    """Measure all methods at all points on one molecule; images that points share are simulated once."""
     cells: Cells = {}
-    for source in sources:
-        for images in dict.fromkeys(point.images for point in points):
-            data, scratch = simulate_in_scratch(source, images, folder)
-            with scratch:
-                before = journal.measured
-                for point in (point for point in points if point.images == images):
-                    for method in (one for one in methods if one.applies(point)):
-                        place = (point.axis, point.at, method.title, Path(source).name)
-                        cells[place] = measure_cell(data, point, method, journal)
-            if journal.measured > before:
-                print(f"{Path(source).name}: {describe_images(images)}: done", flush=True)
+    for images in dict.fromkeys(point.images for point in points):
+        data, scratch = simulate_in_scratch(source, images, folder)
+        with scratch:
+            before = journal.measured
+            for point in (point for point in points if point.images == images):
+                for method in (one for one in methods if one.applies(point)):
+                    place = (point.axis, point.at, method.title, Path(source).name)
+                    cells[place] = measure_cell(data, point, method, journal)
+        if journal.measured > before:
+            print(f"{Path(source).name}: {describe_images(images)}: done", flush=True)
     return cells
 
 
@@ -210,53 +223,70 @@ def tabulate(
         values = [cell["figures"]["relative_mse"] for cell in found]
         errors[method.title] = float(np.mean(values)) if values else None
         seconds += sum(cell["seconds"] for cell in found)
-    return make_row(point, errors, seconds)
+    return make_row(point, errors, len(sources), seconds)
 
 
-def measure_all_controls(
+def choose_pair(
+    networks: list[TrainedNetwork], rows: list[dict[str, Any]]
+) -> tuple[TrainedNetwork, TrainedNetwork] | None:
+    """Choose the joint and the single-image network that are best at the base point; None without either."""
+    base = next(row for row in rows if row["axis"] == "sets")
+    chosen = [
+        min(
+            (one for one in networks if one.is_joint == joint),
+            key=lambda one: base[one.network.title],
+            default=None,
+        )
+        for joint in (True, False)
+    ]
+    return None if chosen[0] is None or chosen[1] is None else (chosen[0], chosen[1])
+
+
+def measure_molecule_controls(
     points: list[Point],
-    sources: list[str],
-    networks: list[TrainedNetwork],
-    rows: list[dict[str, Any]],
+    source: str,
+    pair: tuple[TrainedNetwork, TrainedNetwork],
     journal: Journal,
     device: str,
     folder: Path,
-) -> list[dict[str, Any]]:
-    """Measure the controls of the joint and the single-image network that are best at the base point."""
-    base = next(row for row in rows if row["axis"] == "sets")
-    single = choose_single(networks, base)
-    joint = min(
-        (one for one in networks if one.is_joint),
-        key=lambda one: base[one.network.title],
-        default=None,
-    )
+) -> Controls:
+    """Measure the controls on one molecule, for every K that has them."""
     chosen = [point for point in points if wants_controls(point)]
-    if single is None or joint is None or not chosen:
-        return []
-    measured: dict[int, list[Figures]] = {point.set_size: [] for point in chosen}
-    for source in sources:
-        data, scratch = simulate_in_scratch(source, chosen[0].images, folder)
+    controls: Controls = {}
+    for images in dict.fromkeys(point.images for point in chosen):
+        data, scratch = simulate_in_scratch(source, images, folder)
         with scratch:
             for point in chosen:
                 facts = {
-                    "controls": [joint.card.weights_sha256, single.card.weights_sha256],
+                    "controls": [one.card.weights_sha256 for one in pair],
                     "images": data.digest,
                     "set_size": point.set_size,
                     "device": device,
                 }
-                work = partial(measure_controls, data, point, joint, single, device)
-                cell = journal.measure(facts, work)
-                measured[point.set_size].append(cell["figures"])
-    return [
-        {
-            "K": size,
-            "images judged": min(IMAGES, chosen[0].images.particles) // size * len(sources),
-            **average_controls(cells),
-            "joint network": joint.network.title,
-            "single-image network": single.network.title,
-        }
-        for size, cells in measured.items()
-    ]
+                work = partial(measure_controls, data, point, *pair, device)
+                controls[point.set_size, source] = journal.measure(facts, work)["figures"]
+    return controls
+
+
+def tabulate_controls(
+    controls: Controls, pair: tuple[TrainedNetwork, TrainedNetwork] | None
+) -> list[dict[str, Any]]:
+    """Average the controls over the molecules, a row for each K."""
+    if pair is None:
+        return []
+    rows = []
+    for size in dict.fromkeys(size for size, _ in controls):
+        cells = [figures for (other, _), figures in controls.items() if other == size]
+        rows.append(
+            {
+                "K": size,
+                "images judged": IMAGES // size * len(cells),
+                **{name: float(np.mean([cell[name] for cell in cells])) for name in cells[0]},
+                "joint network": pair[0].network.title,
+                "single-image network": pair[1].network.title,
+            }
+        )
+    return rows
 
 
 def summarise_quality(facts: dict[str, Any], folder: Path) -> str:
@@ -267,13 +297,12 @@ def summarise_quality(facts: dict[str, Any], folder: Path) -> str:
         for name in list_methods(base)
         if base[name] is not None
     ]
-    seconds = sum(row["seconds"] for row in facts["table"])
     return "\n".join(
         [
             f"one view, K = {base['K']}, SNR {base['SNR']}: relative MSE, radial filter "
             f"{base['radial filter']:.4f}, oracle {base['oracle']:.4f}",
             *errors,
             *(f"does not fall: {line}" for line in facts["rises"]),
-            f"measured in {format_duration(seconds)}; tables and figures written to {folder}",
+            f"took {format_duration(facts['seconds'])}; tables and figures written to {folder}",
         ]
     )

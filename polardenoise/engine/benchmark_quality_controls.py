@@ -14,7 +14,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,10 +39,10 @@ from polardenoise.engine.polar import disk_mask
 
 #: Above this K the network does not come near the oracle, and its averages are less noisy than what networks are
 #: trained on.
-LARGEST_SET = 32
+LARGEST_SET = 16
 
 #: Images that are denoised, the first of their set; one of each set of K is judged.
-IMAGES = 256
+IMAGES = 128
 
 AS_IT_IS = "polar transformer"
 OTHER_NOISE = "others: same particles, other noise"
@@ -144,16 +143,3 @@ def denoise_pixels(
         pixels[: len(images)] = images
         give_images(data, pixels, star)
         return denoise_images(star, network, device, count, point)
-
-
-def choose_single(
-    networks: list[TrainedNetwork], errors: dict[str, float]
-) -> TrainedNetwork | None:
-    """Choose the single-image network of least error; None where there is none."""
-    single = [one for one in networks if not one.is_joint]
-    return min(single, key=lambda one: errors[one.network.title], default=None)
-
-
-def average_controls(cells: list[Figures]) -> Figures:
-    """Average over molecules."""
-    return {name: float(np.mean([cell[name] for cell in cells])) for name in cells[0]}

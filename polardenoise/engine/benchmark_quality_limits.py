@@ -152,8 +152,10 @@ def combine_neighbours(data: SimulatedImages, point: Point) -> Tensor:
     """Combine the images of nearest true directions, `(judged, N, N)`; images without CTF and shifts."""
     frames = data.orientations
     directions = frames[:, :, 2]
-    near = (directions[: point.judged] @ directions.T).topk(point.set_size, dim=1).indices
-    edges = [0, 1, *(2**power for power in range(1, 20) if 2**power < point.set_size)]
+    nearness = directions[: point.judged] @ directions.T
+    nearness.fill_diagonal_(2.0)  # itself comes first
+    near = nearness.topk(point.set_size, dim=1).indices
+    edges = [0, *(2**power for power in range(20) if 2**power < point.set_size)]
     sums = [
         sum_in_frames(data, frames, near[:, start:end])
         for start, end in zip(edges, [*edges[1:], point.set_size], strict=True)

@@ -81,7 +81,7 @@ class Point:
         """How many images, the first of them, are denoised together: no more than the judged ones need."""
         if self.group_by == NEIGHBOURS:
             return self.images.particles
-        return max(self.judged, self.set_size)
+        return min(max(self.judged, self.set_size), self.images.particles)
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,11 @@ PRESETS = {
         phantoms=(10001, 10005, 10013),
         snrs=(0.01, 0.02, 0.03, 0.05, 0.1),
         set_sizes=(8, 16, 32, 64, 128, 256, 512),
-        views=4,
+        views=2,
         images_per_view=32,
         largest=512,
-        random_views=1000,
-        judged=128,
+        random_views=512,
+        judged=64,
         trains=True,
     ),
 }

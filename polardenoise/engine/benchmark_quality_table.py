@@ -17,7 +17,9 @@ FALLING_AXES = ("SNR", "K")
 LINES = {RADIAL_FILTER: ("black", "--"), ORACLE: ("black", "-")}
 
 
-def make_row(point: Point, errors: dict[str, float | None], seconds: float) -> dict[str, Any]:
+def make_row(
+    point: Point, errors: dict[str, float | None], molecules: int, seconds: float
+) -> dict[str, Any]:
     """Make the row of a point: the error of every method, and the share of the gap that each closes.
 
     Parameters
@@ -27,6 +29,8 @@ def make_row(point: Point, errors: dict[str, float | None], seconds: float) -> d
     errors : dict
         Method -> relative MSE, mean over the molecules; None where it does not apply. The radial filter and the oracle
         are among them.
+    molecules : int
+        How many.
     seconds : float
         That measuring the row took.
     """
@@ -48,7 +52,7 @@ def make_row(point: Point, errors: dict[str, float | None], seconds: float) -> d
         **between,
         ORACLE: last,
         **closed,
-        "images judged": point.judged,
+        "images judged": molecules * point.judged,
         "seconds": seconds,
     }
 
