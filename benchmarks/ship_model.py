@@ -43,10 +43,12 @@ def read_figures(table: Path, name: str) -> list[dict[str, str]]:
 def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
     """Write CARD.rst from model.json and the figures."""
     trained, name = facts["trained_on"], facts["name"]
-    phantoms = [source for source in trained["sources"] if source.startswith("phantom:")]
-    structures = sorted(
-        source.split(".")[0] for source in trained["sources"] if source not in phantoms
-    )
+    # Packed by pack_structures.py, phantom:SEED is the map phantom-SEED.mrc.gz.
+    sources = [
+        source.split(".")[0].replace("phantom-", "phantom:") for source in trained["sources"]
+    ]
+    phantoms = [source for source in sources if source.startswith("phantom:")]
+    structures = sorted(source for source in sources if source not in phantoms)
     seeds = sorted(int(source.removeprefix("phantom:")) for source in phantoms)
     machine = trained["machine"]
     recipe = trained["recipe"]

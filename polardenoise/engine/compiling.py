@@ -1,5 +1,8 @@
 """The convolutions of a network, compiled by torch: their norms and activations then move through memory once."""
 
+import torch
+from torch import Tensor, nn
+
 from polardenoise.engine.models import Denoiser
 
 #: Parts of the networks that are chains of convolutions, by the name they have there. Attention stays as it is: its
@@ -8,10 +11,22 @@ CHAINS = ("encoder", "decoder", "layers")
 
 
 def compile_convolutions(model: Denoiser) -> None:
-    """Compile the chains of convolutions of a network where they are; parameters and their names stay.
+    """Compile the chains of convolutions of a network for training; parameters and their names stay.
 
-    The first step of each size then takes up to a minute. Results differ by rounding.
+    The first step then takes a minute. Results differ by rounding. In evaluation the network is as it was: its sizes
+    are others there, and each would be compiled for.
     """
     for name in CHAINS:
         if (chain := getattr(model, name, None)) is not None:
-            chain.compile(dynamic=False)
+            compile_for_training(chain)
+
+
+def compile_for_training(chain: nn.Module) -> None:
+    """Let a module call compiled code in training, and its own in evaluation."""
+    plain = chain.forward
+    compiled = torch.compile(plain, dynamic=False)
+
+    def forward(features: Tensor) -> Tensor:
+        return compiled(features) if chain.training else plain(features)
+
+    chain.forward = forward  # type: ignore[method-assign]
