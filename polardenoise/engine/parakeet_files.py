@@ -56,21 +56,15 @@ class ParakeetMicrograph:
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
-    """Read a configuration; JSON as this package writes it, or any YAML where PyYAML is there."""
+    """Read a configuration: JSON, as this package writes it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; keep it beside the images made with it") from error
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        try:
-            import yaml
-        except ImportError as error:
-            raise InputError(
-                f"{path}: not as this package wrote it; install PyYAML, which reads it"
-            ) from error
-        return yaml.safe_load(text)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not JSON, as parakeet_configuration writes it (which is YAML too): {error}; write it again"
+        ) from error
 
 
 def read_micrograph(folder: Path) -> ParakeetMicrograph:

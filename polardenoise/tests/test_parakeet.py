@@ -301,7 +301,10 @@ def test_files_that_do_not_fit_are_refused(tmp_path, molecule):
     expect("defocus 123 A")
     write_nexus(folder / "image.h5", np.ones((64, 64), np.float32), PIXEL_SIZE, 0)
     expect("no noise in the corners")
-    configuration = json.loads((folder / "config.yaml").read_text())
+    written = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text("sample: {}")
+    expect(r"config\.yaml: not JSON")
+    configuration = json.loads(written)
     configuration["sample"]["molecules"]["local"][0]["instances"] = 4
     (folder / "config.yaml").write_text(json.dumps(configuration))
     expect("every molecule needs a position")
