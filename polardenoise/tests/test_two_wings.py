@@ -15,8 +15,8 @@ from polardenoise.constants import ENGINE_LIBRARIES
 PACKAGE = Path(__file__).resolve().parents[1]
 SCIPION = {"pwem", "pyworkflow", "relion", "scipion", "xmipp3", "tkinter"}
 HEAVY = {"torch", "torch_ctf", "torch_fourier_slice", "gemmi", "safetensors"}
-#: Imported where they are needed, with an error that says so: HDF5 files of Parakeet.
-OPTIONAL_LIBRARIES = {"h5py"}
+#: For Parakeet's files alone: mrcfile, which the plugin itself requires, and h5py, where it is installed.
+PARAKEET_LIBRARIES = {"h5py", "mrcfile"}
 
 ENGINE_FILES = sorted((PACKAGE / "engine").rglob("*.py"))
 SCIPION_FILES = sorted(
@@ -82,7 +82,7 @@ def test_declared_libraries_are_the_imported_ones():
         if not module.startswith(".")
     }
     imported -= {*sys.stdlib_module_names, "polardenoise"}
-    assert imported - OPTIONAL_LIBRARIES == set(ENGINE_LIBRARIES)
+    assert imported - PARAKEET_LIBRARIES == set(ENGINE_LIBRARIES)
     required = requires("scipion-em-polardenoise") or []
     names = {re.match(r"[A-Za-z0-9-]+", requirement).group() for requirement in required}
     assert set(ENGINE_LIBRARIES.values()) <= names
