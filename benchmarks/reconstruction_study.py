@@ -122,7 +122,9 @@ def read_curves(path: Path, box: int) -> dict[Key, MeasuredMap]:
 def draw_curves(name: str, maps: dict[Key, MeasuredMap]) -> Figure:
     """Draw the curves of a molecule: a row an SNR, a column a number of particles; truth solid, halves dashed."""
     ratios, counts = (sorted({key[place] for key in maps}, key=float) for place in (1, 2))
-    figure = Figure(figsize=(4.2 * len(counts), 3.6 * len(ratios) + 0.9), layout="constrained")
+    figure = Figure(
+        figsize=(max(8.0, 4.2 * len(counts)), 3.6 * len(ratios) + 1.1), layout="constrained"
+    )
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(ratios), len(counts), squeeze=False, sharex=True, sharey=True)
     colours: dict[str, str] = {}
@@ -137,7 +139,8 @@ def draw_curves(name: str, maps: dict[Key, MeasuredMap]) -> Figure:
     for axes in panels.flat:
         for threshold in (0.143, 0.5):
             axes.axhline(threshold, color="grey", linewidth=0.6)
-    figure.supxlabel("spatial frequency (1/Å)")
+    for axes in panels[-1]:
+        axes.set_xlabel("spatial frequency (1/Å)")
     figure.supylabel("Fourier shell correlation")
     figure.suptitle(f"{name}: maps at the true poses")
     entries = panels[0, 0].get_legend_handles_labels()
@@ -150,7 +153,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", nargs="*", metavar="SOURCE")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--particles", type=int, nargs="+", default=[500, 2000])
+    parser.add_argument("--particles", type=int, nargs="+", default=[100, 500])
     parser.add_argument("--snr", type=float, nargs="+", default=[0.05])
     parser.add_argument("--box", type=int, default=64)
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME=MODEL")
