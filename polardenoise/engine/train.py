@@ -42,7 +42,7 @@ FLOOR_SNR = 0.03
 
 @dataclass(frozen=True)
 class Length:
-    """How long to train: until either limit is reached.
+    """How long to train: until any limit is reached.
 
     Attributes
     ----------
@@ -50,10 +50,13 @@ class Length:
         Gradient steps.
     minutes : float or None
         Minutes of training, those before a resume included.
+    pause_at : float
+        Time of `time.monotonic` at which this run stops, however far the training is.
     """
 
     steps: int | None
     minutes: float | None
+    pause_at: float = math.inf
 
     def fraction(self, step: int, seconds: float) -> float:
         """Fraction of the training that is done, 0 to 1."""
@@ -131,7 +134,10 @@ def train(
     next_report = clock + min(FIRST_REPORT, seconds_between_checkpoints)
     objective = objective or measure_objective
     state.model.train()
-    while (fraction := length.fraction(state.step, state.seconds)) < 1.0:
+    while (
+        time.monotonic() < length.pause_at
+        and (fraction := length.fraction(state.step, state.seconds)) < 1.0
+    ):
         learning_rate = schedule_learning_rate(recipe, state.step, fraction)
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate

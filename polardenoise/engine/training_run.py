@@ -34,7 +34,6 @@ from polardenoise.engine.train import (
     start_training,
     train,
 )
-from polardenoise.engine.training_data import TrainingBatch
 from polardenoise.engine.training_feed import TrainingFeed, feed_from_sources
 from polardenoise.engine.training_sources import TrainingSources, expand_sources
 
@@ -59,10 +58,6 @@ class TrainingPlan:
     like: Path | None = None
     pause_after: float | None = None
     compile: bool = False
-
-
-class TrainingPaused(Exception):
-    """Raised between two steps when a run's own time is up."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +127,8 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
             if history.exists():
                 plot_history(history, plan.folder / "history.png")
 
-        def draw(step: int) -> TrainingBatch:
-            if time.monotonic() > pause_at:
-                raise TrainingPaused
-            return feed.draw(step)
-
-        length = Length(plan.steps, plan.minutes)
-        try:
-            train(state, draw, feed.validation, recipe, length, history, checkpoint)
-        except TrainingPaused:
-            checkpoint(state)
+        length = Length(plan.steps, plan.minutes, pause_at)
+        train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
     return {
         "model": str(plan.folder / "model"),
         "architecture": plan.architecture,

@@ -101,6 +101,19 @@ def test_every_architecture_learns(tmp_path, architecture):
     assert error < 0.85  # returning zero has 1.0
 
 
+def test_a_paused_training_goes_on(tmp_path):
+    """A run's own time is up between two steps; nothing of it is lost."""
+    folder, summary = tmp_path / "run", tmp_path / "summary.json"
+    command = [*ARGUMENTS, "-o", str(folder), "--json", str(summary), "--steps", "6"]
+    assert main([*command, "--pause-after", "1e-9"]) == 0
+    assert json.loads(summary.read_text())["paused"]
+    assert json.loads((folder / "resume" / "state.json").read_text())["step"] == 0
+    assert main([*command, "--pause-after", "60", "--resume"]) == 0
+    ended = json.loads(summary.read_text())
+    assert ended["steps"] == 6
+    assert not ended["paused"]
+
+
 def test_training_goes_on_from_a_model(trained, tmp_path):
     more = [*ARGUMENTS, "-o", str(tmp_path / "more"), "--steps", "1", "--init", str(trained)]
     assert main(more) == 0
@@ -117,6 +130,7 @@ def test_training_goes_on_from_a_model(trained, tmp_path):
     [
         (["--steps", "0"], "--steps 0"),
         (["--minutes", "-1"], "--minutes"),
+        (["--pause-after", "0"], "--pause-after"),
         (["--pairs", "a.star", "b.star"], "without SOURCEs"),
         (["--init", "nothing-like-it"], "nothing-like-it"),
         (["--resume"], "nothing to resume"),
