@@ -19,8 +19,8 @@ from polardenoise.engine.benchmark_quality_aspire import list_aspire
 from polardenoise.engine.benchmark_quality_cells import Figures, Journal
 from polardenoise.engine.benchmark_quality_controls import (
     IMAGES,
+    list_controlled,
     measure_controls,
-    wants_controls,
 )
 from polardenoise.engine.benchmark_quality_data import (
     SimulatedImages,
@@ -59,8 +59,8 @@ from polardenoise.engine.outputs import format_duration, make_folder, provenance
 #: Cells by place: axis and point, method, molecule.
 Cells = dict[tuple[str, str, str, str], dict[str, Any]]
 
-#: Figures of the controls by K and molecule.
-Controls = dict[tuple[int, str], Figures]
+#: Figures of the controls by point and molecule.
+Controls = dict[tuple[Point, str], Figures]
 
 
 @dataclass(frozen=True)
@@ -250,13 +250,13 @@ def measure_molecule_controls(
     device: str,
     folder: Path,
 ) -> Controls:
-    """Measure the controls on one molecule, for every K that has them."""
-    chosen = [point for point in points if wants_controls(point)]
+    """Measure the controls on one molecule, at every point that has them."""
     controls: Controls = {}
+    chosen = list_controlled(points)
     for images in dict.fromkeys(point.images for point in chosen):
         data, scratch = simulate_in_scratch(source, images, folder)
         with scratch:
-            for point in chosen:
+            for point in (one for one in chosen if one.images == images):
                 facts = {
                     "controls": [one.card.weights_sha256 for one in pair],
                     "images": data.digest,
@@ -264,23 +264,25 @@ def measure_molecule_controls(
                     "device": device,
                 }
                 work = partial(measure_controls, data, point, *pair, device)
-                controls[point.set_size, source] = journal.measure(facts, work)["figures"]
+                controls[point, source] = journal.measure(facts, work)["figures"]
     return controls
 
 
 def tabulate_controls(
     controls: Controls, pair: tuple[TrainedNetwork, TrainedNetwork] | None
 ) -> list[dict[str, Any]]:
-    """Average the controls over the molecules, a row for each K."""
+    """Average the controls over the molecules, a row for each point."""
     if pair is None:
         return []
     rows = []
-    for size in dict.fromkeys(size for size, _ in controls):
-        cells = [figures for (other, _), figures in controls.items() if other == size]
+    for point in dict.fromkeys(point for point, _ in controls):
+        cells = [figures for (other, _), figures in controls.items() if other == point]
+        sets = min(IMAGES, point.images.particles) // point.set_size
         rows.append(
             {
-                "K": size,
-                "images judged": IMAGES // size * len(cells),
+                "SNR": f"{point.images.snr:g}",
+                "K": point.set_size,
+                "images judged": sets * len(cells),
                 **{name: float(np.mean([cell[name] for cell in cells])) for name in cells[0]},
                 "joint network": pair[0].network.title,
                 "single-image network": pair[1].network.title,

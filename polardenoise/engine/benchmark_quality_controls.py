@@ -1,4 +1,4 @@
-"""Why a network can come closer to the truth than the oracle: controls at the points where sets are small.
+"""Why a network can come closer to the truth than the oracle: controls at the points where it does, or nearly.
 
 The oracle has the true rotations but knows nothing of molecules. A trained network does. Two ways to see that this, and
 nothing else, is what it has over the oracle:
@@ -33,12 +33,12 @@ from polardenoise.engine.benchmark_quality_methods import (
     denoise_images,
 )
 from polardenoise.engine.benchmark_quality_networks import TrainedNetwork
-from polardenoise.engine.benchmark_quality_points import ONE_VIEW, SEED, Point
+from polardenoise.engine.benchmark_quality_points import SEED, Point
 from polardenoise.engine.evaluate import relative_mse
 from polardenoise.engine.polar import disk_mask
 
-#: Above this K the network does not come near the oracle, and its averages are less noisy than what networks are
-#: trained on.
+#: Above this K the network does not come near the oracle at the base SNR, and the oracle's averages are less noisy than
+#: what networks are trained on.
 LARGEST_SET = 16
 
 #: Images that are denoised, the first of their set; one of each set of K is judged.
@@ -51,9 +51,11 @@ SINGLE_IMAGE = "single image"
 ORACLE_AND_PRIOR = "oracle's averages through the single-image network"
 
 
-def wants_controls(point: Point) -> bool:
-    """Tell whether the controls are measured at a point: small sets of one view of the axis K."""
-    return point.axis == "K" and point.group_by == ONE_VIEW and point.set_size <= LARGEST_SET
+def list_controlled(points: list[Point]) -> list[Point]:
+    """List the points that controls are measured at: the smallest sets of the axis K, and the highest SNR."""
+    small = [one for one in points if one.axis == "K" and one.set_size <= LARGEST_SET]
+    clear = [one for one in points if one.axis == "SNR"]
+    return [*small, *(one for one in clear if one.images.snr == max(p.images.snr for p in clear))]
 
 
 def measure_controls(

@@ -161,7 +161,10 @@ def list_points(preset: QualityPreset) -> list[Point]:
     points = [at("SNR", f"{snr:g}", snr=snr) for snr in preset.snrs]
     points += [
         at("sets", "one view"),
-        at("sets", f"{preset.views} views mixed", replace(base, group_by=MIXED)),
+        *(
+            at("sets", f"{views} views mixed", replace(base, group_by=MIXED), views=views)
+            for views in (preset.views, 2 * preset.views)
+        ),
         *at_random_views(preset),
     ]
     views = Point("K", "", Images(preset.largest, 1), judged=preset.judged)

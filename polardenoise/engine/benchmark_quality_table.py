@@ -106,6 +106,7 @@ def plot_axis(rows: Sequence[Row], axis: str, picture: Path) -> None:
     """Draw the errors along an axis, the radial filter and the oracle as black lines."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     points = [row for row in rows if row["axis"] == axis]
     is_number = axis in FALLING_AXES
@@ -129,7 +130,10 @@ def plot_axis(rows: Sequence[Row], axis: str, picture: Path) -> None:
         axes.set(xscale="log")
         axes.minorticks_off()
     axes.set_xticks(places, [str(row["at"]).replace(", ", ",\n") for row in points])
-    axes.grid(True, axis="y", which="both", alpha=0.3)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.grid(True, axis="y", alpha=0.3)
     axes.legend(fontsize=8)
     with replace_when_complete(picture) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
