@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from polardenoise.engine.denoise_plan import Job
 from polardenoise.engine.html_page import (
@@ -27,6 +28,7 @@ from polardenoise.engine.report_images import (
     take_gallery,
     take_working,
 )
+from polardenoise.engine.report_maps import show_residual_map
 from polardenoise.engine.report_matches_page import show_classes, show_neighbours, show_scores
 from polardenoise.engine.report_pictures import Pictures
 
@@ -69,7 +71,7 @@ def write_report(
         tell_warnings(summary),
         tell_run(job, summary),
         show_gallery(job, stack, picked, pictures),
-        show_residual(job, preparation, stack, pictures),
+        *show_residuals(job, preparation, stack, pictures),
     ]
     if matches is not None:
         sections += [
@@ -174,10 +176,20 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) ->
     )
 
 
-def show_residual(job: Job, preparation: Preparation, stack: Path, pictures: Pictures) -> Section:
-    """Show the mean residual and its power by ring."""
+def show_residuals(
+    job: Job, preparation: Preparation, stack: Path, pictures: Pictures
+) -> list[Section]:
+    """Show what was taken from some particles: the mean image, its power, and a map where there are poses."""
     rows = pick_rows(len(job.particles), AVERAGED, job.plan.seed)
-    residual = measure_residual(*take_working(job, preparation, stack, rows))
+    noisy, estimates = take_working(job, preparation, stack, rows)
+    as_map = show_residual_map(job, rows, noisy, estimates, pictures)
+    mean = show_mean_residual(job, noisy, estimates, pictures)
+    return [mean] if as_map is None else [mean, as_map]
+
+
+def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor, pictures: Pictures) -> Section:
+    """Show the mean residual and its power by ring, of images as `report_images.take_working` gives them."""
+    residual = measure_residual(noisy, estimates)
     box = job.handling.box
     pixel_size = float(np.median(job.particles.pixel_size)) * job.particles.box / box
     rings = np.arange(LOWEST_RING, box // 2)

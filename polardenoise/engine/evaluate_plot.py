@@ -10,6 +10,7 @@ from polardenoise.engine.evaluate import truth_as_observed
 from polardenoise.engine.fsc import shell_frequencies
 from polardenoise.engine.outputs import replace_when_complete
 from polardenoise.engine.particles import ParticleSet, read_images
+from polardenoise.engine.report_figures import choose_grey_range
 
 IMAGES_SHOWN = 6
 
@@ -22,7 +23,10 @@ def plot_evaluation(
     curve: np.ndarray,
     noisy_curve: np.ndarray | None,
 ) -> None:
-    """Draw the mean ring correlation and the first images: noisy where known, denoised, truth.
+    """Draw the mean ring correlation and the first images: noisy where known, denoised, residual, truth.
+
+    The residual is noisy less denoised, the latter with the CTF that the noisy images carry, in the greys of the noisy
+    images: a particle that can be seen in it was taken away.
 
     Parameters
     ----------
@@ -37,12 +41,15 @@ def plot_evaluation(
     from matplotlib.figure import Figure
 
     rows = np.arange(min(IMAGES_SHOWN, len(denoised)))
-    lots = [("denoised", read_images(denoised, rows))]
-    lots.append(("truth", truth_as_observed(denoised, truth, rows).numpy()))
+    lots, greys = [("denoised", read_images(denoised, rows))], {}
     if noisy is not None:
-        lots.insert(0, ("noisy", read_images(noisy, rows)))
+        before = read_images(noisy, rows)
+        residual = before - truth_as_observed(noisy, denoised, rows).numpy()
+        lots = [("noisy", before), *lots, ("residual", residual)]
+        greys = dict.fromkeys(("noisy", "residual"), choose_grey_range(before))
+    lots.append(("truth", truth_as_observed(denoised, truth, rows).numpy()))
 
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(11, 1.3 * len(lots) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.4))
     axes = left.add_subplot()
@@ -61,7 +68,8 @@ def plot_evaluation(
     cells = right.subplots(len(lots), len(rows), squeeze=False)
     for (name, images), line in zip(lots, cells, strict=True):
         for image, cell in zip(images, line, strict=True):
-            cell.imshow(image, cmap="gray", origin="lower")
+            black, white = greys.get(name, choose_grey_range(image))
+            cell.imshow(image, cmap="gray", origin="lower", vmin=black, vmax=white)
             cell.set(xticks=[], yticks=[])
         line[0].set_ylabel(name)
     with replace_when_complete(path) as temporary:

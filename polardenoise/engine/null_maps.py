@@ -68,14 +68,18 @@ def reconstruct_noise(images: Tensor, transfer: Tensor, angles: Tensor) -> list[
     list of Tensor
         The two half maps, `(N, N, N)`.
     """
-    matrices = matrices_from_angles(angles).float()
+    return [
+        reconstruct_map(images[half], transfer[half], angles[half])
+        for half in split_count(len(images))
+    ]
+
+
+def reconstruct_map(images: Tensor, transfer: Tensor, angles: Tensor) -> Tensor:
+    """Reconstruct a map `(N, N, N)` of images `(n, N, N)` with their CTFs; parameters as `reconstruct_noise`."""
     slices = torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1)))
-    maps = []
-    for half in split_count(len(images)):
-        sums = begin_backprojection(images.shape[-1])
-        insert_slices(sums, slices[half] * transfer[half], transfer[half] ** 2, matrices[half])
-        maps.append(solve_backprojection(sums))
-    return maps
+    sums = begin_backprojection(images.shape[-1])
+    insert_slices(sums, slices * transfer, transfer**2, matrices_from_angles(angles).float())
+    return solve_backprojection(sums)
 
 
 def correlate_halves(images: Tensor, transfer: Tensor, angles: Tensor) -> np.ndarray:
@@ -105,12 +109,14 @@ def measure_amplitude(volume: Tensor, molecule: Tensor) -> float:
     -------
     float
         The factor by which the molecule comes closest to the map in the least-squares sense: 1 in a map of its
-        particles, less what a reconstruction loses next to Nyquist (8 % in a box of 32 px). Shells below `FIRST_SHELL` are left out: the background decides them.
+        particles, less what a reconstruction loses next to Nyquist (8 % in a box of 32 px). Shells below `FIRST_SHELL`
+        are left out: the background decides them.
     """
-    box = volume.shape[-1]
-    kept = frequency_radius(box, volume.device) >= FIRST_SHELL
-    seen, sought = (
-        torch.fft.irfftn(torch.fft.rfftn(one) * kept, s=(box, box, box))
-        for one in (volume, molecule)
-    )
+    seen, sought = (drop_low_shells(one) for one in (volume, molecule))
     return float((seen * sought).sum() / sought.square().sum())
+
+
+def drop_low_shells(volume: Tensor) -> Tensor:
+    """Take the shells below `FIRST_SHELL` out of a volume `(N, N, N)`."""
+    kept = frequency_radius(volume.shape[-1], volume.device) >= FIRST_SHELL
+    return torch.fft.irfftn(torch.fft.rfftn(volume) * kept, s=volume.shape)
