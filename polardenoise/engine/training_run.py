@@ -87,7 +87,6 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     InputError
         Before any work, if something given cannot be used.
     """
-    pause_at = time.monotonic() + 60 * (math.inf if plan.pause_after is None else plan.pause_after)
     recipe = choose_recipe(plan.preset, plan.architecture, plan.recipe_file)
     device = choose_device(plan.device)
     if device.type == "cuda" and recipe.precision == "bfloat16":
@@ -127,7 +126,8 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
             if history.exists():
                 plot_history(history, plan.folder / "history.png")
 
-        length = Length(plan.steps, plan.minutes, pause_at)
+        pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
+        length = Length(plan.steps, plan.minutes, time.monotonic() + pause_after)
         train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
     return {
         "model": str(plan.folder / "model"),

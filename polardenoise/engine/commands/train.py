@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pause-after",
         type=float,
         metavar="M",
-        help="stop after so many minutes of this run, to go on with --resume: for machines lent for a while",
+        help="stop this run after so many minutes, loading not counted, to go on with --resume",
     )
     parser.add_argument(
         "--compile",
