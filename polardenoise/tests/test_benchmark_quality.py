@@ -66,7 +66,7 @@ def test_the_command_makes_the_table_and_goes_on_after_a_kill(micro, capsys):
     rows = list(csv.DictReader((out / "quality.csv").open()))
     assert Counter(row["axis"] for row in rows) == {
         "SNR": 2,
-        "sets": 4,
+        "sets": 5,
         "K": 2,
         "CTF": 3,
         "noise": 3,
