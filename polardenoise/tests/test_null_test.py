@@ -8,12 +8,26 @@ import torch
 
 from polardenoise.engine.checkpoint import ModelCard, save_model
 from polardenoise.engine.cli import main
+from polardenoise.engine.ctf import apply_ctf
 from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.models import build_model
 from polardenoise.engine.molecules import read_density
 from polardenoise.engine.null_alignment import align_to_reference
-from polardenoise.engine.null_conditions import Conditions, read_conditions, write_conditions
-from polardenoise.engine.null_maps import correlate_halves, mean_correlation, subtract_means
+from polardenoise.engine.null_conditions import (
+    Conditions,
+    draw_conditions,
+    read_conditions,
+    write_conditions,
+)
+from polardenoise.engine.null_examination import MOST_ENERGY, SNR
+from polardenoise.engine.null_maps import (
+    correlate_halves,
+    mean_correlation,
+    measure_amplitude,
+    reconstruct_map,
+    subtract_means,
+)
+from polardenoise.engine.null_test import denoise_images
 from polardenoise.engine.orientations import draw_orientations, matrices_from_angles
 from polardenoise.engine.particles import read_particles
 from polardenoise.engine.projections import prepare_volume, take_projections
@@ -123,6 +137,27 @@ def test_the_command_tests_a_model(tmp_path, capsys):
     assert summary["energy_to_particle"] > 0
     assert (tmp_path / "null.png").stat().st_size > 1000
     assert "consistency, never resolution" in capsys.readouterr().out
+
+
+def test_first_makes_next_to_nothing_of_noise():
+    """Energy out, and what the noise adds of a reference to a map: less than a tenth of what raw noise adds."""
+    generator = np.random.default_rng(6)
+    molecule = read_density("phantom:10001", 64, None, 150.0)
+    conditions = draw_conditions(64, molecule.pixel_size, 96, generator)
+    transfer = conditions.compute_transfer()
+    noise = torch.from_numpy(generator.standard_normal((96, 64, 64), dtype=np.float32))
+    denoised = apply_ctf(
+        denoise_images(noise, conditions, "first", 0, "cpu", "neighbours"), transfer
+    )
+    assert denoised.square().mean() < MOST_ENERGY * SNR
+    transform = prepare_volume(molecule.volume)
+    amplitudes = {}
+    for name, images in (("raw", noise), ("denoised", denoised)):
+        poses = align_to_reference(images, transfer, transform, np.random.default_rng(4))
+        amplitudes[name] = measure_amplitude(
+            reconstruct_map(images, transfer, poses), molecule.volume
+        )
+    assert 0 < amplitudes["denoised"] < 0.1 * amplitudes["raw"]
 
 
 def test_what_cannot_be_tested_is_told_in_a_line(tmp_path, capsys):
