@@ -98,7 +98,7 @@ def write_curves(path: Path, maps: dict[Key, MeasuredMap]) -> None:
         curves = (measured.to_truth, measured.to_truth_masked, measured.between_halves)
         frequencies = shell_frequencies(2 * (len(curves[0]) - 1), measured.pixel_size)
         for shell, values in enumerate(zip(*curves, strict=True)):
-            numbers = [f"{value:.4f}" for value in (frequencies[shell], *values)]
+            numbers = [f"{value:.6f}" for value in (frequencies[shell], *values)]
             writer.writerow([*key, f"{measured.pixel_size:.6f}", shell, *numbers, measured.meaning])
     write_text_atomically(path, text.getvalue())
 
