@@ -154,7 +154,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("sources", nargs="*", metavar="SOURCE")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--particles", type=int, nargs="+", default=[100, 500])
-    parser.add_argument("--snr", type=float, nargs="+", default=[0.05])
+    parser.add_argument("--snr", type=float, nargs="+", default=[0.02, 0.05])
     parser.add_argument("--box", type=int, default=64)
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME=MODEL")
     arguments = parser.parse_args(words)
