@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.centred_sets import denoise_sets
 from polardenoise.engine.errors import InputError, says_out_of_memory
 from polardenoise.engine.grouping import ImageSet
-from polardenoise.engine.models import Denoiser
+from polardenoise.engine.models import Denoiser, PolarTransformer
 from polardenoise.engine.scratch_images import ScratchImages
 
 NumberedBatch = tuple[int, list[ImageSet]]
@@ -150,4 +151,7 @@ class BatchRunner:
         lower = self.precision != torch.float32
         autocast = torch.autocast(self.device.type, dtype=self.precision, enabled=lower)
         with torch.inference_mode(), autocast:
-            return self.model(images.to(self.device), profiles.to(self.device)).float()
+            images, profiles = images.to(self.device), profiles.to(self.device)
+            if isinstance(self.model, PolarTransformer):
+                return denoise_sets(self.model, images, profiles).put_back()
+            return self.model(images, profiles).float()

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.batches import BatchOfImages
+from polardenoise.engine.centred_cells import denoise_centred_cell
 from polardenoise.engine.denoise_plan import Job
 from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.errors import InputError, says_out_of_memory
 from polardenoise.engine.matches import match_denoised_cell, save_cell_matches
 from polardenoise.engine.memory import release_freed_memory
 from polardenoise.engine.models import PolarTransformer
-from polardenoise.engine.neighbours import denoise_described_cell, describe_cell
 
 
 class CellRunner:
@@ -56,13 +56,15 @@ class CellRunner:
         lower = self.precision != torch.float32
         autocast = torch.autocast(device.type, dtype=self.precision, enabled=lower)
         with torch.inference_mode(), autocast:
-            cell = describe_cell(model, images, profiles)
-            denoised = denoise_described_cell(model, cell, job.plan.set_size, job.plan.seed)
+            plan = job.plan
+            centred = denoise_centred_cell(model, images, profiles, plan.set_size, plan.seed)
             if job.keeps_matches:
                 with torch.autocast(device.type, enabled=False):
-                    found = match_denoised_cell(model, cell, denoised)
+                    found = match_denoised_cell(
+                        model, centred.cell, centred.denoised, centred.displacements
+                    )
                 save_cell_matches(name_cell(self.folder, batch.number), batch.own_rows, found)
-        return denoised.estimates
+            return centred.put_back()
 
 
 def name_cell(folder: Path, number: int) -> Path:

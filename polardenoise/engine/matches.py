@@ -46,6 +46,9 @@ class CellMatches:
         `(n,)` float32: takes the class average onto the image.
     class_averages : ndarray
         `(classes, box, box)` float32 averages of the denoised images, CTF-free, in units of the noise.
+    off_centre : ndarray
+        `(n, 2)` float32 pixels, `(x, y)`: how far each particle lies off the centre of its image, as far as its
+        neighbours tell. Neighbours and averages are turned about the particle, not about the centre of the image.
     """
 
     neighbours: np.ndarray
@@ -55,10 +58,13 @@ class CellMatches:
     class_number: np.ndarray
     class_in_plane_degrees: np.ndarray
     class_averages: np.ndarray
+    off_centre: np.ndarray
 
 
-def match_denoised_cell(model: PolarTransformer, cell: Cell, denoised: DenoisedCell) -> CellMatches:
-    """See which images of a denoised cell match, by the final estimates."""
+def match_denoised_cell(
+    model: PolarTransformer, cell: Cell, denoised: DenoisedCell, displacements: Tensor
+) -> CellMatches:
+    """See which images of a denoised cell match, by the final estimates at the centre; see `CentredCell`."""
     described = cell.rings.describe(denoised.estimates)
     matches = match_cell(cell, denoised.estimates)
     nearest = choose_neighbours(measure_affinity(matches.likelihood), MOST_NEIGHBOURS + 1)
@@ -73,6 +79,7 @@ def match_denoised_cell(model: PolarTransformer, cell: Cell, denoised: DenoisedC
         class_number=classes.number.cpu().numpy(),
         class_in_plane_degrees=as_degrees(classes.rotation),
         class_averages=classes.averages.cpu().numpy(),
+        off_centre=displacements.cpu().numpy(),
     )
 
 
@@ -119,6 +126,7 @@ def join_matches(
         "class_number": np.zeros(count, dtype=np.int64),
         "class_in_plane_degrees": np.zeros(count, dtype=np.float32),
         "score": np.zeros(count, dtype=np.float32),
+        "off_centre_angstrom": np.zeros((count, 2), dtype=np.float32),
     }
     averages: list[np.ndarray] = []
     class_half: list[int] = []
@@ -130,6 +138,7 @@ def join_matches(
                 joined[name][rows, :wide] = part[name]
             for name in ("class_in_plane_degrees", "score"):
                 joined[name][rows] = part[name]
+            joined["off_centre_angstrom"][rows] = part["off_centre"] * pixel_size
             joined["class_number"][rows] = part["class_number"] + len(averages) + 1
             averages += list(part["class_averages"])
             class_half += [int(halves[rows[0]])] * len(part["class_averages"])

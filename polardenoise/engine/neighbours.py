@@ -10,7 +10,7 @@ sets that share images at their borders would cost twice the neighbours' worth (
 own neighbours give 0.58).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -105,31 +105,45 @@ def denoise_described_cell(
     """
     estimates = denoise_at_random(model, cell.described, seed)
     for _ in range(ROUNDS):
-        likelihood = match_cell(cell, estimates).likelihood
-        neighbours = choose_neighbours(measure_affinity(likelihood), images_per_set)
-        attention = gather_from(cell, neighbours)
-        estimates = estimate_all(model, cell.described, attention.attended)
+        denoised = denoise_among(model, cell, search_neighbours(cell, estimates, images_per_set))
+        estimates = denoised.estimates
+    return denoised
+
+
+def search_neighbours(cell: Cell, estimates: Tensor, images_per_set: int) -> Tensor:
+    """Search the neighbours of each image by the estimates `(n, box, box)` of all: `(n, K)`, itself first."""
+    likelihood = match_cell(cell, estimates).likelihood
+    return choose_neighbours(measure_affinity(likelihood), images_per_set)
+
+
+def denoise_among(model: PolarTransformer, cell: Cell, neighbours: Tensor) -> DenoisedCell:
+    """Denoise each image of a cell among its neighbours `(n, K)`, itself first."""
+    attention = gather_from(cell, neighbours)
+    estimates = estimate_all(model, cell.described, attention.attended)
     return DenoisedCell(estimates, neighbours, attention)
 
 
 def describe_cell(model: PolarTransformer, images: Tensor, profiles: Tensor) -> Cell:
     """Describe the images of a cell for the attention and for the matching."""
     parts = [
-        model.describe(some, theirs)
+        describe_for_attention(model, some, theirs)
         for some, theirs in zip(
             images.split(IMAGES_AT_ONCE), profiles.split(IMAGES_AT_ONCE), strict=True
         )
     ]
-    told, features, query, key, value = (
-        torch.cat([getattr(part, name) for part in parts])
-        for name in ("told", "features", "query", "key", "value")
-    )
-    query = scale_to_unit_norm(query) * model.attention.log_scale.exp()
-    described = Described(told, features, query, scale_to_unit_norm(key), value)
+    names = ("told", "features", "query", "key", "value")
+    described = Described(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
     rings = build_fourier_rings(images.shape[-1])
     with torch.autocast(images.device.type, enabled=False):
         observed = describe_observed(images, profiles, rings)
     return Cell(described, observed, profiles, rings)
+
+
+def describe_for_attention(model: PolarTransformer, images: Tensor, profiles: Tensor) -> Described:
+    """Describe images `(n, box, box)` with queries and keys as `attend` takes them: their scale is in the query."""
+    plain = model.describe(images, profiles)
+    query = scale_to_unit_norm(plain.query) * model.attention.log_scale.exp()
+    return replace(plain, query=query, key=scale_to_unit_norm(plain.key))
 
 
 def denoise_at_random(model: PolarTransformer, described: Described, seed: int) -> Tensor:

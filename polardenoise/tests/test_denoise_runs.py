@@ -246,14 +246,14 @@ def test_a_batch_too_large_for_the_memory_is_halved(folder, model, monkeypatch, 
     assert denoise(model, *options) == 0
     expected = images_of("out.star")
     network = type(load_model(model)[0])
-    forward = network.forward
+    describe = network.describe
 
-    def forward_or_fail(self, images, profiles=None):
-        if len(images) > 1:
+    def describe_or_fail(self, images, profiles):
+        if len(images) > 5:
             raise error
-        return forward(self, images, profiles)
+        return describe(self, images, profiles)
 
-    monkeypatch.setattr(network, "forward", forward_or_fail)
+    monkeypatch.setattr(network, "describe", describe_or_fail)
     capsys.readouterr()
     assert denoise(model, *options, output="small.star") == 0
     said = re.findall(r"out of memory: (\d+) images at once", capsys.readouterr().out)
@@ -265,10 +265,10 @@ def test_a_set_too_large_for_the_memory_is_told_in_one_line(folder, model, monke
     write_set(folder)
     network = type(load_model(model)[0])
 
-    def fail(self, images, profiles=None):
+    def fail(self, images, profiles):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(network, "forward", fail)
+    monkeypatch.setattr(network, "describe", fail)
     before = sorted(os.listdir(folder))
     assert denoise(model, "--group-by", "random", "--set-size", "12") == 2
     error = capsys.readouterr().err

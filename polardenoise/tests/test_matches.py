@@ -75,6 +75,7 @@ def made_up_cell(count, classes, seed, neighbours=5):
         class_number=np.arange(count) % classes,
         class_in_plane_degrees=generator.random(count, dtype=np.float32),
         class_averages=generator.random((classes, 32, 32), dtype=np.float32),
+        off_centre=generator.random((count, 2), dtype=np.float32),
     )
 
 

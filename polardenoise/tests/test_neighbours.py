@@ -61,7 +61,8 @@ def denoised(model, particles):
 @pytest.fixture(scope="module")
 def found(model, particles, denoised):
     """The matches of the cell as `--matches` gives them."""
-    return match_denoised_cell(model, describe_cell(model, particles[0], PROFILES), denoised)
+    cell = describe_cell(model, particles[0], PROFILES)
+    return match_denoised_cell(model, cell, denoised, torch.zeros(COUNT, 2))
 
 
 def relative_mse(estimates, clean):
@@ -129,7 +130,7 @@ def test_noise_gives_nothing_and_scores_low(model, denoised, found):
     of_noise = denoise_described_cell(model, cell, 16, 0)
     assert of_noise.estimates.square().mean() < 0.02 * denoised.estimates.square().mean()
     assert np.median(found.score) > 0.7
-    assert np.median(match_denoised_cell(model, cell, of_noise).score) < 0.2
+    assert np.median(match_denoised_cell(model, cell, of_noise, torch.zeros(COUNT, 2)).score) < 0.2
 
 
 @pytest.fixture(scope="module")
