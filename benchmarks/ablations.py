@@ -242,6 +242,7 @@ def main() -> None:
         for name in arguments.rows:
             print(f"{name}, seed {seed}", flush=True)
             measured.append(measure_row(name, seed, arguments.steps, molecules, arguments.keep))
+    write_json(arguments.output / "ablations.json", {"runs": measured})
     write_table(tabulate(measured, judge(filter_radially, tested)), arguments.output, "ablations")
     print((arguments.output / "ablations.csv").read_text())
 
