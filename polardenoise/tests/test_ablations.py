@@ -139,3 +139,16 @@ def test_the_table_comes_from_trainings_that_are_not_repeated(ablations, tmp_pat
     before = (tmp_path / "ablations.csv").read_text()
     ablations.main()
     assert (tmp_path / "ablations.csv").read_text() == before
+
+
+def test_the_committed_table_is_that_of_the_committed_runs(ablations):
+    """Every row, with two seeds and the same images."""
+    results = BENCHMARKS / "results"
+    runs = json.loads((results / "ablations.json").read_text())["runs"]
+    assert sorted({(run["row"], run["seed"]) for run in runs}) == sorted(
+        (name, seed) for name in list_rows() for seed in (0, 1)
+    )
+    assert len({run["images"] for run in runs}) == 1
+    with (results / "ablations.csv").open(newline="") as stream:
+        committed = list(csv.DictReader(stream))
+    assert committed[1:] == ablations.tabulate(runs, dict.fromkeys(ablations.CONDITIONS, 0.0))[1:]
