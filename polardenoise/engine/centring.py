@@ -1,8 +1,9 @@
 """Find how far particles lie off the centre of their images, by the images that show the same.
 
 The attention turns images onto one another but does not move them: averages of particles that lie some pixels apart are
-blurred, and with a CTF a set of one view loses much of what it could give (docs/centring.rst). Once denoised, though, the images that an image attends to, itself left out, are a reference for it. An image `x`
-with noise of variance 1 and a CTF `C` shows the reference `y` moved by `d` with log-likelihood
+blurred, and with a CTF a set of one view loses much of what it could give (docs/centring.rst). Once denoised, though,
+the images that an image attends to, itself left out, are a reference for it. An image `x` with noise of variance 1 and
+a CTF `C` shows the reference `y` moved by `d` with log-likelihood
 
     <C x, move(y, d)> + constant,
 
