@@ -24,6 +24,7 @@ from polardenoise.engine.benchmark_quality_controls import (
 )
 from polardenoise.engine.benchmark_quality_data import (
     SimulatedImages,
+    choose_seed,
     find_sources,
     simulate_images,
 )
@@ -39,7 +40,6 @@ from polardenoise.engine.benchmark_quality_networks import (
     state_recipe,
 )
 from polardenoise.engine.benchmark_quality_points import (
-    SEED,
     Images,
     Point,
     QualityPreset,
@@ -132,7 +132,7 @@ def measure_quality(plan: QualityPlan) -> dict[str, Any]:
             device=describe_device(plan.device),
             threads=torch.get_num_threads(),
             molecules=[Path(one).name for one in done],
-            seed=SEED,
+            seeds={Path(one).name: choose_seed(one) for one in done},
             remarks=remarks,
             measured_now=journal.measured,
             seconds=time.perf_counter() - started,

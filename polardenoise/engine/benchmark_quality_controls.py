@@ -18,7 +18,11 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.benchmark_quality_cells import Figures
-from polardenoise.engine.benchmark_quality_data import SimulatedImages, give_images
+from polardenoise.engine.benchmark_quality_data import (
+    SimulatedImages,
+    choose_seed,
+    give_images,
+)
 from polardenoise.engine.benchmark_quality_limits import (
     ask_oracle,
     average_views,
@@ -33,7 +37,7 @@ from polardenoise.engine.benchmark_quality_methods import (
     denoise_images,
 )
 from polardenoise.engine.benchmark_quality_networks import TrainedNetwork
-from polardenoise.engine.benchmark_quality_points import SEED, Point
+from polardenoise.engine.benchmark_quality_points import Point
 from polardenoise.engine.evaluate import relative_mse
 from polardenoise.engine.polar import disk_mask
 
@@ -44,11 +48,25 @@ LARGEST_SET = 16
 #: Images that are denoised, the first of their set; one of each set of K is judged.
 IMAGES = 128
 
+#: How often the other images' noise is drawn anew.
+DRAWS = 4
+
 AS_IT_IS = "polar transformer"
 OTHER_NOISE = "others: same particles, other noise"
 PURE_NOISE = "others: pure noise"
 SINGLE_IMAGE = "single image"
 ORACLE_AND_PRIOR = "oracle's averages through the single-image network"
+
+#: In the order of the table.
+CONTROLS = (
+    RADIAL_FILTER,
+    SINGLE_IMAGE,
+    AS_IT_IS,
+    OTHER_NOISE,
+    PURE_NOISE,
+    ORACLE,
+    ORACLE_AND_PRIOR,
+)
 
 
 def list_controlled(points: list[Point]) -> list[Point]:
@@ -82,8 +100,8 @@ def measure_controls(
     everything = replace(point, judged=count)
     companions = list_companions(data, everything, DENOISE_SEED)
     rows = torch.tensor(sorted(int(wanted[0]) for _, wanted in companions))
-    generator = torch.Generator().manual_seed(SEED)
-    noise = torch.randn(data.noisy.shape, generator=generator)
+    generator = torch.Generator().manual_seed(choose_seed(data.source))
+    draws = [torch.randn(data.noisy.shape, generator=generator) for _ in range(DRAWS)]
 
     def denoise_one_of_each_set(others: Tensor) -> Tensor:
         images = others.clone()
@@ -93,17 +111,20 @@ def measure_controls(
     def denoise_alone(images: Tensor) -> Tensor:
         return denoise_pixels(data, images, single, device, None)
 
-    averages, counts = average_for_prior(data, everything, noise[:count])
+    averages, counts = average_for_prior(data, everything, draws[0][:count])
     estimates = {
         RADIAL_FILTER: filter_radially(data.noisy[:count], data, count)[rows],
         SINGLE_IMAGE: denoise_alone(data.noisy[rows]),
         AS_IT_IS: denoise_one_of_each_set(data.noisy),
-        OTHER_NOISE: denoise_one_of_each_set(data.clean + noise),
-        PURE_NOISE: denoise_one_of_each_set(noise),
+        PURE_NOISE: denoise_one_of_each_set(draws[0]),
         ORACLE: ask_oracle(data, everything, DENOISE_SEED)[rows],
         ORACLE_AND_PRIOR: denoise_alone(averages[rows]) / counts[rows].sqrt(),
     }
-    return {name: relative_mse(images, data.truth[rows]) for name, images in estimates.items()}
+    errors = {name: relative_mse(images, data.truth[rows]) for name, images in estimates.items()}
+    redrawn = (denoise_one_of_each_set(data.clean + noise) for noise in draws)
+    others = [relative_mse(images, data.truth[rows]) for images in redrawn]
+    errors[OTHER_NOISE] = sum(others) / DRAWS
+    return {name: errors[name] for name in CONTROLS}
 
 
 def average_for_prior(data: SimulatedImages, point: Point, noise: Tensor) -> tuple[Tensor, Tensor]:

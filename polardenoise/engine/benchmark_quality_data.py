@@ -5,6 +5,7 @@ have been set to zero. The truth lies elsewhere and is read after the denoised i
 """
 
 import os
+import zlib
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.benchmark_quality_points import (
-    SEED,
     Images,
     QualityPreset,
     name_phantoms,
@@ -136,6 +136,11 @@ def check_unseen(card: ModelCard, sources: list[str]) -> None:
             raise InputError(f"{card.name}: was trained on {source}; leave it out, or train anew")
 
 
+def choose_seed(source: str) -> int:
+    """Give each molecule a seed of its own, from its name: poses and noise are not those of another."""
+    return zlib.crc32(Path(source).name.encode())
+
+
 def simulate_images(source: str, images: Images, folder: Path) -> SimulatedImages:
     """Simulate the images of a molecule and set apart what a denoiser is given.
 
@@ -156,7 +161,7 @@ def simulate_images(source: str, images: Images, folder: Path) -> SimulatedImage
         with_ctf=images.with_ctf,
         max_shift=images.max_shift,
         noise=images.noise,
-        seed=SEED,
+        seed=choose_seed(source),
     )
     truth = folder / "truth"
     with redirect_stdout(StringIO()):

@@ -11,9 +11,6 @@ from polardenoise.engine.errors import InputError
 from polardenoise.engine.simulation_plan import NOISES
 from polardenoise.engine.training_sources import FIRST_TEST_SEED
 
-#: Everything random follows from it: poses, noise, the sets that images are denoised in.
-SEED = 1
-
 #: How a set's images are chosen.
 ONE_VIEW, MIXED, NEIGHBOURS = "rlnClassNumber", "random", "neighbours"
 
