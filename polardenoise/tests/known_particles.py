@@ -29,8 +29,9 @@ from polardenoise.protocols import ProtPolarDenoise
 from polardenoise.tests.scipion_project import read_stack
 
 BOX, COUNT = 32, 36
-# A denoised image of this molecule is like its truth (0.85 at least) and less like that of any other particle.
-MOLECULE, ALIKE, MARGIN = "phantom:10004", 0.7, 0.05
+# A denoised image of this molecule is like its truth (0.91 at least) and less like that of any other particle (by 0.26
+# at least with a CTF, whose defocus tells them apart too; by 0.045 without).
+MOLECULE, ALIKE, MARGIN = "phantom:10004", 0.7, 0.02
 # Where an image lies changes; nothing else does. And what the protocol adds to a particle.
 MOVED = {"_index", "_filename"}
 ADDED = {"_polardenoiseModel"}
