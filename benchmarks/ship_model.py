@@ -21,14 +21,13 @@ LIMITS = {
 - The working box is 64 px: nothing finer than its Nyquist frequency comes back, whatever the box of the input.
 - It gathers what images of the same view share. Sets drawn at random from many views hold few such images, and the
   network then falls back on what a single image and the learned prior give.
-- A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.
-- Noise was white, detectors perfect, molecules rigid and alone in the box; see the recipe in model.json for ranges.""",
+- A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.""",
     "dncnn": """\
 - A single-image network: the baseline that the polar transformer is judged against, not a recommendation.
 - The working box is 64 px: nothing finer than its Nyquist frequency comes back, whatever the box of the input.
-- A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.
-- Noise was white, detectors perfect, molecules rigid and alone in the box; see the recipe in model.json for ranges.""",
+- A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.""",
 }
+LIMITS["polar-transformer-ctf"] = LIMITS["polar-transformer"]
 
 
 def read_figures(table: Path, name: str) -> list[dict[str, str]]:
@@ -91,7 +90,13 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
     columns = ["molecule", "CTF", "noisy", "radial filter", name]
     for cells in [columns, *([row[column] for column in columns] for row in rows)]:
         lines += [f"   {'* -' if place == 0 else '  -'} {cell}" for place, cell in enumerate(cells)]
-    lines += ["", "Limits", "------", "", LIMITS[facts["architecture"]], ""]
+    coloured = recipe.get("coloured_share", 0.0)
+    noise = f"white, coloured in {100 * coloured:.0f} % of the sets" if coloured else "white"
+    conditions = (
+        f"- Noise was {noise}, detectors perfect, molecules rigid and alone in the box; see the recipe in model.json "
+        "for ranges."
+    )
+    lines += ["", "Limits", "------", "", LIMITS[facts["architecture"]], conditions, ""]
     return "\n".join(lines)
 
 
@@ -117,7 +122,11 @@ def main() -> None:
         "radial_filter_ctf_kept": float(means["yes"]["radial filter"]),
         "noise_energy_out": float(noise[name]),
     }
-    kind = "joint denoising" if facts["architecture"] == "polar-transformer" else "single images"
+    kind = (
+        "joint denoising"
+        if facts["architecture"].startswith("polar-transformer")
+        else "single images"
+    )
     facts["description"] = (
         f"{facts['architecture']} ({kind}), {facts['sizes']['box']} px, "
         f"{len(facts['trained_on']['sources'])} simulated molecules, "
