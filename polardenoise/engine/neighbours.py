@@ -125,18 +125,24 @@ def denoise_among(model: PolarTransformer, cell: Cell, neighbours: Tensor) -> De
 
 def describe_cell(model: PolarTransformer, images: Tensor, profiles: Tensor) -> Cell:
     """Describe the images of a cell for the attention and for the matching."""
-    parts = [
-        describe_for_attention(model, some, theirs)
-        for some, theirs in zip(
-            images.split(IMAGES_AT_ONCE), profiles.split(IMAGES_AT_ONCE), strict=True
-        )
-    ]
-    names = ("told", "features", "query", "key", "value")
-    described = Described(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    described = None
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        some = slice(start, start + IMAGES_AT_ONCE)
+        part = describe_for_attention(model, images[some], profiles[some])
+        if described is None:  # filled part by part: joining parts would hold everything twice
+            described = make_room(part, len(images))
+        for room, own in zip(vars(described).values(), vars(part).values(), strict=True):
+            room[some] = own
+    assert described is not None  # a cell has an image
     rings = build_fourier_rings(images.shape[-1])
     with torch.autocast(images.device.type, enabled=False):
         observed = describe_observed(images, profiles, rings)
     return Cell(described, observed, profiles, rings)
+
+
+def make_room(part: Described, count: int) -> Described:
+    """Make room for `count` images described as those of a part are."""
+    return Described(*(one.new_empty(count, *one.shape[1:]) for one in vars(part).values()))
 
 
 def describe_for_attention(model: PolarTransformer, images: Tensor, profiles: Tensor) -> Described:
