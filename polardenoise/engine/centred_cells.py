@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from polardenoise.engine.centring import Centred, denoise_centred
-from polardenoise.engine.fourier import shift_images
 from polardenoise.engine.neighbours import (
     Cell,
     DenoisedCell,
@@ -38,7 +37,7 @@ class CentredCell:
     def put_back(self) -> Tensor:
         """Move the estimates to where the particles lay, `(n, box, box)`."""
         estimates = self.denoised.estimates[None]
-        return Centred(self.cell.described, estimates, self.displacements[None]).put_back()[0]
+        return Centred(estimates, self.displacements[None]).put_back()[0]
 
 
 def denoise_centred_cell(
@@ -52,9 +51,13 @@ def denoise_centred_cell(
     cell = describe_cell(model, images, profiles)
     denoised = denoise_described_cell(model, cell, images_per_set, seed)
 
+    moved_cell = cell
+
     def denoise_moved(moved: Tensor) -> tuple[Described, Tensor]:
-        there = describe_cell(model, moved[0], profiles)
-        return there.described, denoise_among(model, there, denoised.neighbours).estimates[None]
+        nonlocal moved_cell
+        moved_cell = describe_cell(model, moved[0], profiles)
+        among = denoise_among(model, moved_cell, denoised.neighbours)
+        return moved_cell.described, among.estimates[None]
 
     centred = denoise_centred(
         model,
@@ -67,7 +70,5 @@ def denoise_centred_cell(
     displacements = centred.displacements[0]
     if not displacements.any():
         return CentredCell(cell, denoised, displacements)
-    moved = shift_images(images, -displacements)
-    cell = describe_cell(model, moved, profiles)
-    neighbours = search_neighbours(cell, centred.estimates[0], images_per_set)
-    return CentredCell(cell, denoise_among(model, cell, neighbours), displacements)
+    neighbours = search_neighbours(moved_cell, centred.estimates[0], images_per_set)
+    return CentredCell(moved_cell, denoise_among(model, moved_cell, neighbours), displacements)

@@ -60,15 +60,12 @@ class Centred:
 
     Attributes
     ----------
-    described : Described
-        The moved images, all groups after one another.
     estimates : Tensor
         `(groups, n, box, box)` of the moved images.
     displacements : Tensor
         `(groups, n, 2)` pixels, `(x, y)`: how far each particle lay off the centre; zeros in groups left as they were.
     """
 
-    described: Described
     estimates: Tensor
     displacements: Tensor
 
@@ -118,11 +115,11 @@ def denoise_centred(
     displacements = images.new_zeros(*shape, 2)
     others = neighbours[:, :REFERENCE_IMAGES]
     if others.shape[1] == 0:
-        return Centred(described, estimates, displacements)
+        return Centred(estimates, displacements)
     off_centre = torch.ones(shape[0], dtype=torch.bool, device=images.device)
+    moved = images
     for number in range(PASSES):
         references = gather_references(model, described, estimates.flatten(0, 1), others)
-        moved = shift_images(images, -displacements) if number else images
         likelihood = correlate(moved.flatten(0, 1), profiles.flatten(0, 1), references)
         found, spread, error = find_displacements(likelihood.unflatten(0, shape), displacements)
         if number == 0:
@@ -132,10 +129,11 @@ def denoise_centred(
             if not off_centre.any():
                 break
         displacements = found * off_centre[:, None, None]
-        described, estimates = denoise(shift_images(images, -displacements))
+        moved = shift_images(images, -displacements)
+        described, estimates = denoise(moved)
     # A group that stays gets what it had, bit for bit, whatever the groups beside it do.
     estimates = torch.where(off_centre[:, None, None, None], estimates, as_they_lie[1])
-    return Centred(described, estimates, displacements)
+    return Centred(estimates, displacements)
 
 
 def gather_references(

@@ -78,15 +78,6 @@ class Cell:
     rings: FourierRings
 
 
-def denoise_cell(
-    model: PolarTransformer, images: Tensor, profiles: Tensor, images_per_set: int, seed: int
-) -> DenoisedCell:
-    """Denoise images `(n, box, box)` of one half with profiles `(n, box // 2)`; see `denoise_described_cell`."""
-    return denoise_described_cell(
-        model, describe_cell(model, images, profiles), images_per_set, seed
-    )
-
-
 def denoise_described_cell(
     model: PolarTransformer, cell: Cell, images_per_set: int, seed: int
 ) -> DenoisedCell:

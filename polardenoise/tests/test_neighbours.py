@@ -13,7 +13,6 @@ from polardenoise.engine.matching import ROTATIONS
 from polardenoise.engine.models import build_model
 from polardenoise.engine.neighbours import (
     choose_neighbours,
-    denoise_cell,
     denoise_described_cell,
     describe_cell,
 )
@@ -25,6 +24,11 @@ from polardenoise.tests.test_fourier_rings import turn_quarters
 
 COUNT = 96
 PROFILES = torch.ones(COUNT, 32)  # no CTF
+
+
+def denoise_cell(model, images, profiles, images_per_set, seed):
+    cell = describe_cell(model, images, profiles)
+    return denoise_described_cell(model, cell, images_per_set, seed)
 
 
 @pytest.fixture(scope="module", autouse=True)
