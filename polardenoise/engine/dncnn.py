@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from polardenoise.engine.ctf_profiles import append_planes
@@ -36,6 +37,8 @@ class DnCNN(nn.Module):
             ]
         layers.append(nn.Conv2d(config.channels, 1, 3, padding=1))
         self.layers = nn.Sequential(*layers)
+        # As its input: a training step takes two thirds of the time.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`, each image by itself."""

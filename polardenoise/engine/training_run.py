@@ -15,7 +15,9 @@ from polardenoise.engine.checkpoint import ModelCard, hash_file, load_model, sav
 from polardenoise.engine.compiling import compile_convolutions
 from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.devices import choose_device
+from polardenoise.engine.dncnn import DnCNN, DnCNNConfig
 from polardenoise.engine.errors import InputError
+from polardenoise.engine.grown_dncnn import grow_dncnn
 from polardenoise.engine.history_plot import plot_history
 from polardenoise.engine.likeness import Likeness, feed_from_likeness, fit_recipe, read_likeness
 from polardenoise.engine.models import Denoiser, PolarTransformer, build_model
@@ -214,6 +216,8 @@ def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
         raise InputError(
             f"--init {plan.init}: is a {card.architecture}; add --architecture {card.architecture}"
         )
+    if isinstance(model, DnCNN) and recipe.sizes:
+        return grow_dncnn(model, DnCNNConfig(**recipe.sizes)).train()
     return model.train()
 
 
