@@ -38,6 +38,8 @@ class ModelCard:
         Of weights.safetensors.
     description : str
         One line for `polardenoise models`.
+    noise_energy : dict
+        With how much energy pure noise comes out, see `faint_images`; empty where it was not measured.
     format : int
         Version of this file's layout.
     """
@@ -49,6 +51,7 @@ class ModelCard:
     figures: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     description: str = ""
+    noise_energy: dict[str, float] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -142,6 +145,7 @@ def read_card(folder: Path) -> ModelCard:
     path = folder / "model.json"
     try:
         facts = json.loads(path.read_text())
+        facts = {"noise_energy": {}} | facts  # cards of before it was measured
         card = ModelCard(**{name: facts[name] for name in ModelCard.__dataclass_fields__})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(

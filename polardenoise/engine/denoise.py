@@ -28,6 +28,7 @@ from polardenoise.engine.denoise_report import finish_run
 from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.distributed import Processes
 from polardenoise.engine.errors import InputError
+from polardenoise.engine.faint_images import fade_faint_images
 from polardenoise.engine.outputs import Progress
 from polardenoise.engine.overlap import reading_ahead, writing_behind
 from polardenoise.engine.particle_facts import read_provenance
@@ -141,17 +142,24 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
         def read(batch: NumberedBatch) -> BatchOfImages:
             return read_batch(preparation.scratch, *batch)
 
-        def write(number: int, rows: np.ndarray, images: list[Tensor]) -> None:
+        def write(number: int, rows: np.ndarray, images: list[Tensor], faint: int) -> None:
             pixels = torch.cat([part.cpu() for part in images])
             refuse_bad_estimates(pixels, job.particles, rows)
-            stack.write(number, rows, pixels.numpy())
+            stack.write(number, rows, pixels.numpy(), faint)
 
         batches = opened.enter_context(reading_ahead(read, own))
         put = opened.enter_context(writing_behind(write, behind=1))
         for batch in batches:
             estimates = runner.run(batch)
-            estimates = estimates[torch.from_numpy(batch.kept).to(job.device)]
-            put(batch.number, batch.own_rows, bring_back(job, preparation, batch, estimates))
+            kept = torch.from_numpy(batch.kept)
+            estimates, faint = fade_faint_images(
+                estimates[kept.to(job.device)],
+                batch.images[kept].to(job.device),
+                batch.profiles[kept].to(job.device),
+                job.card.noise_energy,
+            )
+            returned = bring_back(job, preparation, batch, estimates)
+            put(batch.number, batch.own_rows, returned, int(faint.sum()))
             progress.advance(len(batch.own_rows))
             del batch, estimates  # not beside the next ones
 

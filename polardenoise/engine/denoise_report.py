@@ -18,7 +18,7 @@ from polardenoise.engine.particle_stacks import name_in_star
 from polardenoise.engine.particles import write_particles
 from polardenoise.engine.preparation import SETS, load_sets, open_preparation, save_arrays
 from polardenoise.engine.unfinished import publish
-from polardenoise.engine.unfinished_stack import IMAGES, UnfinishedStack
+from polardenoise.engine.unfinished_stack import IMAGES, UnfinishedStack, read_journals
 
 STAR = "particles.star"
 PROVENANCE = "provenance.json"
@@ -35,7 +35,8 @@ def finish_run(job: Job, folder: Path, facts: dict[str, Any]) -> None:
     sets, _ = load_sets(folder / SETS)
     with open_preparation(job, folder) as preparation:
         contrasts = preparation.contrasts
-    summary = summarise_run(job, sets, contrasts) | {"run": hash_facts(facts)}
+    faint = sum(batch.faint for batch in read_journals(folder).values())
+    summary = summarise_run(job, sets, contrasts, faint) | {"run": hash_facts(facts)}
     write_json(
         folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
     )
@@ -67,7 +68,9 @@ def write_star(job: Job, path: Path) -> None:
     write_particles(particles, path, names, columns, optics)
 
 
-def summarise_run(job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast]) -> dict[str, Any]:
+def summarise_run(
+    job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast], faint: int
+) -> dict[str, Any]:
     """Gather what the summary, the provenance and downstream programs need to know."""
     plan, particles, handling = job.plan, job.particles, job.handling
     pixel_size = float(np.median(particles.pixel_size))
@@ -77,6 +80,7 @@ def summarise_run(job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast]
         "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),
         "particles": len(particles),
+        "faint": faint,
         "first_row": particles.first_row,
         "model": job.card.name,
         "model_sha256": job.card.weights_sha256,

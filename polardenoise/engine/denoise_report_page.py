@@ -88,6 +88,11 @@ def tell_warnings(summary: dict[str, Any]) -> Section:
     cautions = []
     if summary["halves"] == "ignored":
         cautions.append("Halves shared information: the FSC between them means nothing.")
+    if summary["faint"]:
+        cautions.append(
+            f"In {summary['faint']} of {summary['particles']} particles the network found no more than it finds in "
+            "pure noise: their raw images stand there, faint."
+        )
     if " and " in summary["contrast"]:
         cautions.append("The halves differ in contrast: say which it is with --contrast.")
     if summary["ctf_output"] == "corrected":

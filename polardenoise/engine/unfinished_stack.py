@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -50,23 +51,26 @@ class UnfinishedStack:
     def _bytes_of_image(self) -> int:
         return 4 * self.box * self.box
 
-    def write(self, batch: int, rows: np.ndarray, images: np.ndarray) -> None:
-        """Write the images `(k, box, box)` of `(k,)` rows, and that the batch of this number is complete."""
+    def write(self, batch: int, rows: np.ndarray, images: np.ndarray, faint: int = 0) -> None:
+        """Write the images `(k, box, box)` of `(k,)` rows, and that the batch of this number is complete.
+
+        `faint` of them are raw images, see `faint_images`.
+        """
         pixels = np.ascontiguousarray(images, dtype="<f4")
         for run in split_into_runs(rows):
             place = HEADER_BYTES + int(rows[run[0]]) * self._bytes_of_image
             write_at(self._file, pixels[run], place)
         statistics = PixelStatistics()
         statistics.add(pixels)
-        self._journal.write(json.dumps([batch, len(rows), statistics.as_list()]) + "\n")
+        self._journal.write(json.dumps([batch, len(rows), statistics.as_list(), faint]) + "\n")
         self._journal.flush()
 
     def finish(self, pixel_size: float) -> None:
         """Write the header, once all batches of all processes are in the journals; `pixel_size` in Angstrom."""
         statistics, written = PixelStatistics(), 0
-        for _, (rows, part) in sorted(read_journals(self.folder).items()):
-            statistics.merge(PixelStatistics.from_list(part))
-            written += rows
+        for _, batch in sorted(read_journals(self.folder).items()):
+            statistics.merge(PixelStatistics.from_list(batch.statistics))
+            written += batch.images
         if written != self.count:
             raise ValueError(f"{self.folder}: {written} images of {self.count} were written")
         shape = (self.count, self.box, self.box)
@@ -77,16 +81,25 @@ class UnfinishedStack:
         )
 
 
-def read_journals(folder: Path) -> dict[int, tuple[int, list[float]]]:
-    """Read which batches are complete: number -> images, and their statistics. A line cut short does not count."""
+@dataclass(frozen=True)
+class CompleteBatch:
+    """What a journal says of a batch: how many images it has, how many of them are faint, and their statistics."""
+
+    images: int
+    statistics: list[float]
+    faint: int
+
+
+def read_journals(folder: Path) -> dict[int, CompleteBatch]:
+    """Read which batches are complete, by their numbers. A line cut short does not count."""
     complete = {}
     for journal in sorted(folder.glob("journal.*")):
         for line in journal.read_text().splitlines(keepends=True):
             try:
-                batch, rows, statistics = json.loads(line)
+                number, *facts = json.loads(line)
             except ValueError:
                 continue
-            complete[batch] = (rows, statistics)
+            complete[number] = CompleteBatch(*facts)
     return complete
 
 

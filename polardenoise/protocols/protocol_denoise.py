@@ -10,7 +10,7 @@ from pyworkflow.constants import BETA
 from pyworkflow.object import Set
 from pyworkflow.protocol import STEPS_PARALLEL
 
-from polardenoise.chunks import iter_chunk, open_fresh
+from polardenoise.chunks import iter_chunk, open_fresh, read_chunks
 from polardenoise.classes import fill_averages, fill_classes, write_averages
 from polardenoise.convert import (
     get_group_label,
@@ -233,6 +233,13 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
             return "none"
         return "flipped" if particles.isPhaseFlipped() else "raw"
 
+    def countFaint(self):
+        """Count the particles whose faint raw images stand in for them, in the chunks done so far."""
+        numbers = range(1, len(read_chunks(self._getExtraPath())) + 1)
+        names = [os.path.basename(self.getChunkPath("summary.json", number)) for number in numbers]
+        summaries = [self.readSummary(name) for name in names]
+        return sum(summary.get("faint", 0) for summary in summaries if summary)
+
     # --------------------------- checks and texts --------------------------------------------
     def _summary(self):
         if not hasattr(self, DenoiseOutputs.outputParticles.name):
@@ -246,6 +253,12 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
                 f"{done.getSize()} particles{growing}, grouped by {summary['group_by']}; halves: "
                 f"{summary['halves']}; nothing finer than {summary['finest_detail_angstrom']:.1f} Å "
                 "can come back."
+            )
+        faint = self.countFaint()
+        if faint:
+            lines.append(
+                f"*{faint} particles* show no more than pure noise would: their raw images stand "
+                "there, faint."
             )
         if self.ctfOutput == CTF_CORRECTED:
             lines.append("Images carry no CTF: reconstruct them without CTF correction.")

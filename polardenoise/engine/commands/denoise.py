@@ -173,6 +173,10 @@ def summarise(summary: dict[str, Any]) -> str:
         f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "
         f"protein {summary['contrast']}; nothing finer than {summary['finest_detail_angstrom']:.2f} A can come back",
     ]
+    if summary["faint"]:
+        lines.append(
+            f"{summary['faint']} particles show no more than pure noise would: their raw images stand there, faint"
+        )
     if " and " in summary["contrast"]:
         lines.append("WARNING: the halves differ in contrast; say which it is with --contrast")
     if summary["ctf_output"] == "corrected":
