@@ -38,10 +38,12 @@ def list_aspire(python: str | None) -> list[Method]:
 
     def average(data: SimulatedImages, point: Point) -> Tensor:
         words = ["--neighbours", str(point.set_size)]
-        return run_script(ASPIRE_SCRIPT, words, python, data, point)
+        images = run_script(ASPIRE_SCRIPT, words, python, data, point.judged)
+        return filter_radially(images, data, point.judged)
 
     def filter_covariance(data: SimulatedImages, point: Point) -> Tensor:
-        return run_script(COVARIANCE_SCRIPT, [], python, data, point)
+        images = run_script(COVARIANCE_SCRIPT, [], python, data, point.judged)
+        return filter_radially(images, data, point.judged)
 
     return [
         Method(
@@ -66,13 +68,12 @@ def is_large_enough(point: Point) -> bool:
 
 
 def run_script(
-    script: Path, options: list[str], python: str, data: SimulatedImages, point: Point
+    script: Path, options: list[str], python: str, data: SimulatedImages, judged: int
 ) -> Tensor:
-    """Run one of the scripts on the images given and filter what it gives, `(judged, N, N)`."""
+    """Run one of the scripts on the images given: the first of what it gives, `(judged, N, N)`."""
     with tempfile.TemporaryDirectory(dir=data.given.parent) as name:
         folder = Path(name).absolute()
         estimates = folder / "estimates.npy"
         stack = data.given.with_suffix(".mrcs").absolute()
         run_python([str(script), str(stack), str(estimates), *options], python, folder)
-        images = torch.from_numpy(np.load(estimates))[: point.judged]
-    return filter_radially(images, data, point.judged)
+        return torch.from_numpy(np.load(estimates))[:judged]
