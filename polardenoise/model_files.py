@@ -6,7 +6,14 @@ import os
 import struct
 
 CARD, WEIGHTS = "model.json", "weights.safetensors"
-ARCHITECTURES = ("polar-transformer", "polar-cnn", "dncnn", "unet", "polar-transformer-ctf")
+ARCHITECTURES = (
+    "polar-transformer",
+    "polar-cnn",
+    "dncnn",
+    "unet",
+    "polar-transformer-ctf",
+    "polar-transformer-matched",
+)
 
 
 def find_model_folder(path):

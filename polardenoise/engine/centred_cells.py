@@ -9,6 +9,7 @@ from polardenoise.engine.neighbours import (
     Cell,
     DenoisedCell,
     denoise_among,
+    denoise_by_search,
     denoise_described_cell,
     describe_cell,
     search_neighbours,
@@ -70,5 +71,5 @@ def denoise_centred_cell(
     displacements = centred.displacements[0]
     if not displacements.any():
         return CentredCell(cell, denoised, displacements)
-    neighbours = search_neighbours(moved_cell, centred.estimates[0], images_per_set)
-    return CentredCell(moved_cell, denoise_among(model, moved_cell, neighbours), displacements)
+    search = search_neighbours(moved_cell, centred.estimates[0], images_per_set)
+    return CentredCell(moved_cell, denoise_by_search(model, moved_cell, search), displacements)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from polardenoise.engine.attention import attend
 from polardenoise.engine.centring import Centred, denoise_centred
+from polardenoise.engine.matched_transformer import MatchedTransformer
 from polardenoise.engine.neighbours import describe_for_attention
 from polardenoise.engine.polar_transformer import Described, PolarTransformer
 
@@ -18,6 +19,9 @@ def denoise_sets(model: PolarTransformer, images: Tensor, profiles: Tensor) -> C
 
     def denoise(images: Tensor) -> tuple[Described, Tensor]:
         described = describe_for_attention(model, images.flatten(0, 1), profiles.flatten(0, 1))
+        if isinstance(model, MatchedTransformer):
+            first = model.attend_first(described, shape)
+            return described, model.attend_again(described, images, profiles, first).float()
         with torch.autocast(images.device.type, enabled=False):
             asked = (described.query, described.key, described.value)
             attended = attend(*(features.unflatten(0, shape) for features in asked)).flatten(0, 1)

@@ -108,12 +108,15 @@ def match_images(
     return Matches(likelihood, rotation)
 
 
-def rotation_matrix(rings: FourierRings, device: torch.device) -> Tensor:
-    """Give the matrix from products of modes, real then imaginary parts, to correlations at `ROTATIONS` rotations.
+def rotation_matrix(
+    rings: FourierRings, device: torch.device, rotations: int = ROTATIONS
+) -> Tensor:
+    """Give the matrix from products of modes, real then imaginary parts, to correlations at rotations over a turn.
 
     `sum_m w_m Re(p_m exp(i m alpha))`, `p_m = a_m conj(b_m)`, is the inner product of `a` with `b` turned by `alpha`.
     """
-    angles = 2 * math.pi / ROTATIONS * torch.arange(ROTATIONS, device=device, dtype=torch.float64)
+    steps = torch.arange(rotations, device=device, dtype=torch.float64)
+    angles = 2 * math.pi / rotations * steps
     turned = angles[:, None] * torch.arange(rings.modes, device=device)
     weights = rings.weights(device)
     return torch.cat([turned.cos() * weights, -turned.sin() * weights], 1).float()
@@ -125,14 +128,15 @@ def measure_affinity(likelihood: Tensor) -> Tensor:
     Parameters
     ----------
     likelihood : Tensor
-        `(n, n)`: image i against the estimate of image j.
+        `(..., n, n)`: image i against the estimate of image j.
 
     Returns
     -------
     Tensor
-        `(n, n)` symmetric: logarithm of the mean of the probabilities that i shows what j does, and j what i does,
+        `(..., n, n)` symmetric: logarithm of the mean of the probabilities that i shows what j does, and j what i does,
         among all others; -inf on the diagonal.
     """
-    others = (likelihood / TEMPERATURE).fill_diagonal_(-math.inf)
-    chance = others.log_softmax(1)
-    return torch.logaddexp(chance, chance.T) - math.log(2)
+    others = likelihood / TEMPERATURE
+    others.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
+    chance = others.log_softmax(-1)
+    return torch.logaddexp(chance, chance.mT) - math.log(2)

@@ -19,6 +19,8 @@ from torch import Tensor
 from polardenoise.engine.attention import attend
 from polardenoise.engine.fourier_rings import FourierRings, build_fourier_rings
 from polardenoise.engine.layers import scale_to_unit_norm
+from polardenoise.engine.matched_attention import Observed, attend_to_neighbours_by_match
+from polardenoise.engine.matched_transformer import MatchedTransformer
 from polardenoise.engine.matching import (
     Matches,
     describe_observed,
@@ -78,6 +80,25 @@ class Cell:
     rings: FourierRings
 
 
+@dataclass(frozen=True)
+class Search:
+    """Who looks like whom in a cell.
+
+    Attributes
+    ----------
+    neighbours : Tensor
+        `(n, K)` int64 places: the image itself, then its neighbours, the nearest first.
+    affinity : Tensor
+        `(n, n)` that they were chosen by, from `measure_affinity`.
+    estimates : Tensor
+        `(2, modes, n, rings)`: the estimates that images were compared with, described.
+    """
+
+    neighbours: Tensor
+    affinity: Tensor
+    estimates: Tensor
+
+
 def denoise_described_cell(
     model: PolarTransformer, cell: Cell, images_per_set: int, seed: int
 ) -> DenoisedCell:
@@ -95,16 +116,43 @@ def denoise_described_cell(
         Fixes the random sets of the first pass.
     """
     estimates = denoise_at_random(model, cell.described, seed)
-    for _ in range(ROUNDS):
-        denoised = denoise_among(model, cell, search_neighbours(cell, estimates, images_per_set))
-        estimates = denoised.estimates
-    return denoised
+    for _ in range(ROUNDS - 1):
+        search = search_neighbours(cell, estimates, images_per_set)
+        estimates = denoise_among(model, cell, search.neighbours).estimates
+    return denoise_by_search(model, cell, search_neighbours(cell, estimates, images_per_set))
 
 
-def search_neighbours(cell: Cell, estimates: Tensor, images_per_set: int) -> Tensor:
-    """Search the neighbours of each image by the estimates `(n, box, box)` of all: `(n, K)`, itself first."""
-    likelihood = match_cell(cell, estimates).likelihood
-    return choose_neighbours(measure_affinity(likelihood), images_per_set)
+def search_neighbours(cell: Cell, estimates: Tensor, images_per_set: int) -> Search:
+    """Search the neighbours of each image by the estimates `(n, box, box)` of all."""
+    with torch.autocast(estimates.device.type, enabled=False):
+        described = cell.rings.describe(estimates)
+        matches = match_images(cell.observed, cell.profiles, described, cell.rings)
+    affinity = measure_affinity(matches.likelihood)
+    return Search(choose_neighbours(affinity, images_per_set), affinity, described)
+
+
+def denoise_by_search(model: PolarTransformer, cell: Cell, search: Search) -> DenoisedCell:
+    """Denoise each image of a cell among its neighbours, by what the search knows of them if the network looks twice.
+
+    Only in the last round: estimates from random sets, which the first goes by, mislead it (relative MSE of random views
+    with a CTF at SNR 0.05: 0.32 instead of 0.30; without matches 0.31).
+    """
+    if not isinstance(model, MatchedTransformer):
+        return denoise_among(model, cell, search.neighbours)
+    known = cell.described
+    observed = Observed(cell.observed, cell.profiles, search.estimates, cell.rings)
+    with torch.autocast(known.value.device.type, enabled=False):
+        attention = attend_to_neighbours_by_match(
+            known.query,
+            known.key,
+            known.value,
+            search.neighbours,
+            search.affinity,
+            observed,
+            model.trust,
+        )
+    estimates = estimate_all(model, known, attention.attended)
+    return DenoisedCell(estimates, search.neighbours, attention)
 
 
 def denoise_among(model: PolarTransformer, cell: Cell, neighbours: Tensor) -> DenoisedCell:

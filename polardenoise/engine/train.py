@@ -13,7 +13,7 @@ from torch import Tensor
 from polardenoise.engine.ctf import apply_ctf
 from polardenoise.engine.devices import choose_precision
 from polardenoise.engine.errors import InputError
-from polardenoise.engine.models import Denoiser
+from polardenoise.engine.models import Denoiser, MatchedTransformer
 from polardenoise.engine.outputs import format_duration, replace_when_complete
 from polardenoise.engine.polar import disk_mask
 from polardenoise.engine.radial_filter import average_rings
@@ -35,6 +35,9 @@ Objective = Callable[[Denoiser, TrainingBatch, str], Tensor]
 
 #: Seconds until the first report, soon enough to see that all is well.
 FIRST_REPORT = 10.0
+
+#: Shares of the estimates of a network, first to last, in what is minimised.
+SHARES = {1: (1.0,), 2: (0.25, 0.75)}
 
 #: SNR below which a training set counts less and less in the loss.
 FLOOR_SNR = 0.03
@@ -172,10 +175,16 @@ def take_step(
 
 
 def measure_objective(model: Denoiser, batch: TrainingBatch, precision: str) -> Tensor:
-    """Denoise a batch and measure the loss."""
+    """Denoise a batch and measure the loss; of a network that looks twice, of both estimates."""
+    profiles = average_rings(batch.transfer)
     with mixed_precision(batch.noisy.device, precision):
-        estimate = model(batch.noisy, average_rings(batch.transfer))
-    return measure_loss(estimate.float(), batch)
+        estimates = (
+            list(model.denoise_twice(batch.noisy, profiles))
+            if isinstance(model, MatchedTransformer)
+            else [model(batch.noisy, profiles)]
+        )
+    losses = [measure_loss(estimate.float(), batch) for estimate in estimates]
+    return torch.stack(losses) @ losses[0].new_tensor(SHARES[len(losses)])
 
 
 def measure_loss(estimate: Tensor, batch: TrainingBatch) -> Tensor:

@@ -20,7 +20,12 @@ from polardenoise.engine.errors import InputError
 from polardenoise.engine.grown_dncnn import grow_dncnn
 from polardenoise.engine.history_plot import plot_history
 from polardenoise.engine.likeness import Likeness, feed_from_likeness, fit_recipe, read_likeness
-from polardenoise.engine.models import Denoiser, PolarTransformer, build_model
+from polardenoise.engine.models import (
+    Denoiser,
+    MatchedTransformer,
+    PolarTransformer,
+    build_model,
+)
 from polardenoise.engine.outputs import make_folder, provenance
 from polardenoise.engine.pair_data import ParticlePair, read_pair
 from polardenoise.engine.pair_feed import feed_from_pair
@@ -212,6 +217,8 @@ def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
     model, card = load_model(plan.init)
     if plan.architecture == "polar-transformer-ctf" and type(model) is PolarTransformer:
         return CtfWeightedTransformer.from_plain(model).train()
+    if plan.architecture == "polar-transformer-matched" and type(model) is CtfWeightedTransformer:
+        return MatchedTransformer.from_ctf_weighted(model).train()
     if card.architecture != plan.architecture:
         raise InputError(
             f"--init {plan.init}: is a {card.architecture}; add --architecture {card.architecture}"

@@ -10,7 +10,14 @@ from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, 
 from polardenoise.shipped_models import list_installed_models
 
 # Projects store places in these lists: choices are only ever added at the end.
-ARCHITECTURES = ["polar-transformer", "polar-cnn", "dncnn", "unet", "polar-transformer-ctf"]
+ARCHITECTURES = [
+    "polar-transformer",
+    "polar-cnn",
+    "dncnn",
+    "unet",
+    "polar-transformer-ctf",
+    "polar-transformer-matched",
+]
 PRESETS = ["base", "tiny"]
 FROM_MOLECULES, FROM_PAIRS = 0, 1
 NO_SHIPPED_START = 0

@@ -28,7 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--architecture",
         default="polar-transformer",
-        choices=["polar-transformer", "polar-transformer-ctf", "polar-cnn", "dncnn", "unet"],
+        choices=[
+            "polar-transformer",
+            "polar-transformer-ctf",
+            "polar-transformer-matched",
+            "polar-cnn",
+            "dncnn",
+            "unet",
+        ],
         help="the network (default: polar-transformer)",
     )
     parser.add_argument(
