@@ -134,8 +134,8 @@ def search_neighbours(cell: Cell, estimates: Tensor, images_per_set: int) -> Sea
 def denoise_by_search(model: PolarTransformer, cell: Cell, search: Search) -> DenoisedCell:
     """Denoise each image of a cell among its neighbours, by what the search knows of them if the network looks twice.
 
-    Only in the last round: estimates from random sets, which the first goes by, mislead it (relative MSE of random views
-    with a CTF at SNR 0.05: 0.32 instead of 0.30; without matches 0.31).
+    Only in the last round: estimates from random sets, which the first goes by, mislead it. (Random views with a CTF at
+    SNR 0.05, phantom 122, 500 images: relative MSE 0.302; in both rounds 0.324, in none 0.309.)
     """
     if not isinstance(model, MatchedTransformer):
         return denoise_among(model, cell, search.neighbours)

@@ -23,7 +23,12 @@ def test_what_is_compiled_is_what_was_there(architecture, monkeypatch):
     names, expected = list(model.state_dict()), model.train()(images)
     compile_convolutions(model)
     torch.testing.assert_close(model(images), expected, rtol=0, atol=1e-6)
-    chains = {"polar-transformer": 2, "polar-transformer-ctf": 2, "unet": 0}.get(architecture, 1)
+    chains = {
+        "polar-transformer": 2,
+        "polar-transformer-ctf": 2,
+        "polar-transformer-matched": 3,  # its decoder twice
+        "unet": 0,
+    }.get(architecture, 1)
     assert called == [6] * chains
     model.eval()(images)
     assert len(called) == chains

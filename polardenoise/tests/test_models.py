@@ -26,6 +26,14 @@ SMALL = {
         "query": 8,
         "value": 16,
     },
+    "polar-transformer-matched": {
+        "box": 32,
+        "rings": 16,
+        "angles": 64,
+        "hidden": 16,
+        "query": 8,
+        "value": 16,
+    },
     "polar-cnn": {"box": 32, "rings": 16, "angles": 64, "hidden": 16},
     "dncnn": {"box": 32, "depth": 4, "channels": 8},
     "unet": {"box": 32, "channels": 8, "levels": 3},
@@ -39,7 +47,8 @@ def turn_quarter(images):
 
 
 @pytest.mark.parametrize(
-    "architecture", ["polar-transformer", "polar-transformer-ctf", "polar-cnn"]
+    "architecture",
+    ["polar-transformer", "polar-transformer-ctf", "polar-transformer-matched", "polar-cnn"],
 )
 def test_quarter_turns_pass_through_an_untrained_network(architecture):
     torch.manual_seed(0)

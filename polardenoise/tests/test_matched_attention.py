@@ -1,0 +1,161 @@
+"""Attention by matches: the two forms are one, it turns with its images, and it finds what plain attention does not."""
+
+import math
+
+import pytest
+import torch
+
+from polardenoise.engine import matched_attention
+from polardenoise.engine.fourier_rings import build_fourier_rings
+from polardenoise.engine.layers import scale_to_unit_norm
+from polardenoise.engine.matched_attention import (
+    Observed,
+    Trust,
+    attend_in_sets_by_match,
+    attend_to_neighbours_by_match,
+    score_neighbours,
+    score_sets,
+    weigh,
+)
+from polardenoise.engine.matched_transformer import MatchedTransformer
+from polardenoise.engine.matching import describe_observed, match_images, measure_affinity
+from polardenoise.engine.models import PolarConfig
+from polardenoise.tests.smooth_images import draw_smooth_images, relative_norm
+
+ANGLES, BOX = 64, 32
+CONFIG = PolarConfig(
+    box=BOX, rings=16, angles=ANGLES, hidden=16, query=8, value=16, before=2, after=2
+)
+TRUST = Trust(*(torch.tensor(value) for value in (0.5, 0.5, 1.0, 8.0)))
+
+
+def draw(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def observe(images, profiles, estimates):
+    rings = build_fourier_rings(BOX)
+    return Observed(
+        describe_observed(images, profiles, rings), profiles, rings.describe(estimates), rings
+    )
+
+
+@pytest.fixture
+def features():
+    """Queries, keys and values of two sets of 6, and what matches compare."""
+    query, key = 3 * draw(2, 6, 4, ANGLES, seed=1), draw(2, 6, 4, ANGLES, seed=2)
+    value = draw(2, 6, 5, ANGLES, seed=3)
+    profiles = 0.2 + 0.8 * torch.rand(12, BOX // 2, generator=torch.manual_seed(5))
+    observed = observe(draw(12, BOX, BOX, seed=4), profiles, draw(12, BOX, BOX, seed=6))
+    return scale_to_unit_norm(query) * 5, scale_to_unit_norm(key), value, observed
+
+
+def take_set(observed, number):
+    some = slice(6 * number, 6 * number + 6)
+    return Observed(
+        observed.images[:, :, some],
+        observed.profiles[some],
+        observed.estimates[:, :, some],
+        observed.rings,
+    )
+
+
+def test_scores_are_the_likelihoods_of_matching_at_the_opposite_rotation(features):
+    *_, observed = features
+    one = take_set(observed, 1)
+    scores = score_sets(observed, (2, 6), slice(0, 6), 96)[1]  # (estimates, images, rotations)
+    matches = match_images(one.images, one.profiles, one.estimates, one.rings)
+    torch.testing.assert_close(scores.amax(-1).T, matches.likelihood, rtol=1e-4, atol=1e-3)
+    # Matching turns the estimate onto the image, attention the image onto the estimate.
+    assert torch.equal((-scores.argmax(-1).T) % 96, matches.rotation)
+
+
+def test_with_everybody_for_a_neighbour_it_is_the_attention_of_sets(features):
+    query, key, value, observed = features
+    in_sets = attend_in_sets_by_match(query, key, value, observed, TRUST)
+    everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6  # itself first
+    for number in range(2):
+        one = take_set(observed, number)
+        scores = score_sets(one, (1, 6), slice(0, 6), ANGLES)[0]
+        of_neighbours = score_neighbours(one, everybody, slice(0, 6), ANGLES)
+        expected = scores[torch.arange(6)[:, None], everybody]
+        torch.testing.assert_close(of_neighbours, expected, rtol=1e-4, atol=1e-3)
+        affinity = measure_affinity(scores.amax(-1).T.contiguous())
+        found = attend_to_neighbours_by_match(
+            query[number], key[number], value[number], everybody, affinity, one, TRUST
+        )
+        assert relative_norm(found.attended - in_sets[number], in_sets[number]) < 1e-5
+        torch.testing.assert_close(found.weights.sum(1), torch.ones(6))
+
+
+@pytest.mark.parametrize("queries", [1, 4, 5])
+def test_blocks_change_nothing(features, monkeypatch, queries):
+    query, key, value, observed = features
+    everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
+    with torch.no_grad():
+        whole = attend_in_sets_by_match(query, key, value, observed, TRUST)
+        first = take_set(observed, 0)
+        affinity = draw(6, 6, seed=9)
+        asked = (query[0], key[0], value[0], everybody, affinity, first, TRUST)
+        own = attend_to_neighbours_by_match(*asked)
+        monkeypatch.setattr(matched_attention, "WEIGHTS_AT_ONCE", {"cpu": queries * 2 * 6 * ANGLES})
+        blocked = attend_in_sets_by_match(query, key, value, observed, TRUST)
+        numbers_each = 6 * 2 * (ANGLES // 2 + 1) * (4 + 5)
+        monkeypatch.setattr(matched_attention, "WEIGHTS_AT_ONCE", {"cpu": queries * numbers_each})
+        own_blocked = attend_to_neighbours_by_match(*asked)
+    assert relative_norm(blocked - whole, whole) < 1e-5
+    assert relative_norm(own_blocked.attended - own.attended, own.attended) < 1e-5
+    assert torch.equal(own_blocked.rotation, own.rotation)
+
+
+def test_an_image_trusts_itself_as_plain_attention_does_and_matches_share_the_rest():
+    logits, scores = draw(1, 3, ANGLES, seed=1), 20 * draw(1, 3, ANGLES, seed=2)
+    itself = torch.tensor([[True, False, False]])
+    affinity = torch.tensor([[-math.inf, -1.0, -4.0]])
+    weights = weigh(logits, scores, affinity, itself, TRUST)
+    plain = logits.flatten(1).softmax(1).view_as(logits)
+    torch.testing.assert_close(weights.sum((1, 2)), torch.ones(1))
+    torch.testing.assert_close(weights[0, 0], plain[0, 0])
+    assert weights[0, 1].sum() > weights[0, 2].sum()
+    assert weights[0, 1].argmax() == (logits[0, 1] + scores[0, 1] / 8).argmax()
+    alone = weigh(logits[:, :1], scores[:, :1], affinity[:, :1], itself[:, :1], TRUST)
+    torch.testing.assert_close(alone.sum((1, 2)), torch.ones(1))
+
+
+def test_noisy_turned_copies_are_put_onto_one_another():
+    """Copies of one image at known rotations, in noise: attention that knows nothing, matches that know the image."""
+    steps = [0, 5, 17, 30, 44, 58]
+    clean = torch.stack(
+        [
+            draw_smooth_images(1, seed=8, box=BOX, rotation=2 * math.pi * step / ANGLES)[1][0]
+            for step in steps
+        ]
+    ).float()
+    noisy = clean / clean.std() * 0.7 + draw(6, BOX, BOX, seed=10)
+    profiles = torch.ones(6, BOX // 2)
+    observed = observe(noisy, profiles, clean / clean.std() * 0.7)
+    nothing = torch.zeros(6, 4, ANGLES)
+    everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
+    affinity = torch.zeros(6, 6)
+    found = attend_to_neighbours_by_match(
+        nothing, nothing, draw(6, 2, ANGLES, seed=3), everybody, affinity, observed, TRUST
+    )
+    turned = torch.tensor(steps)
+    expected = (turned[:, None] - turned[everybody]) % ANGLES
+    off = (found.rotation - expected + ANGLES // 2) % ANGLES - ANGLES // 2
+    assert off[:, 1:].abs().max() <= 1
+
+
+def test_the_second_estimate_learns_and_the_first_is_that_of_the_network_it_grew_from():
+    torch.manual_seed(0)
+    model = MatchedTransformer(CONFIG)
+    images, profiles = draw(2, 5, BOX, BOX, seed=7), torch.ones(2, 5, BOX // 2)
+    first, second = model.denoise_twice(images, profiles)
+    second.square().mean().backward()
+    for name in ("trust_attention", "trust_match", "trust_rotation", "log_temperature"):
+        assert float(getattr(model, name).grad.abs()) > 0, name
+    assert float(model.to_query.conv.weight.grad.abs().sum()) > 0
+    with torch.inference_mode():
+        plain = super(MatchedTransformer, model).forward(images, profiles)
+    assert relative_norm(first.detach() - plain, plain) < 1e-5
+    assert relative_norm(second.detach() - plain, plain) > 1e-3
