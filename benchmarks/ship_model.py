@@ -12,7 +12,8 @@ import json
 import shutil
 from pathlib import Path
 
-from polardenoise.engine.checkpoint import SHIPPED_FOLDER, hash_file
+from polardenoise.engine.checkpoint import SHIPPED_FOLDER, hash_file, load_model
+from polardenoise.engine.noise_energy import measure_noise_energy
 from polardenoise.engine.outputs import write_json, write_text_atomically
 
 FIGURES_COMMAND = "python benchmarks/one_view_sets.py -o benchmarks/results"
@@ -28,6 +29,7 @@ LIMITS = {
 - A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.""",
 }
 LIMITS["polar-transformer-ctf"] = LIMITS["polar-transformer"]
+LIMITS["polar-transformer-matched"] = LIMITS["polar-transformer"]
 
 
 def read_figures(table: Path, name: str) -> list[dict[str, str]]:
@@ -37,6 +39,13 @@ def read_figures(table: Path, name: str) -> list[dict[str, str]]:
     if name not in rows[0]:
         raise SystemExit(f"{table}: has no column {name}; run {FIGURES_COMMAND} --models ...")
     return rows
+
+
+def describe_start(trained: dict) -> list[str]:
+    """Say what the training started from."""
+    if not trained.get("init"):
+        return []
+    return [f"- started from the weights of ``{trained['init']}``"]
 
 
 def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
@@ -74,6 +83,7 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
         f"{machine['torch']}, {recipe['precision']}), seed {trained['seed']}, {trained['started']}",
         f"- command: ``{' '.join(trained['command'])}``",
         *([f"- {trained['note']}"] if trained.get("note") else []),
+        *describe_start(trained),
         "",
         "Images of any intensity, background and noise scale: they are normalised by their own corners.",
         "",
@@ -90,6 +100,13 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
     columns = ["molecule", "CTF", "noisy", "radial filter", name]
     for cells in [columns, *([row[column] for column in columns] for row in rows)]:
         lines += [f"   {'* -' if place == 0 else '  -'} {cell}" for place, cell in enumerate(cells)]
+    noise_energy = facts["noise_energy"]
+    lines += [
+        "",
+        f"Pure noise comes out with {noise_energy['none']:.1e} of its variance, with CTFs "
+        f"{noise_energy['ctf']:.1e} (one image in a hundred exceeds it): an image that comes out with no more is shown as "
+        "its raw image, faint.",
+    ]
     coloured = recipe.get("coloured_share", 0.0)
     noise = f"white, coloured in {100 * coloured:.0f} % of the sets" if coloured else "white"
     conditions = (
@@ -132,6 +149,7 @@ def main() -> None:
         f"{len(facts['trained_on']['sources'])} simulated molecules, "
         f"relative MSE {means['no'][name]} on one-view sets at SNR 0.05 (radial filter {means['no']['radial filter']})"
     )
+    facts["noise_energy"] = measure_noise_energy(load_model(str(arguments.training))[0])
     for private in ("working_directory",):
         facts["trained_on"].pop(private, None)
     facts["trained_on"]["machine"].pop("host", None)
