@@ -104,8 +104,8 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
     lines += [
         "",
         f"Pure noise comes out with {noise_energy['none']:.1e} of its variance, with CTFs "
-        f"{noise_energy['ctf']:.1e} (one image in a hundred exceeds it): an image that comes out with no more is shown as "
-        "its raw image, faint.",
+        f"{noise_energy['ctf']:.1e} (one image in a hundred exceeds it): an image that comes out with no more is "
+        "shown as its raw image, faint.",
     ]
     coloured = recipe.get("coloured_share", 0.0)
     noise = f"white, coloured in {100 * coloured:.0f} % of the sets" if coloured else "white"
