@@ -29,7 +29,7 @@ fi
 
 architecture_of() {
     case $1 in
-    base) echo polar-transformer-ctf ;;
+    base) echo polar-transformer-matched ;;
     base-dncnn) echo dncnn ;;
     esac
 }

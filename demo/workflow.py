@@ -14,7 +14,7 @@ from typing import Any
 COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 # A network that sees one image at a time: what comparing images is worth shows beside it.
-SINGLE_IMAGE_MODEL = "first-dncnn"
+SINGLE_IMAGE_MODEL = "base-dncnn"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,6 @@ def list_installed_models():
 
 
 def get_default_model():
-    """Return the place in `SHIPPED_MODELS` of the model for everyone: `base` once it is there."""
+    """Return the place in `SHIPPED_MODELS` of the model for everyone."""
     name = "base" if "base" in list_installed_models() else "first"
     return SHIPPED_MODELS.index(name)

@@ -54,11 +54,12 @@ class Network:
 
 NETWORKS = (
     Network("DnCNN 14x32", "first-dncnn", "dncnn", shipped_only=True),
-    Network("DnCNN 17x64", "dncnn-17x64", "dncnn", {"depth": 17, "channels": 64}),
+    Network("DnCNN 17x64", "base-dncnn", "dncnn", shipped_only=True),
     Network("U-Net", "unet", "unet"),
     Network("polar CNN", "polar-cnn", "polar-cnn"),
     Network("polar transformer, 50 min", "polar-transformer-50", "polar-transformer"),
     Network("polar transformer", "first", "polar-transformer", shipped_only=True),
+    Network("polar transformer, base", "base", "polar-transformer-matched", shipped_only=True),
 )
 
 

@@ -44,8 +44,9 @@ class ModelChoice:
             default=get_default_model(),
             condition=f"{also}modelSource=={MODEL_SHIPPED}",
             label="Shipped model",
-            help="*first*: polar transformer, images are denoised together.\n"
-            "*first-dncnn*: single-image network, for comparison.\n"
+            help="*base*: polar transformer, images are denoised together; for everyone.\n"
+            "*base-dncnn*: single-image network, for comparison.\n"
+            "*first*, *first-dncnn*: those of the first version.\n"
             "Each says in its card (pretrained/NAME/CARD.rst) what it was trained on.",
         )
         form.addParam(

@@ -65,8 +65,9 @@ class ProtPolarImportModel(RememberedSettings, ProtImport):
             default=get_default_model(),
             condition=f"importFrom=={FROM_SHIPPED}",
             label="Shipped model",
-            help="*first*: polar transformer, images are denoised together.\n"
-            "*first-dncnn*: single-image network, for comparison.",
+            help="*base*: polar transformer, images are denoised together; for everyone.\n"
+            "*base-dncnn*: single-image network, for comparison.\n"
+            "*first*, *first-dncnn*: those of the first version.",
         )
 
     # --------------------------- steps -----------------------------------------------------

@@ -150,8 +150,7 @@ def test_missing_networks_are_trained_once_and_half_trained_ones_go_on(tmp_path,
 
     def train(plan):
         asked.append((plan.folder.name, plan.architecture, plan.resume, plan.minutes))
-        sizes = json.loads(plan.recipe_file.read_text())["sizes"]
-        assert sizes == ({"depth": 17, "channels": 64} if plan.folder.name == "dncnn-17x64" else {})
+        assert json.loads(plan.recipe_file.read_text())["sizes"] == {}
         write_card(plan.folder, plan.architecture, plan.minutes)
 
     monkeypatch.setattr(networks, "run_training", train)
@@ -164,14 +163,13 @@ def test_missing_networks_are_trained_once_and_half_trained_ones_go_on(tmp_path,
     assert find_network(unet, checkpoints, own, 50) == checkpoints / "unet" / "model"
     found, left_out = gather_networks(checkpoints, own, True, 50, [], [])
     assert asked == [
-        ("dncnn-17x64", "dncnn", False, 50),
         ("polar-cnn", "polar-cnn", True, 50),
         ("polar-transformer-50", "polar-transformer", False, 50),
     ]
     assert len(found) == len(networks.NETWORKS)
     assert left_out == []
     gather_networks(checkpoints, own, True, 50, [], [])
-    assert len(asked) == 3
+    assert len(asked) == 2
     write_card(checkpoints / "unet", "dncnn", 30)
     with pytest.raises(InputError, match="is a dncnn, not a unet"):
         gather_networks(checkpoints, own, False, 50, [], [])
