@@ -14,7 +14,8 @@ random views
     at most 0.75 of the DnCNN's, and below ASPIRE's class averages of phase-flipped images, which see both halves.
 
 The baseline is the better of the DnCNN, which was trained on the same images for the same time, and of the best radial
-filter. *One look* is the same network without its second attention, by matches. Writes `base_bars.csv` and `.rst`, a mean row for each case.
+filter. *One look* is the same network without its second attention, by matches. Writes
+`base_bars.csv` and `.rst`, with a mean row for each case, and these alone as `base_bars_means`.
 """
 
 import argparse
@@ -198,10 +199,12 @@ def main() -> None:
             name = Path(source).name.split(".")[0]
             rows.append({"case": case.point.at, "molecule": name, **judge(case, figures)})
             print(rows[-1], flush=True)
-        means = {name: float(np.mean([one[name] for one in measured])) for name in measured[0]}
-        rows.append({"case": case.point.at, "molecule": "mean", **judge(case, means)})
+        mean = {name: float(np.mean([one[name] for one in measured])) for name in measured[0]}
+        rows.append({"case": case.point.at, "molecule": "mean", **judge(case, mean)})
         print(rows[-1], flush=True)
         write_table(rows, arguments.output, "base_bars")
+        means = [row for row in rows if row["molecule"] == "mean"]
+        write_table(means, arguments.output, "base_bars_means")
 
 
 if __name__ == "__main__":

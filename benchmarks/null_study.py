@@ -4,13 +4,16 @@
 
 For each model: `polardenoise evaluate --null` of 400 images of pure noise for five seeds (`null_bars`: what is asked
 for, the worst seed and how many of the seeds meet it; the highest correlation is over all seeds for model and control;
-`null_maps`: every kind of half map, mean over the seeds). Then the energy that comes out by the number of images and by
-how they are put together, one seed each (`null_energy`): among more images a search finds noise that is more alike.
+`null_maps`: every kind of half map, mean over the seeds). A model whose card says with how much energy noise comes out
+is also tested without that knowledge (`NAME-alone`), which is the network by itself. Then the energy that comes out by
+the number of images and by how they are put together, one seed each (`null_energy`): among more images a search finds
+noise that is more alike.
 Each seed's summary is kept in `null/` and not computed again. Writes tables (CSV and rst) and a figure for each model.
 """
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -21,7 +24,7 @@ import numpy as np
 import torch
 
 from polardenoise.engine.benchmark_tables import write_table
-from polardenoise.engine.checkpoint import load_model
+from polardenoise.engine.checkpoint import load_model, save_model
 from polardenoise.engine.ctf import apply_ctf
 from polardenoise.engine.molecules import read_density
 from polardenoise.engine.null_conditions import draw_conditions
@@ -44,8 +47,9 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.output
     bars, maps, energies = [], [], []
-    for model in arguments.models:
-        name = Path(model).name
+    scratch = tempfile.TemporaryDirectory()
+    models = list_models(arguments.models, Path(scratch.name))
+    for name, model in models.items():
         picture = folder / f"null_{name}.png"
         summaries = [
             keep(
@@ -58,8 +62,7 @@ def main() -> None:
         maps += tabulate_maps(name, summaries)
         write_table(bars, folder, "null_bars")
         write_table(maps, folder, "null_maps")
-    for model in arguments.models:
-        name = Path(model).name
+    for name, model in models.items():
         for count, ctf, group_by in list_energies(model):
             path = folder / "null" / f"{name}_{count}_{ctf}_{group_by}.json"
             energy = keep(path, partial(measure_energy, model, count, ctf, group_by))
@@ -67,10 +70,24 @@ def main() -> None:
             write_table(energies, folder, "null_energy")
 
 
+def list_models(given: list[str], scratch: Path) -> dict[str, str]:
+    """Name the models; one that knows what noise comes out with is also tested as if it did not (`NAME-alone`)."""
+    models = {}
+    for one in given:
+        name = Path(one).name
+        models[name] = one
+        network, card = load_model(one)
+        if card.noise_energy:
+            alone = f"{name}-alone"
+            save_model(scratch / alone, network, replace(card, name=alone, noise_energy={}))
+            models[alone] = str(scratch / alone)
+    return models
+
+
 def list_energies(model: str) -> list[tuple[int, str, str]]:
     """List images, CTF and grouping to measure the energy for; a single-image network minds only the CTF."""
     found = [(400, ctf, "neighbours") for ctf in ("no", "yes")]
-    if load_model(model)[1].architecture == "polar-transformer":
+    if load_model(model)[1].architecture.startswith("polar-transformer"):
         found += [(400, ctf, "random") for ctf in ("no", "yes")]
         found += [(2000, ctf, "neighbours") for ctf in ("no", "yes")]
     return found
