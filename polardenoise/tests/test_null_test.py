@@ -27,7 +27,7 @@ from polardenoise.engine.null_maps import (
     reconstruct_map,
     subtract_means,
 )
-from polardenoise.engine.null_test import denoise_images
+from polardenoise.engine.null_test import denoise_images, measure_null
 from polardenoise.engine.orientations import draw_orientations, matrices_from_angles
 from polardenoise.engine.particles import read_particles
 from polardenoise.engine.projections import prepare_volume, take_projections
@@ -158,6 +158,12 @@ def test_first_makes_next_to_nothing_of_noise():
             reconstruct_map(images, transfer, poses), molecule.volume
         )
     assert 0 < amplitudes["denoised"] < 0.1 * amplitudes["raw"]
+
+
+def test_base_makes_nothing_of_noise():
+    """Every bar of the null test, the one of noise that is aligned to a reference among them."""
+    bars = measure_null("base", count=160, device="cpu").summary["bars"]
+    assert [name for name, bar in bars.items() if not bar["met"]] == []
 
 
 def test_what_cannot_be_tested_is_told_in_a_line(tmp_path, capsys):

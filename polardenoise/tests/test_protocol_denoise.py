@@ -16,6 +16,7 @@ from polardenoise.constants import SHIPPED_MODELS
 from polardenoise.engine.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles import read_particles
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarReconstruct
+from polardenoise.shipped_models import get_default_model
 from polardenoise.tests.scipion_project import read_stack
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -118,7 +119,7 @@ def test_texts_warn_and_cite():
     assert "reconstruct from the raw particles" in summary
     assert run.warnings() == []
     assert run._citations() == ["anden2025"]
-    assert SHIPPED_MODELS[0] in " ".join(run._methods())
+    assert f"model {SHIPPED_MODELS[get_default_model()]}," in " ".join(run._methods())
 
 
 def test_the_command_in_the_log_can_be_pasted():
