@@ -39,14 +39,16 @@ def shrink_all_ways(images, profiles=None):
     return torch.fft.irfft2(torch.fft.rfft2(images) * torch.exp(-squares / 0.05**2), s=(box, box))
 
 
-def test_quarter_turns_pass_through_first_as_they_are():
+@pytest.mark.parametrize("name", ["first", "base"])
+def test_quarter_turns_pass_through_as_they_are(name):
     """Noisy images, box filled to its corners: what the network is given, not smooth ones."""
     noisy = draw_one_view_set(make_transform(64), 16, 0.05, np.random.default_rng(0))
-    assert measure_quarter_turn(load_model("first")[0], noisy) < LARGEST_OUTPUT_CHANGE
+    assert measure_quarter_turn(load_model(name)[0], noisy) < LARGEST_OUTPUT_CHANGE
 
 
-def test_other_turns_do_not_change_the_error_of_first():
-    model, transform = load_model("first")[0], make_transform(64)
+@pytest.mark.parametrize("name", ["first", "base"])
+def test_other_turns_do_not_change_the_error(name):
+    model, transform = load_model(name)[0], make_transform(64)
     view = find_elongated_view(transform, np.random.default_rng(1))
     errors = {
         steps: measure_rotated_sets(model, transform, view, steps, 3, 32, 0.05, seed=2)
