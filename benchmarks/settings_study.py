@@ -25,8 +25,7 @@ STRUCTURES = ("6rku.cif.gz", "8tso.cif.gz")
 
 CASES = {
     "4 views, SNR 0.02": Images(256, 4),
-    "random views, CTF, SNR 0.05": Images(1000, 0, 0.05, True),
-    "random views, SNR 0.1": Images(1000, 0, 0.1),
+    "random views, CTF, SNR 0.05": Images(600, 0, 0.05, True),
 }
 SETTINGS = {
     "neighbours, K 32 (defaults)": ("--set-size", "32"),
