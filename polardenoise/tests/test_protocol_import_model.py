@@ -48,7 +48,7 @@ def test_a_changed_parameter_changes_the_output(project, folder):
     run.importFrom.set(1)
     project.launchProtocol(run, wait=True)
     assert run.isFinished(), scipion_project.read_log(run)
-    assert run.outputModel.getArchitecture() == "polar-transformer"
+    assert run.outputModel.getArchitecture() == "polar-transformer-matched"
     assert [name for name, _ in run.iterOutputAttributes()] == ["outputModel"]
 
 
