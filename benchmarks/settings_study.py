@@ -20,7 +20,7 @@ from polardenoise.engine.benchmark_quality_points import Images
 from polardenoise.engine.benchmark_tables import Row, write_table
 from polardenoise.engine.evaluate import relative_mse
 
-PHANTOMS = ("phantom:122", "phantom:127")
+PHANTOMS = ("phantom:122",)
 STRUCTURES = ("6rku.cif.gz", "8tso.cif.gz")
 
 CASES = {
