@@ -53,6 +53,7 @@ from polardenoise.engine.particles import read_images, read_particles
 PHANTOMS = ("phantom:10001", "phantom:10005")
 ASPIRE_NEIGHBOURS = "20"
 DENOISE_SEED = 0
+FIGURES = ("radial filter", "DnCNN", "one look", "polar transformer", "oracle", "ASPIRE")
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,6 @@ def judge(case: Case, figures: dict[str, float]) -> Row:
         met = met and figures["polar transformer"] < figures["ASPIRE"]
     row["met"] = "yes" if met else "no"
     return row
-
-
-FIGURES = ("radial filter", "DnCNN", "one look", "polar transformer", "oracle", "ASPIRE")
 
 
 def cut_to_one_look(model: str, folder: Path) -> str:

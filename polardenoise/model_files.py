@@ -6,6 +6,7 @@ import os
 import struct
 
 CARD, WEIGHTS = "model.json", "weights.safetensors"
+# Projects store places in this list: names are only ever added at the end.
 ARCHITECTURES = (
     "polar-transformer",
     "polar-cnn",

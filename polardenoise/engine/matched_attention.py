@@ -20,7 +20,7 @@ from torch import Tensor
 from polardenoise.engine.attention import attention_logits_fourier, transform_angles
 from polardenoise.engine.fourier_rings import FourierRings
 from polardenoise.engine.matching import measure_affinity, ring_transfers, rotation_matrix
-from polardenoise.engine.neighbour_attention import NeighbourAttention
+from polardenoise.engine.neighbour_attention import NeighbourAttention, attend_to_neighbours
 
 #: Weights (queries x keys x angles) in one block, by kind of device.
 WEIGHTS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
@@ -99,9 +99,9 @@ def attend_in_sets_by_match(
     if torch.is_grad_enabled():
         blocks = [slice(0, count)]
     with torch.no_grad():
-        scores = [score_sets(observed, (sets, count), some, angles) for some in blocks[:1]]
-        best = [scores[0].amax(-1)]
-        best += [score_sets(observed, (sets, count), some, angles).amax(-1) for some in blocks[1:]]
+        first = score_sets(observed, (sets, count), blocks[0], angles)
+        others = (score_sets(observed, (sets, count), some, angles) for some in blocks[1:])
+        best = [first.amax(-1), *(scores.amax(-1) for scores in others)]
         # (sets, images, estimates) as `measure_affinity` takes it
         affinity = measure_affinity(torch.cat(best, 1).mT.contiguous())
     value_hat = transform_angles(value)  # (frequencies, sets, images, C)
@@ -109,9 +109,9 @@ def attend_in_sets_by_match(
     parts = []
     for some in blocks:
         logits = attention_logits_fourier(query[:, some], key)
-        if len(blocks) > 1:
-            scores = [score_sets(observed, (sets, count), some, angles)]
-        weights = weigh(logits, scores[0], affinity[:, some], itself[some], trust)
+        # Scores of one block are kept, of more they would not fit the memory.
+        scores = first if len(blocks) == 1 else score_sets(observed, (sets, count), some, angles)
+        weights = weigh(logits, scores, affinity[:, some], itself[some], trust)
         spectra = torch.fft.rfft(weights).movedim(-1, 0)  # (frequencies, sets, queries, keys)
         parts.append(torch.fft.irfft((spectra @ value_hat).movedim(0, -1), n=angles))
     return torch.cat(parts, 1)
@@ -163,33 +163,13 @@ def attend_to_neighbours_by_match(
     trust : Trust
         The learned scalars.
     """
-    (count, size), angles = neighbours.shape, query.shape[-1]
-    query_hat = transform_angles(query)  # (frequencies, n, D)
-    key_hat = transform_angles(key).conj_physical()
-    value_hat = transform_angles(value)
-    attended = torch.empty_like(value)
-    weights = value.new_empty(count, size)
-    rotation = torch.empty_like(neighbours)
-    numbers_each = size * 2 * (key_hat[:, 0].numel() + value_hat[:, 0].numel())
-    at_once = max(1, WEIGHTS_AT_ONCE.get(query.device.type, 2**27) // numbers_each)
-    itself = torch.zeros(size, dtype=torch.bool, device=query.device)
-    itself[0] = True
-    for start in range(0, count, at_once):
-        some = slice(start, start + at_once)
-        theirs = neighbours[some]
-        keys = key_hat[:, theirs.flatten()].unflatten(1, theirs.shape)
-        # (frequencies, images, K, D) @ (frequencies, images, D, 1)
-        products = keys @ query_hat[:, some, :, None]
-        logits = torch.fft.irfft(products[..., 0].movedim(0, -1), n=angles)  # (images, K, angles)
-        scores = score_neighbours(observed, theirs, some, angles)
-        near = affinity[some].gather(1, theirs)
-        shares = weigh(logits, scores, near, itself, trust)
-        weights[some] = shares.sum(-1)
-        rotation[some] = shares.argmax(-1)
-        values = value_hat[:, theirs.flatten()].unflatten(1, theirs.shape)
-        spectra = torch.fft.rfft(shares).movedim(-1, 0)[..., None, :]  # (frequencies, images, 1, K)
-        attended[some] = torch.fft.irfft((spectra @ values)[..., 0, :].movedim(0, -1), n=angles)
-    return NeighbourAttention(attended, weights, rotation)
+    itself = torch.arange(neighbours.shape[1], device=neighbours.device) == 0
+
+    def weigh_some(logits: Tensor, some: slice, theirs: Tensor) -> Tensor:
+        scores = score_neighbours(observed, theirs, some, logits.shape[-1])
+        return weigh(logits, scores, affinity[some].gather(1, theirs), itself, trust)
+
+    return attend_to_neighbours(query, key, value, neighbours, weigh_some)
 
 
 def score_neighbours(observed: Observed, theirs: Tensor, some: slice, angles: int) -> Tensor:

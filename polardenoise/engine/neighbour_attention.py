@@ -1,5 +1,6 @@
 """Angular attention of each image to its own neighbours: every image has other keys."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +32,21 @@ class NeighbourAttention:
     rotation: Tensor
 
 
+#: From logits `(m, K, angles)` of some images (a slice) and their neighbours `(m, K)` to weights of the same shape.
+Weigh = Callable[[Tensor, slice, Tensor], Tensor]
+
+
+def weigh_by_logits(logits: Tensor, some: slice, theirs: Tensor) -> Tensor:
+    """Softmax over neighbours and rotations together."""
+    return logits.flatten(1).softmax(1).view_as(logits)
+
+
 def attend_to_neighbours(
-    query: Tensor, key: Tensor, value: Tensor, neighbours: Tensor
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    neighbours: Tensor,
+    weigh: Weigh = weigh_by_logits,
 ) -> NeighbourAttention:
     """Let each image attend to its neighbours, at every rotation.
 
@@ -44,6 +58,8 @@ def attend_to_neighbours(
         `(n, C, angles)`.
     neighbours : Tensor
         `(n, K)` int64: the images that each one attends to, itself among them if it shall.
+    weigh : callable
+        How logits become weights.
     """
     (count, size), angles = neighbours.shape, query.shape[-1]
     query_hat = transform_angles(query)  # (frequencies, n, D)
@@ -65,7 +81,7 @@ def attend_to_neighbours(
         # (frequencies, images, K, D) @ (frequencies, images, D, 1)
         products = keys @ query_hat[:, some, :, None]
         logits = torch.fft.irfft(products[..., 0].movedim(0, -1), n=angles)  # (images, K, angles)
-        shares = logits.flatten(1).softmax(1).view_as(logits)
+        shares = weigh(logits, some, neighbours[some])
         weights[some] = shares.sum(-1)
         rotation[some] = shares.argmax(-1)
         spectra = torch.fft.rfft(shares).movedim(-1, 0)[..., None, :]  # (frequencies, images, 1, K)

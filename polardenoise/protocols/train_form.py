@@ -6,18 +6,11 @@ import pyworkflow.protocol.params as params
 
 from polardenoise.constants import SHIPPED_MODELS
 from polardenoise.convert import RANDOM_SUBSET
+from polardenoise.model_files import ARCHITECTURES
 from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
 from polardenoise.shipped_models import list_installed_models
 
-# Projects store places in these lists: choices are only ever added at the end.
-ARCHITECTURES = [
-    "polar-transformer",
-    "polar-cnn",
-    "dncnn",
-    "unet",
-    "polar-transformer-ctf",
-    "polar-transformer-matched",
-]
+# Projects store places in this list: choices are only ever added at the end.
 PRESETS = ["base", "tiny"]
 FROM_MOLECULES, FROM_PAIRS = 0, 1
 NO_SHIPPED_START = 0
@@ -143,7 +136,7 @@ class TrainForm(MoleculeSources):
         form.addParam(
             "architecture",
             params.EnumParam,
-            choices=ARCHITECTURES,
+            choices=list(ARCHITECTURES),
             default=0,
             condition="not doContinue",
             label="Network",

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from polardenoise.engine import matched_attention
+from polardenoise.engine import matched_attention, neighbour_attention
 from polardenoise.engine.fourier_rings import build_fourier_rings
 from polardenoise.engine.layers import scale_to_unit_norm
 from polardenoise.engine.matched_attention import (
@@ -101,7 +101,7 @@ def test_blocks_change_nothing(features, monkeypatch, queries):
         monkeypatch.setattr(matched_attention, "WEIGHTS_AT_ONCE", {"cpu": queries * 2 * 6 * ANGLES})
         blocked = attend_in_sets_by_match(query, key, value, observed, TRUST)
         numbers_each = 6 * 2 * (ANGLES // 2 + 1) * (4 + 5)
-        monkeypatch.setattr(matched_attention, "WEIGHTS_AT_ONCE", {"cpu": queries * numbers_each})
+        monkeypatch.setattr(neighbour_attention, "VALUES_AT_ONCE", {"cpu": queries * numbers_each})
         own_blocked = attend_to_neighbours_by_match(*asked)
     assert relative_norm(blocked - whole, whole) < 1e-5
     assert relative_norm(own_blocked.attended - own.attended, own.attended) < 1e-5
