@@ -159,9 +159,10 @@ def judge(case: Case, figures: dict[str, float]) -> Row:
 
 
 def cut_to_one_look(model: str, folder: Path) -> str:
-    """Save a matched transformer's weights as those of a network without its second attention."""
+    """Save a matched transformer's weights as those of a network without its further looks."""
     matched, card = load_model(model)
-    plain = build_model("polar-transformer-ctf", card.sizes)
+    sizes = {name: size for name, size in card.sizes.items() if name != "looks"}
+    plain = build_model("polar-transformer-ctf", sizes)
     plain.load_state_dict({name: matched.state_dict()[name] for name in plain.state_dict()})
     save_model(folder, plain, replace(card, architecture="polar-transformer-ctf"))
     return str(folder)

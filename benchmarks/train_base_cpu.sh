@@ -4,8 +4,8 @@
 #     benchmarks/train_base_cpu.sh        (run again, it resumes)
 #
 # base-start   from `first`, told how to weigh by CTFs, 70 minutes
-# base         from base-start, told how to look twice (polar-transformer-matched), 1,200 steps
-# base-dncnn   from `first-dncnn`, grown to 17 x 64, beside both, 70 minutes
+# base         from base-start, told how to look again (polar-transformer-matched), 1,300 steps (49 minutes)
+# base-dncnn   beside them, from `first-dncnn`, grown to 17 x 64, 70 minutes
 #
 # Then `benchmarks/base_bars.py` judges and `benchmarks/ship_model.py` ships, see docs/training.rst. Needs the list of
 # structures ../shared/data/structures/MANIFEST.tsv. Large pages and a heap that is not given back keep the page faults of
@@ -26,5 +26,5 @@ train() { # NAME OPTIONS...
 train base-dncnn --recipe benchmarks/base-dncnn_cpu.json --architecture dncnn --init first-dncnn --minutes 70 --compile &
 train base-start --recipe benchmarks/base_cpu.json --architecture polar-transformer-ctf --init first --minutes 70 &&
     train base --recipe benchmarks/base_matched_cpu.json --architecture polar-transformer-matched \
-        --init training/base-start/model --steps 1200 --seed "${SEED:-0}"
+        --init training/base-start/model --steps 1300 --seed "${SEED:-0}"
 wait

@@ -3,10 +3,7 @@
 import torch
 from torch import Tensor
 
-from polardenoise.engine.attention import attend
 from polardenoise.engine.centring import Centred, denoise_centred
-from polardenoise.engine.matched_transformer import MatchedTransformer
-from polardenoise.engine.neighbours import describe_for_attention
 from polardenoise.engine.polar_transformer import Described, PolarTransformer
 
 
@@ -18,14 +15,8 @@ def denoise_sets(model: PolarTransformer, images: Tensor, profiles: Tensor) -> C
     shape = images.shape[:2]
 
     def denoise(images: Tensor) -> tuple[Described, Tensor]:
-        described = describe_for_attention(model, images.flatten(0, 1), profiles.flatten(0, 1))
-        if isinstance(model, MatchedTransformer):
-            first = model.attend_first(described, shape)
-            return described, model.attend_again(described, images, profiles, first).float()
-        with torch.autocast(images.device.type, enabled=False):
-            asked = (described.query, described.key, described.value)
-            attended = attend(*(features.unflatten(0, shape) for features in asked)).flatten(0, 1)
-        return described, model.estimate(described, attended).float().unflatten(0, shape)
+        described = model.describe_for_attention(images.flatten(0, 1), profiles.flatten(0, 1))
+        return described, model.look(described, images, profiles)[-1].float()
 
     others = list_others(*shape).to(images.device)
     return denoise_centred(model, images, profiles, others, denoise, denoise(images))

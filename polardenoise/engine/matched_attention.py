@@ -1,4 +1,4 @@
-"""Angular attention by what a first estimate shows: who shows the same view, and at which rotation.
+"""Angular attention by what earlier estimates show: who shows the same view, and at which rotation.
 
 Attention compares noisy images with noisy images. Once there are estimates, an image can be compared with the estimate
 of another (see `matching`), which tells more of the rotation between them. With attention weights `a`, summed over

@@ -11,7 +11,7 @@ from typing import Any
 
 from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.dncnn import DnCNN, DnCNNConfig
-from polardenoise.engine.matched_transformer import MatchedTransformer
+from polardenoise.engine.matched_transformer import MatchedConfig, MatchedTransformer
 from polardenoise.engine.polar_cnn import PolarCNN
 from polardenoise.engine.polar_transformer import Described, PolarConfig, PolarTransformer
 from polardenoise.engine.unet import UNet, UNetConfig
@@ -22,6 +22,7 @@ __all__ = [
     "Denoiser",
     "Described",
     "DnCNN",
+    "MatchedConfig",
     "MatchedTransformer",
     "PolarCNN",
     "PolarConfig",
@@ -37,7 +38,7 @@ Denoiser = PolarTransformer | PolarCNN | DnCNN | UNet
 ARCHITECTURES: dict[str, tuple[type, type]] = {
     "polar-transformer": (PolarTransformer, PolarConfig),
     "polar-transformer-ctf": (CtfWeightedTransformer, PolarConfig),
-    "polar-transformer-matched": (MatchedTransformer, PolarConfig),
+    "polar-transformer-matched": (MatchedTransformer, MatchedConfig),
     "polar-cnn": (PolarCNN, PolarConfig),
     "dncnn": (DnCNN, DnCNNConfig),
     "unet": (UNet, UNetConfig),

@@ -1,12 +1,18 @@
 """The polar transformer: joint denoising of a set of images by angular attention."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from polardenoise.engine.attention import attend
 from polardenoise.engine.ctf_profiles import append_profiles, flat_profiles
-from polardenoise.engine.layers import AngularAttention, AngularBlock, AngularConv
+from polardenoise.engine.layers import (
+    AngularAttention,
+    AngularBlock,
+    AngularConv,
+    scale_to_unit_norm,
+)
 from polardenoise.engine.polar import PolarGrid
 
 #: The last angular convolution speaks in this unit. Signals are a few tenths of the noise, while one step of Adam moves
@@ -100,6 +106,28 @@ class PolarTransformer(nn.Module):
         return Described(
             told, features, query.to(polar.dtype), key.to(polar.dtype), value.to(polar.dtype)
         )
+
+    def describe_for_attention(self, images: Tensor, profiles: Tensor) -> "Described":
+        """Describe images `(n, box, box)` with queries and keys as `attend` takes them: their scale is in the query."""
+        plain = self.describe(images, profiles)
+        query = scale_to_unit_norm(plain.query) * self.attention.log_scale.exp()
+        return replace(plain, query=query, key=scale_to_unit_norm(plain.key))
+
+    def look(self, described: "Described", images: Tensor, profiles: Tensor) -> list[Tensor]:
+        """Estimate images `(sets, images, box, box)`, as often as the network looks; the last estimate is the best.
+
+        Parameters
+        ----------
+        described : Described
+            From `describe_for_attention`, of one set after another.
+        images, profiles : Tensor
+            What was described, `(sets, images, box, box)` and `(sets, images, box // 2)`.
+        """
+        shape = images.shape[:2]
+        with torch.autocast(images.device.type, enabled=False):
+            asked = (described.query, described.key, described.value)
+            attended = attend(*(features.unflatten(0, shape) for features in asked))
+        return [self.estimate(described, attended.flatten(0, 1)).unflatten(0, shape)]
 
     def estimate(self, described: "Described", attended: Tensor) -> Tensor:
         """Estimate the clean images `(n, box, box)` from what they are and what they have gathered.

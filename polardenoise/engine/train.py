@@ -36,9 +36,6 @@ Objective = Callable[[Denoiser, TrainingBatch, str], Tensor]
 #: Seconds until the first report, soon enough to see that all is well.
 FIRST_REPORT = 10.0
 
-#: Shares of the estimates of a network, first to last, in what is minimised.
-SHARES = {1: (1.0,), 2: (0.25, 0.75)}
-
 #: SNR below which a training set counts less and less in the loss.
 FLOOR_SNR = 0.03
 
@@ -175,16 +172,17 @@ def take_step(
 
 
 def measure_objective(model: Denoiser, batch: TrainingBatch, precision: str) -> Tensor:
-    """Denoise a batch and measure the loss; of a network that looks twice, of both estimates."""
+    """Denoise a batch and measure the loss; of a network that looks again each look counts twice the one before."""
     profiles = average_rings(batch.transfer)
     with mixed_precision(batch.noisy.device, precision):
         estimates = (
-            list(model.denoise_twice(batch.noisy, profiles))
+            model.denoise_by_looks(batch.noisy, profiles)
             if isinstance(model, MatchedTransformer)
             else [model(batch.noisy, profiles)]
         )
-    losses = [measure_loss(estimate.float(), batch) for estimate in estimates]
-    return torch.stack(losses) @ losses[0].new_tensor(SHARES[len(losses)])
+    losses = torch.stack([measure_loss(estimate.float(), batch) for estimate in estimates])
+    shares = 2.0 ** torch.arange(len(losses), device=losses.device)
+    return losses @ (shares / shares.sum())
 
 
 def measure_loss(estimate: Tensor, batch: TrainingBatch) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 from polardenoise.engine.centred_cells import denoise_centred_cell
 from polardenoise.engine.centred_sets import denoise_sets, list_others
-from polardenoise.engine.centring import correlate, find_displacements, find_peaks
+from polardenoise.engine.centring import correlate, find_displacements, find_peaks, tell_off_centre
 from polardenoise.engine.checkpoint import load_model
 from polardenoise.engine.ctf_profiles import filter_by_rings
 from polardenoise.engine.fourier import shift_images
@@ -133,6 +133,21 @@ def test_a_centred_cell_stays_where_it_is(model, views):
     plain = denoise_described_cell(model, describe_cell(model, noisy, flat), 16, 0)
     assert not centred.displacements.any()
     assert torch.equal(centred.put_back(), plain.estimates)
+
+
+@pytest.mark.parametrize(
+    ("images", "spread", "error", "moved"),
+    [
+        (1000, 0.200, 0.204, True),  # 6rku, random views with a CTF at SNR 0.05, off by up to 2 px
+        (1000, 0.061, 0.162, False),  # the same, centred
+        (1000, 0.114, 0.375, False),  # off by up to 2 px at SNR 0.02: nobody can tell where to
+        (32, 0.200, 0.204, False),  # small groups show that much where they are centred
+        (32, 0.500, 0.300, True),
+    ],
+)
+def test_groups_are_moved_that_lie_off_the_centre_and_can_be_placed(images, spread, error, moved):
+    told = tell_off_centre(torch.tensor([spread]), torch.tensor([error]), images)
+    assert told.tolist() == [moved]
 
 
 def test_noise_gives_nothing_when_it_is_centred(model, views):

@@ -1,11 +1,13 @@
 """Attention by matches: the two forms are one, it turns with its images, and it finds what plain attention does not."""
 
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from polardenoise.engine import matched_attention, neighbour_attention
+from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.fourier_rings import build_fourier_rings
 from polardenoise.engine.layers import scale_to_unit_norm
 from polardenoise.engine.matched_attention import (
@@ -17,15 +19,26 @@ from polardenoise.engine.matched_attention import (
     score_sets,
     weigh,
 )
-from polardenoise.engine.matched_transformer import MatchedTransformer
+from polardenoise.engine.matched_transformer import (
+    FIRST_TRUST,
+    TRUST_PACE,
+    MatchedConfig,
+    MatchedTransformer,
+)
 from polardenoise.engine.matching import describe_observed, match_images, measure_affinity
-from polardenoise.engine.models import PolarConfig
+from polardenoise.engine.neighbours import (
+    denoise_by_search,
+    describe_cell,
+    search_neighbours,
+)
+from polardenoise.engine.polar_transformer import PolarConfig
 from polardenoise.tests.smooth_images import draw_smooth_images, relative_norm
 
 ANGLES, BOX = 64, 32
-CONFIG = PolarConfig(
+CONFIG = MatchedConfig(
     box=BOX, rings=16, angles=ANGLES, hidden=16, query=8, value=16, before=2, after=2
 )
+PLAIN = PolarConfig(**{name: value for name, value in asdict(CONFIG).items() if name != "looks"})
 TRUST = Trust(*(torch.tensor(value) for value in (0.5, 0.5, 1.0, 8.0)))
 
 
@@ -146,16 +159,48 @@ def test_noisy_turned_copies_are_put_onto_one_another():
     assert off[:, 1:].abs().max() <= 1
 
 
-def test_the_second_estimate_learns_and_the_first_is_that_of_the_network_it_grew_from():
+def test_later_estimates_learn_and_the_first_is_that_of_the_network_it_grew_from():
     torch.manual_seed(0)
-    model = MatchedTransformer(CONFIG)
+    plain = CtfWeightedTransformer(PLAIN)
+    model = MatchedTransformer.from_ctf_weighted(plain)
     images, profiles = draw(2, 5, BOX, BOX, seed=7), torch.ones(2, 5, BOX // 2)
-    first, second = model.denoise_twice(images, profiles)
-    second.square().mean().backward()
-    for name in ("trust_attention", "trust_match", "trust_rotation", "log_temperature"):
-        assert float(getattr(model, name).grad.abs()) > 0, name
+    estimates = model.denoise_by_looks(images, profiles)
+    assert len(estimates) == CONFIG.looks == 3
+    estimates[-1].square().mean().backward()
+    for name, steps in model.trust_steps.items():
+        # The second look's estimate only shows the third where to look: nothing is learned through it.
+        assert float(steps.grad[0]) == 0 < abs(float(steps.grad[1])), name
     assert float(model.to_query.conv.weight.grad.abs().sum()) > 0
     with torch.inference_mode():
-        plain = super(MatchedTransformer, model).forward(images, profiles)
-    assert relative_norm(first.detach() - plain, plain) < 1e-5
-    assert relative_norm(second.detach() - plain, plain) > 1e-3
+        expected = plain(images, profiles)
+        assert torch.equal(model(images, profiles), estimates[-1])
+    first, second, third = (estimate.detach() for estimate in estimates)
+    assert relative_norm(first - expected, expected) < 1e-5
+    assert relative_norm(second - first, first) > 1e-3
+    assert relative_norm(third - second, second) > 1e-4
+
+
+def test_trust_is_positive_and_moves_at_its_pace():
+    model = MatchedTransformer(CONFIG)
+    with torch.no_grad():
+        model.trust_steps["temperature"][1] = -0.1
+        second, third = model.list_trust()
+    assert float(second.temperature) == pytest.approx(FIRST_TRUST["temperature"])
+    assert float(third.temperature) == pytest.approx(
+        FIRST_TRUST["temperature"] * math.exp(-0.1 * TRUST_PACE)
+    )
+    assert float(third.rotation) == pytest.approx(FIRST_TRUST["rotation"])
+
+
+def test_in_cells_every_look_turns_the_same_neighbours_by_better_estimates():
+    """With everybody for a neighbour, a cell is a set that was looked at as often, but for who counts: told once."""
+    torch.manual_seed(0)
+    model = MatchedTransformer(CONFIG).eval()
+    images, profiles = draw(6, BOX, BOX, seed=7), torch.ones(6, BOX // 2)
+    with torch.inference_mode():
+        looks = model.denoise_by_looks(images[None], profiles[None])
+        first, second, third = (look[0] for look in looks)
+        cell = describe_cell(model, images, profiles)
+        found = denoise_by_search(model, cell, search_neighbours(cell, first, 6))
+    assert relative_norm(found.estimates - third, third) < 0.01
+    assert relative_norm(found.estimates - second, second) > 0.01
