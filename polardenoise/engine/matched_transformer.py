@@ -42,6 +42,10 @@ class MatchedTransformer(CtfWeightedTransformer):
     config: MatchedConfig
 
     def __init__(self, config: MatchedConfig):
+        if config.looks < 2:
+            raise ValueError(
+                f"looks {config.looks}: a network that looks once is a polar-transformer-ctf"
+            )
         super().__init__(config)
         # Each is what it begins with times exp(pace * parameter): it stays positive.
         self.trust_steps = nn.ParameterDict(

@@ -1,7 +1,7 @@
 """Attention by matches: the two forms are one, it turns with its images, and it finds what plain attention does not."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -178,6 +178,11 @@ def test_later_estimates_learn_and_the_first_is_that_of_the_network_it_grew_from
     assert relative_norm(first - expected, expected) < 1e-5
     assert relative_norm(second - first, first) > 1e-3
     assert relative_norm(third - second, second) > 1e-4
+
+
+def test_to_look_once_is_another_network():
+    with pytest.raises(ValueError, match="looks 1: "):
+        MatchedTransformer(replace(CONFIG, looks=1))
 
 
 def test_trust_is_positive_and_moves_at_its_pace():
