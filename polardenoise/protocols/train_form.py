@@ -143,6 +143,8 @@ class TrainForm(MoleculeSources):
             help="*polar-transformer*: images are denoised together, at every in-plane rotation.\n"
             "*polar-transformer-ctf*: the same, and images of different defocus complete one "
             "another's zeros; may start from a polar-transformer.\n"
+            "*polar-transformer-matched*: that one, and then it looks again, by what its first "
+            "estimates show, as base does; may start from a polar-transformer-ctf.\n"
             "*polar-cnn*, *dncnn*, *unet*: one image at a time, for comparison.",
         )
         form.addParam(
