@@ -13,7 +13,12 @@ from polardenoise.engine.matching import describe_observed
 from polardenoise.engine.polar_transformer import Described, PolarConfig
 
 #: What the scalars are before they are learned, chosen on validation molecules.
-FIRST_TRUST = {"attention": 0.4, "match": 0.8, "rotation": 0.5, "temperature": 4.0}
+FIRST_TRUST = {
+    "attention": 0.3,
+    "match": 0.35,
+    "attention_rotation": 0.1,
+    "match_rotation": 1.0,
+}
 
 #: Scalars are learned in this unit. A step of Adam moves each number by its learning rate; what a filter's thousand
 #: weights do together in a hundred steps, a scalar alone would take all of the training for.

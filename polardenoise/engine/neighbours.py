@@ -91,14 +91,11 @@ class Search:
     ----------
     neighbours : Tensor
         `(n, K)` int64 places: the image itself, then its neighbours, the nearest first.
-    affinity : Tensor
-        `(n, n)` that they were chosen by, from `measure_affinity`.
     estimates : Tensor
         `(2, modes, n, rings)`: the estimates that images were compared with, described.
     """
 
     neighbours: Tensor
-    affinity: Tensor
     estimates: Tensor
 
 
@@ -131,7 +128,7 @@ def search_neighbours(cell: Cell, estimates: Tensor, images_per_set: int) -> Sea
         described = cell.rings.describe(estimates)
         matches = match_images(cell.observed, cell.profiles, described, cell.rings)
     affinity = measure_affinity(matches.likelihood)
-    return Search(choose_neighbours(affinity, images_per_set), affinity, described)
+    return Search(choose_neighbours(affinity, images_per_set), described)
 
 
 def denoise_by_search(model: PolarTransformer, cell: Cell, search: Search) -> DenoisedCell:
@@ -158,7 +155,7 @@ def denoise_by_match(
     known = cell.described
     observed = Observed(cell.observed, cell.profiles, shown, cell.rings)
     with torch.autocast(known.value.device.type, enabled=False):
-        asked = (known.query, known.key, known.value, search.neighbours, search.affinity)
+        asked = (known.query, known.key, known.value, search.neighbours)
         attention = attend_to_neighbours_by_match(*asked, observed, trust)
     estimates = estimate_all(model, known, attention.attended)
     return DenoisedCell(estimates, search.neighbours, attention)

@@ -1,5 +1,6 @@
 """Attention by matches: the two forms are one, it turns with its images, and it finds what plain attention does not."""
 
+import itertools
 import math
 from dataclasses import asdict, replace
 
@@ -11,12 +12,17 @@ from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.fourier_rings import build_fourier_rings
 from polardenoise.engine.layers import scale_to_unit_norm
 from polardenoise.engine.matched_attention import (
+    SPREAD,
+    TEMPERATURE,
     Observed,
     Trust,
     attend_in_sets_by_match,
     attend_to_neighbours_by_match,
+    choose_temperature,
+    correlate_chances,
     score_neighbours,
     score_sets,
+    transform_chances,
     weigh,
 )
 from polardenoise.engine.matched_transformer import (
@@ -25,7 +31,7 @@ from polardenoise.engine.matched_transformer import (
     MatchedConfig,
     MatchedTransformer,
 )
-from polardenoise.engine.matching import describe_observed, match_images, measure_affinity
+from polardenoise.engine.matching import describe_observed, match_images
 from polardenoise.engine.neighbours import (
     denoise_by_search,
     describe_cell,
@@ -39,7 +45,7 @@ CONFIG = MatchedConfig(
     box=BOX, rings=16, angles=ANGLES, hidden=16, query=8, value=16, before=2, after=2
 )
 PLAIN = PolarConfig(**{name: value for name, value in asdict(CONFIG).items() if name != "looks"})
-TRUST = Trust(*(torch.tensor(value) for value in (0.5, 0.5, 1.0, 8.0)))
+TRUST = Trust(*(torch.tensor(value) for value in (0.5, 0.5, 0.2, 1.0)))
 
 
 def draw(*shape, seed):
@@ -76,40 +82,48 @@ def take_set(observed, number):
 def test_scores_are_the_likelihoods_of_matching_at_the_opposite_rotation(features):
     *_, observed = features
     one = take_set(observed, 1)
-    scores = score_sets(observed, (2, 6), slice(0, 6), 96)[1]  # (estimates, images, rotations)
+    scores = score_sets(observed, (2, 6), slice(0, 6), 96)[1]  # (images, estimates, rotations)
     matches = match_images(one.images, one.profiles, one.estimates, one.rings)
-    torch.testing.assert_close(scores.amax(-1).T, matches.likelihood, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(scores.amax(-1), matches.likelihood, rtol=1e-4, atol=1e-3)
     # Matching turns the estimate onto the image, attention the image onto the estimate.
-    assert torch.equal((-scores.argmax(-1).T) % 96, matches.rotation)
+    assert torch.equal((-scores.argmax(-1)) % 96, matches.rotation)
 
 
-def test_with_everybody_for_a_neighbour_it_is_the_attention_of_sets(features):
+@pytest.fixture(params=[4, 6])
+def templates(request, monkeypatch):
+    """As many estimates that the images of a set of 6 are compared with."""
+    monkeypatch.setattr(matched_attention, "TEMPLATES", request.param)
+    return request.param
+
+
+def test_with_everybody_for_a_neighbour_it_is_the_attention_of_sets(features, templates):
     query, key, value, observed = features
     in_sets = attend_in_sets_by_match(query, key, value, observed, TRUST)
-    everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6  # itself first
+    # Each image is its own first neighbour, and the templates are the first: only the first image's are the set's.
+    asking = 6 if templates == 6 else 1
+    everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
     for number in range(2):
         one = take_set(observed, number)
         scores = score_sets(one, (1, 6), slice(0, 6), ANGLES)[0]
-        of_neighbours = score_neighbours(one, everybody, slice(0, 6), ANGLES)
-        expected = scores[torch.arange(6)[:, None], everybody]
-        torch.testing.assert_close(of_neighbours, expected, rtol=1e-4, atol=1e-3)
-        affinity = measure_affinity(scores.amax(-1).T.contiguous())
+        of_neighbours = score_neighbours(one, everybody[:1], ANGLES)[0]
+        assert of_neighbours.shape == (6, templates, ANGLES)
+        torch.testing.assert_close(of_neighbours, scores, rtol=1e-4, atol=1e-3)
         found = attend_to_neighbours_by_match(
-            query[number], key[number], value[number], everybody, affinity, one, TRUST
+            query[number], key[number], value[number], everybody, one, TRUST
         )
-        assert relative_norm(found.attended - in_sets[number], in_sets[number]) < 1e-5
+        difference = found.attended[:asking] - in_sets[number, :asking]
+        assert relative_norm(difference, in_sets[number]) < 1e-5
         torch.testing.assert_close(found.weights.sum(1), torch.ones(6))
 
 
 @pytest.mark.parametrize("queries", [1, 4, 5])
-def test_blocks_change_nothing(features, monkeypatch, queries):
+def test_blocks_change_nothing(features, templates, monkeypatch, queries):
     query, key, value, observed = features
     everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
     with torch.no_grad():
         whole = attend_in_sets_by_match(query, key, value, observed, TRUST)
         first = take_set(observed, 0)
-        affinity = draw(6, 6, seed=9)
-        asked = (query[0], key[0], value[0], everybody, affinity, first, TRUST)
+        asked = (query[0], key[0], value[0], everybody, first, TRUST)
         own = attend_to_neighbours_by_match(*asked)
         monkeypatch.setattr(matched_attention, "WEIGHTS_AT_ONCE", {"cpu": queries * 2 * 6 * ANGLES})
         blocked = attend_in_sets_by_match(query, key, value, observed, TRUST)
@@ -121,18 +135,57 @@ def test_blocks_change_nothing(features, monkeypatch, queries):
     assert torch.equal(own_blocked.rotation, own.rotation)
 
 
+def test_matches_are_chances_that_both_show_a_third():
+    """As the head of `matched_attention` has it, number by number."""
+    count, angles = 4, 5
+    scores = 3 * draw(1, count, count, angles, seed=1)
+    own, temperature = torch.eye(count, dtype=torch.bool), 1.7
+    chance = torch.zeros(count, count, angles)  # (image, template, rotation)
+    for image in range(count):
+        for template in range(count):
+            if template != image:
+                chance[image, template] = (scores[0, image, template] / temperature).exp()
+        chance[image] /= chance[image].sum()
+    expected = torch.zeros(count, count, angles)
+    for i, j, s, k, r in itertools.product(*map(range, (count, count, angles, count, angles))):
+        expected[i, j, s] += chance[i, k, r] * chance[j, k, (r + s) % angles]
+    chances_hat = transform_chances(scores, own, torch.tensor([temperature]))
+    found = correlate_chances(chances_hat, chances_hat, angles)
+    torch.testing.assert_close(found[0], expected)
+
+
+def test_temperature_falls_with_the_number_of_templates_that_an_image_shows():
+    own = torch.eye(10, dtype=torch.bool)
+    all_alike = torch.zeros(10, 10)
+    one_each = torch.full((10, 10), -1000.0)
+    one_each[torch.arange(10), (torch.arange(10) + 1) % 10] = 0
+    found = choose_temperature(torch.stack([all_alike, one_each]), own)
+    expected = torch.tensor([TEMPERATURE / 9**SPREAD, TEMPERATURE])
+    torch.testing.assert_close(found, expected)
+
+
 def test_an_image_trusts_itself_as_plain_attention_does_and_matches_share_the_rest():
-    logits, scores = draw(1, 3, ANGLES, seed=1), 20 * draw(1, 3, ANGLES, seed=2)
+    logits = draw(1, 3, ANGLES, seed=1)
+    match = torch.rand(1, 3, ANGLES, generator=torch.manual_seed(2)) ** 4
+    match[0, 1] *= 5
     itself = torch.tensor([[True, False, False]])
-    affinity = torch.tensor([[-math.inf, -1.0, -4.0]])
-    weights = weigh(logits, scores, affinity, itself, TRUST)
+    weights = weigh(logits, match, itself, TRUST)
     plain = logits.flatten(1).softmax(1).view_as(logits)
     torch.testing.assert_close(weights.sum((1, 2)), torch.ones(1))
     torch.testing.assert_close(weights[0, 0], plain[0, 0])
-    assert weights[0, 1].sum() > weights[0, 2].sum()
-    assert weights[0, 1].argmax() == (logits[0, 1] + scores[0, 1] / 8).argmax()
-    alone = weigh(logits[:, :1], scores[:, :1], affinity[:, :1], itself[:, :1], TRUST)
-    torch.testing.assert_close(alone.sum((1, 2)), torch.ones(1))
+    who, shared = plain.sum(-1)[0], match.sum(-1)[0]
+    expected = who[1:].sqrt() * shared[1:].sqrt()
+    expected *= (1 - who[0]) / expected.sum()
+    torch.testing.assert_close(weights[0, 1:].sum(-1), expected)
+    turns = match[0, 1] * (0.2 * logits[0, 1]).exp()
+    torch.testing.assert_close(weights[0, 1] / expected[0], turns / turns.sum())
+
+
+def test_where_there_is_no_third_it_is_plain_attention():
+    logits, match = draw(1, 2, ANGLES, seed=1), torch.zeros(1, 2, ANGLES)
+    itself = torch.tensor([[True, False]])
+    plain = logits.flatten(1).softmax(1).view_as(logits)
+    assert torch.equal(weigh(logits, match, itself, TRUST), plain)
 
 
 def test_noisy_turned_copies_are_put_onto_one_another():
@@ -149,9 +202,8 @@ def test_noisy_turned_copies_are_put_onto_one_another():
     observed = observe(noisy, profiles, clean / clean.std() * 0.7)
     nothing = torch.zeros(6, 4, ANGLES)
     everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
-    affinity = torch.zeros(6, 6)
     found = attend_to_neighbours_by_match(
-        nothing, nothing, draw(6, 2, ANGLES, seed=3), everybody, affinity, observed, TRUST
+        nothing, nothing, draw(6, 2, ANGLES, seed=3), everybody, observed, TRUST
     )
     turned = torch.tensor(steps)
     expected = (turned[:, None] - turned[everybody]) % ANGLES
@@ -188,17 +240,15 @@ def test_to_look_once_is_another_network():
 def test_trust_is_positive_and_moves_at_its_pace():
     model = MatchedTransformer(CONFIG)
     with torch.no_grad():
-        model.trust_steps["temperature"][1] = -0.1
+        model.trust_steps["match"][1] = -0.1
         second, third = model.list_trust()
-    assert float(second.temperature) == pytest.approx(FIRST_TRUST["temperature"])
-    assert float(third.temperature) == pytest.approx(
-        FIRST_TRUST["temperature"] * math.exp(-0.1 * TRUST_PACE)
-    )
-    assert float(third.rotation) == pytest.approx(FIRST_TRUST["rotation"])
+    assert float(second.match) == pytest.approx(FIRST_TRUST["match"])
+    assert float(third.match) == pytest.approx(FIRST_TRUST["match"] * math.exp(-0.1 * TRUST_PACE))
+    assert float(third.match_rotation) == pytest.approx(FIRST_TRUST["match_rotation"])
 
 
 def test_in_cells_every_look_turns_the_same_neighbours_by_better_estimates():
-    """With everybody for a neighbour, a cell is a set that was looked at as often, but for who counts: told once."""
+    """With everybody for a neighbour, a cell is a set that was looked at as often."""
     torch.manual_seed(0)
     model = MatchedTransformer(CONFIG).eval()
     images, profiles = draw(6, BOX, BOX, seed=7), torch.ones(6, BOX // 2)
@@ -207,5 +257,5 @@ def test_in_cells_every_look_turns_the_same_neighbours_by_better_estimates():
         first, second, third = (look[0] for look in looks)
         cell = describe_cell(model, images, profiles)
         found = denoise_by_search(model, cell, search_neighbours(cell, first, 6))
-    assert relative_norm(found.estimates - third, third) < 0.01
-    assert relative_norm(found.estimates - second, second) > 0.01
+    assert relative_norm(found.estimates - third, third) < 1e-4
+    assert relative_norm(found.estimates - second, second) > 1e-3
