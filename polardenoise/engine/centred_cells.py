@@ -9,10 +9,9 @@ from polardenoise.engine.neighbours import (
     Cell,
     DenoisedCell,
     denoise_among,
-    denoise_by_search,
     denoise_described_cell,
+    denoise_once_more,
     describe_cell,
-    search_neighbours,
 )
 from polardenoise.engine.polar_transformer import Described, PolarTransformer
 
@@ -71,5 +70,5 @@ def denoise_centred_cell(
     displacements = centred.displacements[0]
     if not displacements.any():
         return CentredCell(cell, denoised, displacements)
-    search = search_neighbours(moved_cell, centred.estimates[0], images_per_set)
-    return CentredCell(moved_cell, denoise_by_search(model, moved_cell, search), displacements)
+    denoised = denoise_once_more(model, moved_cell, centred.estimates[0], images_per_set)
+    return CentredCell(moved_cell, denoised, displacements)

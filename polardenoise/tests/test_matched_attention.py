@@ -33,9 +33,8 @@ from polardenoise.engine.matched_transformer import (
 )
 from polardenoise.engine.matching import describe_observed, match_images
 from polardenoise.engine.neighbours import (
-    denoise_by_search,
+    denoise_once_more,
     describe_cell,
-    search_neighbours,
 )
 from polardenoise.engine.polar_transformer import PolarConfig
 from polardenoise.tests.smooth_images import draw_smooth_images, relative_norm
@@ -247,7 +246,7 @@ def test_trust_is_positive_and_moves_at_its_pace():
     assert float(third.match_rotation) == pytest.approx(FIRST_TRUST["match_rotation"])
 
 
-def test_in_cells_every_look_turns_the_same_neighbours_by_better_estimates():
+def test_in_cells_every_look_goes_by_the_estimates_of_the_one_before():
     """With everybody for a neighbour, a cell is a set that was looked at as often."""
     torch.manual_seed(0)
     model = MatchedTransformer(CONFIG).eval()
@@ -256,6 +255,6 @@ def test_in_cells_every_look_turns_the_same_neighbours_by_better_estimates():
         looks = model.denoise_by_looks(images[None], profiles[None])
         first, second, third = (look[0] for look in looks)
         cell = describe_cell(model, images, profiles)
-        found = denoise_by_search(model, cell, search_neighbours(cell, first, 6))
+        found = denoise_once_more(model, cell, first, 6)
     assert relative_norm(found.estimates - third, third) < 1e-4
     assert relative_norm(found.estimates - second, second) > 1e-3
