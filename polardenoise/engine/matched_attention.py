@@ -76,9 +76,45 @@ class Trust:
 
 @dataclass(frozen=True)
 class Observed:
-    """What matches compare.
+    """What matches compare, from `observe`. Nothing is learned through it.
 
     Attributes
+    ----------
+    images : Tensor
+        `(2, modes, n, 2 * rings)`: real and imaginary parts of the images, and imaginary and negative real ones. Their
+        products with templates are the two parts of a correlation.
+    templates : Tensor
+        `(modes, n, 2 * rings)`: real and imaginary parts of an earlier estimate of each image.
+    transfers : Tensor
+        `(n, rings)` squared CTF.
+    energies : Tensor
+        `(n, rings)` of the estimates.
+    rings : FourierRings
+        What described them.
+    """
+
+    images: Tensor
+    templates: Tensor
+    transfers: Tensor
+    energies: Tensor
+    rings: FourierRings
+
+    def select(self, images: Tensor) -> "Observed":
+        """Take the images and estimates of these places `(m,)`."""
+        return Observed(
+            self.images.index_select(2, images),
+            self.templates.index_select(1, images),
+            self.transfers[images],
+            self.energies[images],
+            self.rings,
+        )
+
+
+@torch.no_grad()
+def observe(images: Tensor, profiles: Tensor, estimates: Tensor, rings: FourierRings) -> Observed:
+    """Prepare images and estimates for matches.
+
+    Parameters
     ----------
     images : Tensor
         `(2, modes, n, rings)` from `describe_observed`.
@@ -89,11 +125,15 @@ class Observed:
     rings : FourierRings
         What described them.
     """
-
-    images: Tensor
-    profiles: Tensor
-    estimates: Tensor
-    rings: FourierRings
+    real, imaginary = images
+    parts = torch.cat([real, imaginary], -1), torch.cat([imaginary, -real], -1)
+    return Observed(
+        torch.stack(parts),
+        torch.cat([estimates[0], estimates[1]], -1),
+        ring_transfers(profiles, rings).square(),
+        rings.ring_energies(estimates),
+        rings,
+    )
 
 
 def attend_in_sets_by_match(
@@ -108,7 +148,7 @@ def attend_in_sets_by_match(
     value : Tensor
         `(sets, images, C, angles)`.
     observed : Observed
-        Of the images of all sets, one set after another. Nothing is learned through it.
+        Of the images of all sets, one set after another.
     trust : Trust
         The learned scalars.
 
@@ -149,18 +189,15 @@ def score_sets(observed: Observed, shape: tuple[int, int], some: slice, angles: 
 
     The last axis is the rotation in angular steps, counter-clockwise, that takes the image onto the template.
     """
-    rings = observed.rings
-    real, imaginary = observed.images.unflatten(2, shape)[:, :, :, some]
-    estimates = observed.estimates.unflatten(2, shape)[:, :, :, :TEMPLATES]
-    shown = torch.cat([estimates[0], estimates[1]], -1).mT  # (modes, sets, 2 rings, templates)
-    first = torch.cat([real, imaginary], -1) @ shown
-    second = torch.cat([imaginary, -real], -1) @ shown
-    products = torch.cat([first, second])  # (2 modes, sets, images, templates)
-    transfers = ring_transfers(observed.profiles, rings).unflatten(0, shape)[:, some]
-    energies = rings.ring_energies(observed.estimates).unflatten(0, shape)[:, :TEMPLATES]
-    seen_energy = transfers.square() @ energies.mT  # (sets, images, templates)
+    images = observed.images.unflatten(2, shape)[:, :, :, some]  # (2, modes, sets, images, 2 rings)
+    templates = observed.templates.unflatten(1, shape)[:, :, :TEMPLATES]
+    products = (images @ templates.mT).flatten(0, 1)  # (2 modes, sets, images, templates)
+    transfers = observed.transfers.unflatten(0, shape)[:, some]
+    energies = observed.energies.unflatten(0, shape)[:, :TEMPLATES]
+    seen_energy = transfers @ energies.mT  # (sets, images, templates)
     # In this order the product is made at once with the angles last.
-    scores = products.flatten(1).mT @ backward_rotations(rings, angles, shown.device).mT
+    matrix = backward_rotations(observed.rings, angles, products.device)
+    scores = products.flatten(1).mT @ matrix.mT
     return scores.view(*seen_energy.shape, angles).sub_(seen_energy[..., None], alpha=0.5)
 
 
@@ -204,11 +241,8 @@ def score_neighbours(observed: Observed, theirs: Tensor, angles: int) -> Tensor:
 
     The last axis as `score_sets` has it.
     """
-    images, profiles = observed.images[:, :, theirs.flatten()], observed.profiles[theirs.flatten()]
-    estimates = observed.estimates[:, :, theirs.flatten()]
-    count, size = theirs.shape
-    one_set_each = Observed(images, profiles, estimates, observed.rings)
-    return score_sets(one_set_each, (count, size), slice(0, size), angles)
+    one_set_each = observed.select(theirs.flatten())
+    return score_sets(one_set_each, (len(theirs), theirs.shape[1]), slice(None), angles)
 
 
 def backward_rotations(rings: FourierRings, angles: int, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from polardenoise.engine.ctf_profiles import flat_profiles
 from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.fourier_rings import build_fourier_rings
-from polardenoise.engine.matched_attention import Observed, Trust, attend_in_sets_by_match
+from polardenoise.engine.matched_attention import Trust, attend_in_sets_by_match, observe
 from polardenoise.engine.matching import describe_observed
 from polardenoise.engine.polar_transformer import Described, PolarConfig
 
@@ -104,23 +104,13 @@ class MatchedTransformer(CtfWeightedTransformer):
         shape = images.shape[:2]
         with torch.autocast(images.device.type, enabled=False):
             with torch.no_grad():
-                observed = observe(
-                    images.flatten(0, 1), profiles.flatten(0, 1), estimates.flatten(0, 1)
-                )
+                rings = build_fourier_rings(images.shape[-1])
+                shown, by_image = estimates.flatten(0, 1).float(), profiles.flatten(0, 1)
+                described_images = describe_observed(images.flatten(0, 1), by_image, rings)
+                observed = observe(described_images, by_image, rings.describe(shown), rings)
             query, key, value = (
                 features.unflatten(0, shape)
                 for features in (described.query, described.key, described.value)
             )
             attended = attend_in_sets_by_match(query, key, value, observed, trust)
         return self.estimate(described, attended.flatten(0, 1)).unflatten(0, shape)
-
-
-def observe(images: Tensor, profiles: Tensor, estimates: Tensor) -> Observed:
-    """Describe images and estimates `(n, box, box)` as matches need them."""
-    rings = build_fourier_rings(images.shape[-1])
-    return Observed(
-        describe_observed(images, profiles, rings),
-        profiles,
-        rings.describe(estimates.detach().float()),
-        rings,
-    )

@@ -19,9 +19,9 @@ from torch import Tensor
 from polardenoise.engine.attention import attend
 from polardenoise.engine.fourier_rings import FourierRings, build_fourier_rings
 from polardenoise.engine.matched_attention import (
-    Observed,
     Trust,
     attend_to_neighbours_by_match,
+    observe,
 )
 from polardenoise.engine.matched_transformer import MatchedTransformer
 from polardenoise.engine.matching import (
@@ -153,7 +153,7 @@ def denoise_by_match(
 ) -> DenoisedCell:
     """Denoise each image among its neighbours by matches with the estimates that found them."""
     known = cell.described
-    observed = Observed(cell.observed, cell.profiles, search.estimates, cell.rings)
+    observed = observe(cell.observed, cell.profiles, search.estimates, cell.rings)
     with torch.autocast(known.value.device.type, enabled=False):
         asked = (known.query, known.key, known.value, search.neighbours)
         attention = attend_to_neighbours_by_match(*asked, observed, trust)

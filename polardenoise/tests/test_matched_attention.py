@@ -14,12 +14,12 @@ from polardenoise.engine.layers import scale_to_unit_norm
 from polardenoise.engine.matched_attention import (
     SPREAD,
     TEMPERATURE,
-    Observed,
     Trust,
     attend_in_sets_by_match,
     attend_to_neighbours_by_match,
     choose_temperature,
     correlate_chances,
+    observe,
     score_neighbours,
     score_sets,
     transform_chances,
@@ -51,11 +51,12 @@ def draw(*shape, seed):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def observe(images, profiles, estimates):
-    rings = build_fourier_rings(BOX)
-    return Observed(
-        describe_observed(images, profiles, rings), profiles, rings.describe(estimates), rings
-    )
+RINGS = build_fourier_rings(BOX)
+
+
+def observe_pixels(images, profiles, estimates):
+    described = describe_observed(images, profiles, RINGS)
+    return observe(described, profiles, RINGS.describe(estimates), RINGS)
 
 
 @pytest.fixture
@@ -64,25 +65,22 @@ def features():
     query, key = 3 * draw(2, 6, 4, ANGLES, seed=1), draw(2, 6, 4, ANGLES, seed=2)
     value = draw(2, 6, 5, ANGLES, seed=3)
     profiles = 0.2 + 0.8 * torch.rand(12, BOX // 2, generator=torch.manual_seed(5))
-    observed = observe(draw(12, BOX, BOX, seed=4), profiles, draw(12, BOX, BOX, seed=6))
+    observed = observe_pixels(draw(12, BOX, BOX, seed=4), profiles, draw(12, BOX, BOX, seed=6))
     return scale_to_unit_norm(query) * 5, scale_to_unit_norm(key), value, observed
 
 
 def take_set(observed, number):
-    some = slice(6 * number, 6 * number + 6)
-    return Observed(
-        observed.images[:, :, some],
-        observed.profiles[some],
-        observed.estimates[:, :, some],
-        observed.rings,
-    )
+    return observed.select(torch.arange(6 * number, 6 * number + 6))
 
 
-def test_scores_are_the_likelihoods_of_matching_at_the_opposite_rotation(features):
-    *_, observed = features
-    one = take_set(observed, 1)
+def test_scores_are_the_likelihoods_of_matching_at_the_opposite_rotation():
+    images, estimates = draw(12, BOX, BOX, seed=4), draw(12, BOX, BOX, seed=6)
+    profiles = 0.2 + 0.8 * torch.rand(12, BOX // 2, generator=torch.manual_seed(5))
+    described = describe_observed(images, profiles, RINGS)
+    shown = RINGS.describe(estimates)
+    observed = observe(described, profiles, shown, RINGS)
     scores = score_sets(observed, (2, 6), slice(0, 6), 96)[1]  # (images, estimates, rotations)
-    matches = match_images(one.images, one.profiles, one.estimates, one.rings)
+    matches = match_images(described[:, :, 6:], profiles[6:], shown[:, :, 6:], RINGS)
     torch.testing.assert_close(scores.amax(-1), matches.likelihood, rtol=1e-4, atol=1e-3)
     # Matching turns the estimate onto the image, attention the image onto the estimate.
     assert torch.equal((-scores.argmax(-1)) % 96, matches.rotation)
@@ -198,7 +196,7 @@ def test_noisy_turned_copies_are_put_onto_one_another():
     ).float()
     noisy = clean / clean.std() * 0.7 + draw(6, BOX, BOX, seed=10)
     profiles = torch.ones(6, BOX // 2)
-    observed = observe(noisy, profiles, clean / clean.std() * 0.7)
+    observed = observe_pixels(noisy, profiles, clean / clean.std() * 0.7)
     nothing = torch.zeros(6, 4, ANGLES)
     everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
     found = attend_to_neighbours_by_match(
