@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from polardenoise.engine.ctf_profiles import flat_profiles
 from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.fourier_rings import build_fourier_rings
-from polardenoise.engine.matched_attention import Trust, attend_in_sets_by_match, observe
+from polardenoise.engine.matched_attention import Trust, attend_in_sets_by_match
 from polardenoise.engine.matching import describe_observed
 from polardenoise.engine.polar_transformer import Described, PolarConfig
+from polardenoise.engine.third_images import observe
 
 #: What the scalars are before they are learned, chosen on validation molecules.
 FIRST_TRUST = {

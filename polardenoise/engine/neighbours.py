@@ -18,11 +18,7 @@ from torch import Tensor
 
 from polardenoise.engine.attention import attend
 from polardenoise.engine.fourier_rings import FourierRings, build_fourier_rings
-from polardenoise.engine.matched_attention import (
-    Trust,
-    attend_to_neighbours_by_match,
-    observe,
-)
+from polardenoise.engine.matched_attention import Trust, attend_to_neighbours_by_match
 from polardenoise.engine.matched_transformer import MatchedTransformer
 from polardenoise.engine.matching import (
     Matches,
@@ -32,6 +28,7 @@ from polardenoise.engine.matching import (
 )
 from polardenoise.engine.models import Described, PolarTransformer
 from polardenoise.engine.neighbour_attention import NeighbourAttention, attend_to_neighbours
+from polardenoise.engine.third_images import observe
 
 #: How often neighbours are looked for. The first search goes by estimates from random sets, the second by estimates
 #: from neighbours. A network that looks again has as many rounds as further looks, two as it is shipped.

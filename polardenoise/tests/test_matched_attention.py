@@ -7,22 +7,14 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from polardenoise.engine import matched_attention, neighbour_attention
+from polardenoise.engine import matched_attention, neighbour_attention, third_images
 from polardenoise.engine.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.fourier_rings import build_fourier_rings
 from polardenoise.engine.layers import scale_to_unit_norm
 from polardenoise.engine.matched_attention import (
-    SPREAD,
-    TEMPERATURE,
     Trust,
     attend_in_sets_by_match,
     attend_to_neighbours_by_match,
-    choose_temperature,
-    correlate_chances,
-    observe,
-    score_neighbours,
-    score_sets,
-    transform_chances,
     weigh,
 )
 from polardenoise.engine.matched_transformer import (
@@ -37,6 +29,16 @@ from polardenoise.engine.neighbours import (
     describe_cell,
 )
 from polardenoise.engine.polar_transformer import PolarConfig
+from polardenoise.engine.third_images import (
+    SPREAD,
+    TEMPERATURE,
+    choose_temperature,
+    correlate_chances,
+    observe,
+    score_neighbours,
+    score_sets,
+    transform_chances,
+)
 from polardenoise.tests.smooth_images import draw_smooth_images, relative_norm
 
 ANGLES, BOX = 64, 32
@@ -89,7 +91,7 @@ def test_scores_are_the_likelihoods_of_matching_at_the_opposite_rotation():
 @pytest.fixture(params=[4, 6])
 def templates(request, monkeypatch):
     """As many estimates that the images of a set of 6 are compared with."""
-    monkeypatch.setattr(matched_attention, "TEMPLATES", request.param)
+    monkeypatch.setattr(third_images, "TEMPLATES", request.param)
     return request.param
 
 
@@ -133,7 +135,7 @@ def test_blocks_change_nothing(features, templates, monkeypatch, queries):
 
 
 def test_matches_are_chances_that_both_show_a_third():
-    """As the head of `matched_attention` has it, number by number."""
+    """As the head of `third_images` has it, number by number."""
     count, angles = 4, 5
     scores = 3 * draw(1, count, count, angles, seed=1)
     own, temperature = torch.eye(count, dtype=torch.bool), 1.7
