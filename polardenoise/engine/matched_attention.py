@@ -1,8 +1,8 @@
 """Angular attention by what earlier estimates show: who shows the same view, and at which rotation.
 
 Attention compares noisy images with noisy images. Once there are estimates, images match as far as they show the same
-third one (`third_images`). With attention weights `a`, and `who` and `shared` the sums of `a` and `match` over rotations,
-the weights are
+third one (`third_images`). With attention weights `a`, and `who` and `shared` the sums of `a` and `match` over
+rotations, the weights are
 
     w[i, j, s] = (1 - a_own) share[i, j] softmax_s(g logit[i, j, s] + h log match[i, j, s])
     share[i, .] = softmax over others j of (p log who[i, j] + q log shared[i, j])
