@@ -4,7 +4,7 @@
 #     benchmarks/train_base_cpu.sh        (run again, it resumes)
 #
 # base-start   from `first`, told how to weigh by CTFs, 70 minutes
-# base         from base-start, told how to look again (polar-transformer-matched), 1,300 steps (49 minutes)
+# base         from base-start, told how to look again (polar-transformer-matched), 1,300 steps (52 minutes)
 # base-dncnn   beside them, from `first-dncnn`, grown to 17 x 64, 70 minutes
 #
 # Then `benchmarks/base_bars.py` judges and `benchmarks/ship_model.py` ships, see docs/training.rst. Needs the list of
