@@ -1,5 +1,5 @@
 # make demo    the main job through a real headless Scipion project; pictures in demo/report/index.html
-# make test    lint, types, all tests
+# make test    lint, types, imports, the tests of minutes; make test-long the others, before a piece of work is closed
 # make screenshots   every form, viewer and wizard of the plugin, photographed on a virtual screen into docs/screenshots
 # One .venv for both, made once and again when what it is made from changes.
 
@@ -17,7 +17,7 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do \
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo screenshots test lint format environment clean
+.PHONY: demo screenshots test test-long lint format environment clean
 
 demo: environment
 	$(BIN)/python demo/run_demo.py
@@ -28,10 +28,14 @@ screenshots: environment
 test: lint
 	$(PYTEST) -n $(WORKERS) --dist loadfile --durations 15
 
+test-long: environment
+	$(PYTEST) -n $(WORKERS) --dist loadfile --durations 15 -m long
+
 lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: environment
 	$(BIN)/ruff check --fix .

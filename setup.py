@@ -44,6 +44,7 @@ DEVELOPMENT = [
     "starfile>=0.5",
     "ruff",
     "mypy",
+    "import-linter>=2.3",
 ]
 
 setup(

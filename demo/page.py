@@ -1,6 +1,6 @@
 """The page that `make demo` leaves is made like the engine's reports."""
 
-from polardenoise.engine.html_page import (
+from polardenoise.engine.report.html import (
     Section,
     make_caution,
     make_listing,

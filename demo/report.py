@@ -15,11 +15,15 @@ from figures import draw_fsc_curves, draw_gallery, draw_slices
 from page import Section, make_caution, make_listing, make_picture, make_table, write_page
 from workflow import Run, Workflow
 
-from polardenoise.engine.checkpoint import find_model, read_card
-from polardenoise.engine.evaluate import truth_as_observed
-from polardenoise.engine.fsc import fourier_shell_correlation, resolution_at, shell_frequencies
-from polardenoise.engine.particles import read_images, read_particles
-from polardenoise.engine.stacks import read_volume
+from polardenoise.engine.evaluate.against_truth import truth_as_observed
+from polardenoise.engine.imaging.fsc import (
+    fourier_shell_correlation,
+    resolution_at,
+    shell_frequencies,
+)
+from polardenoise.engine.networks.checkpoint import find_model, read_card
+from polardenoise.engine.particles.mrc import read_volume
+from polardenoise.engine.particles.particle_set import read_images, read_particles
 
 KINDS = ("raw", "denoised")
 # What the denoised particles are called in the report, and the run that made them.

@@ -121,13 +121,9 @@ def run_workflow(name: str, simulation: dict[str, Any], with_relion: bool) -> Wo
     from pyworkflow.project import Manager
 
     from polardenoise.constants import SHIPPED_MODELS
-    from polardenoise.protocols import (
-        ProtPolarDenoise,
-        ProtPolarReconstruct,
-        ProtPolarSimulate,
-    )
+    from polardenoise.convert.shipped_models import list_installed_models
+    from polardenoise.protocols import ProtPolarDenoise, ProtPolarReconstruct, ProtPolarSimulate
     from polardenoise.protocols.protocol_denoise import GROUP_CLASS
-    from polardenoise.shipped_models import list_installed_models
 
     workflow = Workflow(Manager().createProject(name))
     os.chdir(workflow.project.path)

@@ -19,9 +19,9 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from polardenoise import __version__
-from polardenoise.engine.errors import InputError, says_out_of_memory
+from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
 
-COMMANDS = ("simulate", "train", "denoise", "evaluate", "reconstruct", "models", "benchmark")
+COMMANDS = ("simulate", "train", "denoise", "evaluate", "reconstruct", "models")
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -126,7 +126,7 @@ def run_command(arguments: argparse.Namespace) -> None:
     check_seed(getattr(arguments, "seed", 0))
     summary = module.run(arguments)
     if arguments.json is not None:
-        from polardenoise.engine.outputs import write_json
+        from polardenoise.engine.runtime.files import write_json
 
         write_json(arguments.json, summary)
     print(module.summarise(summary), flush=True)

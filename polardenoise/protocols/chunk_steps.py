@@ -8,7 +8,7 @@ import numpy as np
 from pyworkflow.protocol import STATUS_NEW
 from pyworkflow.utils import cleanPath
 
-from polardenoise.chunks import (
+from polardenoise.convert.chunks import (
     Chunk,
     cut_ids,
     list_enabled_ids,

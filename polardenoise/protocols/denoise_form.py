@@ -2,7 +2,7 @@
 
 import pyworkflow.protocol.params as params
 
-from polardenoise.convert import DENOISED_BY, RANDOM_SUBSET
+from polardenoise.convert.convert import DENOISED_BY, RANDOM_SUBSET
 from polardenoise.protocols.model_choice import ModelChoice
 
 # Projects store places in these lists: choices are only ever added at the end.

@@ -5,8 +5,12 @@ import os
 import pyworkflow.protocol.params as params
 
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.model_files import check_model_folder, find_model_folder, read_card
-from polardenoise.shipped_models import PRETRAINED_FOLDER, get_default_model, list_installed_models
+from polardenoise.convert.model_files import check_model_folder, find_model_folder, read_card
+from polardenoise.convert.shipped_models import (
+    PRETRAINED_FOLDER,
+    get_default_model,
+    list_installed_models,
+)
 
 MODEL_SHIPPED, MODEL_TRAINED, MODEL_FOLDER = 0, 1, 2
 

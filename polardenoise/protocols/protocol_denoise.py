@@ -10,15 +10,12 @@ from pyworkflow.constants import BETA
 from pyworkflow.object import Set
 from pyworkflow.protocol import STEPS_PARALLEL
 
-from polardenoise.chunks import iter_chunk, open_fresh, read_chunks
-from polardenoise.classes import fill_averages, fill_classes, write_averages
-from polardenoise.convert import (
-    get_group_label,
-    read_denoised_rows,
-    write_particles_star,
-)
-from polardenoise.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
-from polardenoise.matches_file import join_matches, read_matches
+from polardenoise.convert.chunks import iter_chunk, open_fresh, read_chunks
+from polardenoise.convert.classes import fill_averages, fill_classes, write_averages
+from polardenoise.convert.convert import get_group_label, read_denoised_rows, write_particles_star
+from polardenoise.convert.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
+from polardenoise.convert.matches_file import join_matches, read_matches
+from polardenoise.convert.star_loops import read_loop
 from polardenoise.protocols.chunk_steps import ChunkSteps
 from polardenoise.protocols.denoise_form import (
     CONTRAST_CHOICES,
@@ -29,7 +26,6 @@ from polardenoise.protocols.denoise_form import (
     DenoiseForm,
 )
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.star_loops import read_loop
 
 # Networks that look at one image at a time: how images are grouped changes nothing.
 SINGLE_IMAGE_NETWORKS = ("polar-cnn", "dncnn", "unet")

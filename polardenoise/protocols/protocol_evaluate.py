@@ -9,14 +9,14 @@ from pwem.objects import FSC, SetOfFSCs
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
-from polardenoise.chunks import list_enabled_ids, open_fresh
-from polardenoise.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
-from polardenoise.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
-from polardenoise.paired_sets import write_matching_star
+from polardenoise.convert.chunks import list_enabled_ids, open_fresh
+from polardenoise.convert.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
+from polardenoise.convert.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
+from polardenoise.convert.paired_sets import write_matching_star
+from polardenoise.convert.volume_files import prepare_volume
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH, EvaluateForm
 from polardenoise.protocols.run_settings import write_json
-from polardenoise.volume_files import prepare_volume
 
 
 class EvaluateOutputs(Enum):

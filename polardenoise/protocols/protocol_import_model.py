@@ -9,10 +9,20 @@ from pwem.protocols import ProtImport
 from pyworkflow.constants import BETA
 
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.model_files import CARD, WEIGHTS, check_model_folder, find_model_folder, read_card
+from polardenoise.convert.model_files import (
+    CARD,
+    WEIGHTS,
+    check_model_folder,
+    find_model_folder,
+    read_card,
+)
+from polardenoise.convert.shipped_models import (
+    PRETRAINED_FOLDER,
+    get_default_model,
+    list_installed_models,
+)
 from polardenoise.objects import PolarModel
 from polardenoise.protocols.run_settings import RememberedSettings
-from polardenoise.shipped_models import PRETRAINED_FOLDER, get_default_model, list_installed_models
 
 FROM_FOLDER, FROM_SHIPPED = 0, 1
 # What travels with a model where it is there: how its training went, and what it is good for.

@@ -8,10 +8,10 @@ from pwem.protocols import ProtReconstruct3D
 from pyworkflow.constants import BETA
 
 from polardenoise.constants import DEFAULT_THREADS
-from polardenoise.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
-from polardenoise.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
+from polardenoise.convert.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
+from polardenoise.convert.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
+from polardenoise.convert.volume_files import prepare_volume
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.volume_files import prepare_volume
 
 CTF_AUTO, CTF_ON, CTF_OFF = 0, 1, 2
 

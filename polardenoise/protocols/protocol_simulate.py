@@ -4,8 +4,8 @@ from pwem.objects import SetOfParticles, SetOfVolumes, Volume
 from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
-from polardenoise.convert import write_particles_star
-from polardenoise.import_particles import fill_particle_set
+from polardenoise.convert.convert import write_particles_star
+from polardenoise.convert.import_particles import fill_particle_set
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.simulate_form import (
     SOURCE_PHANTOMS,

@@ -9,15 +9,15 @@ from pyworkflow.constants import BETA
 from pyworkflow.protocol import STEPS_PARALLEL
 
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.convert import RANDOM_SUBSET, iter_enabled, write_particles_star
-from polardenoise.model_files import hash_file, read_card
+from polardenoise.convert.convert import RANDOM_SUBSET, iter_enabled, write_particles_star
+from polardenoise.convert.model_files import hash_file, read_card
+from polardenoise.convert.paired_sets import write_matching_star
+from polardenoise.convert.shipped_models import PRETRAINED_FOLDER
 from polardenoise.objects import PolarModel
-from polardenoise.paired_sets import write_matching_star
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.run_settings import read_json, write_json
 from polardenoise.protocols.sources import list_phantoms
 from polardenoise.protocols.train_form import FROM_PAIRS, NO_SHIPPED_START, TrainForm
-from polardenoise.shipped_models import PRETRAINED_FOLDER
 
 # What may change between two runs of one training without making it another training.
 LENGTH_KEYS = ("minutes", "steps")

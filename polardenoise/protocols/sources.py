@@ -4,7 +4,7 @@ import re
 
 import pyworkflow.protocol.params as params
 
-from polardenoise.volume_files import prepare_volume
+from polardenoise.convert.volume_files import prepare_volume
 
 # Below this number phantoms are for training, from it on for tests: a test molecule is never trained on.
 FIRST_TEST_PHANTOM = 10000

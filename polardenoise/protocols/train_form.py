@@ -5,10 +5,10 @@ import os
 import pyworkflow.protocol.params as params
 
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.convert import RANDOM_SUBSET
-from polardenoise.model_files import ARCHITECTURES
+from polardenoise.convert.convert import RANDOM_SUBSET
+from polardenoise.convert.model_files import ARCHITECTURES
+from polardenoise.convert.shipped_models import list_installed_models
 from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
-from polardenoise.shipped_models import list_installed_models
 
 # Projects store places in this list: choices are only ever added at the end.
 PRESETS = ["base", "tiny"]

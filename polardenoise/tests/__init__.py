@@ -1,0 +1,1 @@
+"""Tests of the Scipion plugin in a headless Scipion project, where Scipion looks for them."""

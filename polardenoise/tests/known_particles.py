@@ -21,10 +21,10 @@ from pwem.convert.transformations import euler_matrix  # isort: skip
 from pwem.protocols import ProtImportParticles  # isort: skip
 from pyworkflow.object import Float, String  # isort: skip
 
-from polardenoise.alignment import make_projection_matrix
+from polardenoise.convert.alignment import make_projection_matrix
 from polardenoise.engine.cli import main
-from polardenoise.engine.ctf import CtfParameters, apply_ctf, compute_ctf
-from polardenoise.engine.particles import ParticleSet, read_images, read_particles
+from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf
+from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.protocols import ProtPolarDenoise
 from polardenoise.tests.scipion_project import read_stack
 

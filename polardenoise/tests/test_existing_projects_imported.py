@@ -19,8 +19,8 @@ from pwem.constants import ALIGN_PROJ  # isort: skip
 from pwem.protocols import ProtImportParticles  # isort: skip
 from pyworkflow.object import Integer  # isort: skip
 
-from polardenoise.alignment import make_projection_matrix
-from polardenoise.engine.ctf import CtfParameters
+from polardenoise.convert.alignment import make_projection_matrix
+from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.tests.known_particles import (
     ADDED,
     COUNT,

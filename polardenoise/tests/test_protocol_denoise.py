@@ -13,10 +13,10 @@ from pwem.constants import ALIGN_2D, ALIGN_PROJ  # isort: skip
 from pwem.protocols import ProtImportParticles, ProtSubSet  # isort: skip
 
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.engine.ctf import apply_ctf, compute_ctf
-from polardenoise.engine.particles import read_particles
+from polardenoise.convert.shipped_models import get_default_model
+from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarReconstruct
-from polardenoise.shipped_models import get_default_model
 from polardenoise.tests.scipion_project import read_stack
 
 pytestmark = pytest.mark.usefixtures("project")

@@ -5,10 +5,10 @@ import pytest
 
 from polardenoise.tests import scipion_project
 
-from polardenoise.engine.evaluate import compare_particles  # isort: skip
-from polardenoise.engine.particles import read_particles  # isort: skip
+from polardenoise.engine.evaluate.against_truth import compare_particles  # isort: skip
+from polardenoise.engine.particles.particle_set import read_particles  # isort: skip
 from polardenoise.protocols import ProtPolarEvaluate  # isort: skip
-from polardenoise.star_loops import read_loop  # isort: skip
+from polardenoise.convert.star_loops import read_loop  # isort: skip
 from polardenoise.tests.scipion_project import read_stack  # isort: skip
 
 # Several launches each: minutes on a machine that is busy with other work.

@@ -9,9 +9,9 @@ import pytest
 from polardenoise.tests import scipion_project
 
 from polardenoise.objects import PolarModel  # isort: skip
-from polardenoise.model_files import check_model_folder, find_model_folder, is_safetensors
+from polardenoise.convert.model_files import check_model_folder, find_model_folder, is_safetensors
+from polardenoise.convert.shipped_models import PRETRAINED_FOLDER
 from polardenoise.protocols import ProtPolarImportModel
-from polardenoise.shipped_models import PRETRAINED_FOLDER
 
 pytestmark = pytest.mark.usefixtures("project")
 

@@ -16,7 +16,7 @@ from polardenoise.tests import scipion_project
 from pwem.objects import SetOfParticles  # isort: skip
 from pwem.protocols import ProtImportParticles  # isort: skip
 
-from polardenoise.chunks import read_chunks
+from polardenoise.convert.chunks import read_chunks
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarTrain
 
 # Several launches each: minutes on a machine that is busy with other work.

@@ -12,8 +12,8 @@ from polardenoise.tests import scipion_project
 from pwem.objects import AtomStruct, SetOfParticles, Volume  # isort: skip
 from pwem.protocols import ProtImportPdb  # isort: skip
 
+from polardenoise.convert.star_loops import read_loop
 from polardenoise.protocols import ProtPolarSimulate
-from polardenoise.star_loops import read_loop
 
 # Scipion reads BibTeX with a library that calls pyparsing by its old names.
 pytestmark = [

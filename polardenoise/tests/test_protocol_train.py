@@ -9,12 +9,12 @@ from safetensors import safe_open
 from polardenoise.tests import scipion_project
 
 from polardenoise.constants import SHIPPED_MODELS  # isort: skip
-from polardenoise.convert import OBJECT_ID  # isort: skip
+from polardenoise.convert.convert import OBJECT_ID  # isort: skip
 from polardenoise.objects import PolarModel  # isort: skip
 from polardenoise.protocols import ProtPolarTrain  # isort: skip
 from polardenoise.protocols.run_settings import read_json  # isort: skip
 from polardenoise.protocols.sources import list_phantoms  # isort: skip
-from polardenoise.star_loops import read_loop  # isort: skip
+from polardenoise.convert.star_loops import read_loop  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("project")
 

@@ -10,9 +10,9 @@ import pwem.objects as em  # isort: skip
 from pwem.constants import ALIGN_2D  # isort: skip
 from pyworkflow.object import Pointer  # isort: skip
 
-from polardenoise.alignment import get_relion_alignment, make_2d_matrix
-from polardenoise.classes import fill_averages, fill_classes, write_averages
-from polardenoise.matches_file import join_matches, read_matches
+from polardenoise.convert.alignment import get_relion_alignment, make_2d_matrix
+from polardenoise.convert.classes import fill_averages, fill_classes, write_averages
+from polardenoise.convert.matches_file import join_matches, read_matches
 
 BOX = 8
 

@@ -15,18 +15,18 @@ from pwem.convert.transformations import euler_matrix  # isort: skip
 from pwem.emlib.image import ImageHandler  # isort: skip
 from pyworkflow.object import Float, Integer, String  # isort: skip
 
-from polardenoise.alignment import get_relion_alignment, make_projection_matrix
-from polardenoise.chunks import iter_chunk, list_enabled_ids
-from polardenoise.convert import (
+from polardenoise.convert.alignment import get_relion_alignment, make_projection_matrix
+from polardenoise.convert.chunks import iter_chunk, list_enabled_ids
+from polardenoise.convert.convert import (
     OBJECT_ID,
     convert_stack,
     iter_enabled,
     read_denoised_rows,
     write_particles_star,
 )
-from polardenoise.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
-from polardenoise.import_particles import fill_particle_set
-from polardenoise.star_loops import format_loop_header, format_row, read_loop
+from polardenoise.convert.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
+from polardenoise.convert.import_particles import fill_particle_set
+from polardenoise.convert.star_loops import format_loop_header, format_row, read_loop
 
 BOX = 16
 PIXEL_SIZE = 1.7
@@ -196,8 +196,10 @@ def test_rows_point_into_the_stacks_where_they_lie(stacks):
 
 
 def test_the_engine_reads_what_scipion_wrote(stacks):
-    read_particles = pytest.importorskip("polardenoise.engine.particles").read_particles
-    from polardenoise.engine.particles import read_images
+    read_particles = pytest.importorskip(
+        "polardenoise.engine.particles.particle_set"
+    ).read_particles
+    from polardenoise.engine.particles.particle_set import read_images
 
     particles = make_set()
     write_particles_star(particles, "particles.star", "converted")

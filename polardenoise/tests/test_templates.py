@@ -19,8 +19,8 @@ from pyworkflow.project import Manager  # isort: skip
 from pyworkflow.template import LocalTemplate  # isort: skip
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.fsc import fourier_shell_correlation
-from polardenoise.engine.stacks import read_volume
+from polardenoise.engine.imaging.fsc import fourier_shell_correlation
+from polardenoise.engine.particles.mrc import read_volume
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 NAMES = sorted(path.name.split(".")[0] for path in TEMPLATES.glob("*.json.template"))

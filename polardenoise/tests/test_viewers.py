@@ -15,9 +15,9 @@ from polardenoise.tests import scipion_project  # isort: skip - before pwem
 
 from pyworkflow.viewer import DESKTOP_TKINTER, MessageView, TextView, View
 
-from polardenoise.chunks import read_chunks
+from polardenoise.convert.chunks import read_chunks
+from polardenoise.convert.shipped_models import PRETRAINED_FOLDER
 from polardenoise.objects import PolarModel
-from polardenoise.shipped_models import PRETRAINED_FOLDER
 from polardenoise.tests.scipion_project import read_stack
 from polardenoise.tests.virtual_screen import display  # noqa: F401 - a fixture
 from polardenoise.viewers import (

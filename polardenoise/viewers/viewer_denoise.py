@@ -7,8 +7,8 @@ import pyworkflow.protocol.params as params
 from pwem.viewers import EmPlotter, EmProtocolViewer
 from pyworkflow.viewer import DESKTOP_TKINTER
 
-from polardenoise.chunks import read_chunks
-from polardenoise.matches_file import join_matches, read_matches
+from polardenoise.convert.chunks import read_chunks
+from polardenoise.convert.matches_file import join_matches, read_matches
 from polardenoise.protocols import ProtPolarDenoise
 from polardenoise.viewers.images import get_grey_range, read_image, rotate_image
 from polardenoise.viewers.neighbours import read_neighbourhood

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.runtime.errors import InputError
 
 HELP = "denoise a particle set jointly, random halves apart"
 
@@ -112,9 +112,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     if arguments.set_size < 1:
         raise InputError(f"--set-size {arguments.set_size}: must be at least 1")
-    from polardenoise.engine.denoise import denoise_particles
-    from polardenoise.engine.denoise_plan import DenoisePlan
-    from polardenoise.engine.distributed import joined_processes, only_first_speaks
+    from polardenoise.engine.denoise.pipeline import denoise_particles
+    from polardenoise.engine.denoise.plan import DenoisePlan
+    from polardenoise.engine.report.page import write_report
+    from polardenoise.engine.runtime.distributed import joined_processes, only_first_speaks
 
     if only_first_speaks():
         arguments.json = None
@@ -140,7 +141,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             report=arguments.report,
             command=tuple(arguments.command_line),
         )
-        return denoise_particles(plan, processes)
+        return denoise_particles(plan, processes, write_report)
 
 
 def parse_rows(text: str) -> slice:

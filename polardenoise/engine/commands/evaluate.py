@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.runtime.errors import InputError
 
 HELP = "compare denoised particles with their truth, or test a model on pure noise"
 PLOT_FORMATS = (".png", ".pdf", ".svg")
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     dict[str, Any]
         Against a truth: relative errors (null for the noisy input where it is not known), the resolution at which
         the mean ring correlation crosses 0.5, the curves, and the number of particles. Of noise: what
-        `null_test.measure_null` gives.
+        `noise_test.measure_null` gives.
 
     Raises
     ------
@@ -105,9 +105,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
     """Test a model on noise; as `run`."""
-    from polardenoise.engine.null_plot import plot_null
-    from polardenoise.engine.null_test import measure_null
-    from polardenoise.engine.outputs import provenance
+    from polardenoise.engine.evaluate.noise_plot import plot_null
+    from polardenoise.engine.evaluate.noise_test import measure_null
+    from polardenoise.engine.runtime.provenance import provenance
 
     test = measure_null(
         arguments.null, arguments.denoised, arguments.images, arguments.seed, arguments.device
@@ -122,13 +122,13 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compare a set with its truth; as `run`."""
-    from polardenoise.engine import evaluate
-    from polardenoise.engine.evaluate_matches import evaluate_matches, read_matches
-    from polardenoise.engine.evaluate_plot import plot_evaluation
-    from polardenoise.engine.fsc import resolution_at
-    from polardenoise.engine.particle_facts import common_pixel_size
-    from polardenoise.engine.particles import read_particles
-    from polardenoise.engine.symmetry import symmetry_matrices
+    from polardenoise.engine.evaluate import against_truth as evaluate
+    from polardenoise.engine.evaluate.matches_against_truth import evaluate_matches, read_matches
+    from polardenoise.engine.evaluate.truth_plot import plot_evaluation
+    from polardenoise.engine.imaging.fsc import resolution_at
+    from polardenoise.engine.imaging.symmetry import symmetry_matrices
+    from polardenoise.engine.particles.particle_set import read_particles
+    from polardenoise.engine.particles.set_checks import common_pixel_size
 
     symmetry = symmetry_matrices(arguments.symmetry or "c1")
     denoised, truth = read_particles(arguments.denoised), read_particles(arguments.truth)

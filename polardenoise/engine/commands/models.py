@@ -14,7 +14,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Read the cards of the shipped models."""
     from dataclasses import asdict
 
-    from polardenoise.engine.checkpoint import find_model, list_shipped_models, read_card
+    from polardenoise.engine.networks.checkpoint import find_model, list_shipped_models, read_card
 
     default = find_model("default").name if list_shipped_models() else None
     cards = [asdict(read_card(find_model(name))) for name in list_shipped_models()]

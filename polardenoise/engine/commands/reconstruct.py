@@ -48,13 +48,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     InputError
         If the particles, the symmetry or the reference cannot be used.
     """
-    from polardenoise.engine import fsc, reconstruct
-    from polardenoise.engine.fsc_report import plot_fsc, write_fsc_star
-    from polardenoise.engine.outputs import provenance, write_json
-    from polardenoise.engine.particle_facts import common_pixel_size, is_denoised, refuse_odd_box
-    from polardenoise.engine.particles import read_particles
-    from polardenoise.engine.stacks import write_volume
-    from polardenoise.engine.symmetry import symmetry_matrices
+    from polardenoise.engine.imaging import fsc
+    from polardenoise.engine.imaging.symmetry import symmetry_matrices
+    from polardenoise.engine.particles.mrc import write_volume
+    from polardenoise.engine.particles.particle_set import read_particles
+    from polardenoise.engine.particles.set_checks import (
+        common_pixel_size,
+        is_denoised,
+        refuse_odd_box,
+    )
+    from polardenoise.engine.reconstruct import pipeline as reconstruct
+    from polardenoise.engine.reconstruct.fsc_report import plot_fsc, write_fsc_star
+    from polardenoise.engine.runtime.files import write_json
+    from polardenoise.engine.runtime.provenance import provenance
 
     symmetry = symmetry_matrices(arguments.symmetry)
     particles = read_particles(arguments.particles)

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from polardenoise.engine.detector import ModulationTransfer
+    from polardenoise.engine.simulate.detector import ModulationTransfer
 
 HELP = "simulate particle images of structures, maps or phantoms, with the truth beside them"
 
@@ -128,9 +128,9 @@ def _add_noise_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Simulate, and give the summary."""
-    from polardenoise.engine.noise_spectrum import MEASURED, measure_noise_spectrum
-    from polardenoise.engine.simulate import simulate_particles
-    from polardenoise.engine.simulation_plan import SimulationPlan, copy_acquisition
+    from polardenoise.engine.simulate.noise_spectrum import MEASURED, measure_noise_spectrum
+    from polardenoise.engine.simulate.pipeline import simulate_particles
+    from polardenoise.engine.simulate.plan import SimulationPlan, copy_acquisition
 
     like = arguments.noise_like
     noise = arguments.noise or ("gaussian" if like is None else "coloured")
@@ -195,7 +195,7 @@ def _describe_noise(summary: dict[str, Any]) -> list[str]:
 
 def _read_mtf(text: str | None) -> ModulationTransfer | None:
     """Read the detector's MTF: a number, or a table."""
-    from polardenoise.engine.detector import model_mtf, read_mtf
+    from polardenoise.engine.simulate.detector import model_mtf, read_mtf
 
     if text is None:
         return None

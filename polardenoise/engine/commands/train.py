@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from polardenoise.engine.errors import InputError
+from polardenoise.engine.runtime.errors import InputError
 
 HELP = "train a denoiser on simulated molecules, or on noisy particles and their truth"
 
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--minutes {arguments.minutes}: must be more than 0")
     if arguments.pause_after is not None and not arguments.pause_after > 0:
         raise InputError(f"--pause-after {arguments.pause_after}: must be more than 0")
-    from polardenoise.engine.training_run import TrainingPlan, run_training
+    from polardenoise.engine.train.run import TrainingPlan, run_training
 
     minutes = arguments.minutes
     if arguments.steps is None and minutes is None:

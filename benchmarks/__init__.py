@@ -1,0 +1,1 @@
+"""Benchmarks and studies of polardenoise; not installed, run as `python -m benchmarks`."""

@@ -1,0 +1,1 @@
+"""Parts that benchmarks share: tables, timing, sets of the studies."""

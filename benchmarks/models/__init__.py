@@ -1,0 +1,1 @@
+"""Training, packing and shipping of models."""

@@ -1,0 +1,1 @@
+"""The speed tables: attention, polar map, whole sets, beside ASPIRE."""

@@ -1,0 +1,327 @@
+"""The polar transformer with one thing done otherwise: the rows of the ablation table.
+
+Each class changes the network of `polardenoise.engine.networks.registry` in one respect and says in which.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polardenoise.engine.imaging.ctf_profiles import append_profiles, flat_profiles
+from polardenoise.engine.imaging.polar_grid import (
+    PolarGrid,
+    disk_mask,
+    ring_radii,
+    solve_least_squares,
+)
+from polardenoise.engine.networks.angular_attention import attend
+from polardenoise.engine.networks.layers import AngularAttention, AngularConv, scale_to_unit_norm
+from polardenoise.engine.networks.polar_transformer import (
+    OUTPUT_SCALE,
+    Described,
+    PolarConfig,
+    PolarTransformer,
+    stack_angular_blocks,
+)
+
+#: Channels of the 2D convolutions: three times the multiplications of the angular ones at 64 hidden channels.
+PLANE_CHANNELS = 16
+
+
+class WithoutRotationSearch(PolarTransformer):
+    """Attends to images as they lie: no search over rotations."""
+
+    def __init__(self, config: PolarConfig):
+        super().__init__(config)
+        self.attention = UnrotatedAttention()
+
+
+class UnrotatedAttention(AngularAttention):
+    """Ordinary attention: cosine logits of whole images, and their weighted average."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend over sets; shapes as for `AngularAttention`."""
+        query, key = (scale_to_unit_norm(one).flatten(-2) for one in (query, key))
+        shares = (self.log_scale.exp() * query @ key.mT).softmax(-1)  # (sets, images, images)
+        return (shares @ value.flatten(-2)).unflatten(-1, value.shape[-2:])
+
+
+class DotProductLogits(PolarTransformer):
+    """Plain scaled dot products instead of cosines."""
+
+    def __init__(self, config: PolarConfig):
+        super().__init__(config)
+        self.attention = DotProductAttention()
+
+
+class DotProductAttention(AngularAttention):
+    """Logits grow with the features' norms, as in Vaswani et al. (2017); the scale is learned from `1 / sqrt(D T)`."""
+
+    def __init__(self) -> None:
+        super().__init__(scale=1.0)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend over sets; shapes as for `AngularAttention`."""
+        numbers = query.shape[-2] * query.shape[-1]
+        return attend(query * (self.log_scale.exp() / numbers**0.5), key, value)
+
+
+class BilinearMap(PolarTransformer):
+    """The polar map by bilinear interpolation; its inverse is still the least-squares one."""
+
+    def __init__(self, config: PolarConfig):
+        super().__init__(config)
+        self.grid.forward_matrix = sample_bilinearly(self.grid)
+        self.grid.inverse_matrix = solve_least_squares(
+            self.grid.forward_matrix.double(), config.box, config.regularisation
+        ).float()
+
+
+def sample_bilinearly(grid: PolarGrid) -> Tensor:
+    """Bilinear weights of every pixel for every polar sample, `(rings * angles, box * box)`, ring weights included."""
+    radii = ring_radii(grid.box, grid.rings)
+    theta = 2 * torch.pi * torch.arange(grid.angles, dtype=torch.float64) / grid.angles
+    offset = torch.arange(grid.box, dtype=torch.float64) - grid.box // 2
+
+    def weigh_along_axis(positions: Tensor) -> Tensor:
+        return (1 - (positions.flatten()[:, None] - offset).abs()).clamp_min(0)
+
+    along_x = weigh_along_axis(radii[:, None] * torch.cos(theta))
+    along_y = weigh_along_axis(radii[:, None] * torch.sin(theta))
+    weights = torch.sqrt(radii * (grid.box / 2 - 0.5) / grid.rings * 2 * torch.pi / grid.angles)
+    matrix = along_y[:, :, None] * along_x[:, None, :]  # (samples, box, box)
+    matrix *= weights.repeat_interleave(grid.angles)[:, None, None]
+    return matrix.flatten(1).float()
+
+
+class BareAdjoint(PolarTransformer):
+    """Back from the polar grid by the adjoint of the map instead of its least-squares inverse."""
+
+    def __init__(self, config: PolarConfig):
+        super().__init__(config)
+        self.grid.inverse_matrix = self.grid.forward_matrix.T.contiguous()
+
+
+class WithoutRawValues(PolarTransformer):
+    """Only learned features are attended, not the raw polar images beside them."""
+
+    def describe(self, images: Tensor, profiles: Tensor) -> Described:
+        """As the polar transformer's, the raw polar image left out of what is given."""
+        described = super().describe(images, profiles)
+        learned = described.value.clone()
+        learned[:, -self.config.rings :] = 0
+        return Described(
+            described.told, described.features, described.query, described.key, learned
+        )
+
+
+class NotTold(PolarTransformer):
+    """Phase flipping alone: the network is not told the CTF."""
+
+    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
+        """Denoise `(sets, images, box, box)` as if there were no CTF."""
+        return super().forward(images, None)
+
+
+class TwoBlocks(PolarTransformer):
+    """Attention twice: what was gathered is digested by two angular blocks and asked with again."""
+
+    repeats = 1
+
+    def __init__(self, config: PolarConfig):
+        super().__init__(config)
+        gathered = config.hidden + config.value + config.rings
+        length = config.length
+        self.digest = nn.ModuleList(
+            stack_angular_blocks(gathered, config.hidden, length, 2) for _ in range(self.repeats)
+        )
+        self.again = nn.ModuleList(
+            nn.ModuleList(
+                AngularConv(config.hidden, channels, length)
+                for channels in (config.query, config.query, config.value)
+            )
+            for _ in range(self.repeats)
+        )
+        self.attentions = nn.ModuleList(AngularAttention() for _ in range(self.repeats))
+
+    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
+        """Denoise `(sets, images, box, box)`."""
+        shape = images.shape[:2]
+        if profiles is None:
+            profiles = flat_profiles(images)
+        described = self.describe(images.flatten(0, 1), profiles.flatten(0, 1))
+        raw = described.value[:, -self.config.rings :]
+        attended = attend_in_sets(self.attention, described, shape)
+        for digest, heads, attention in zip(self.digest, self.again, self.attentions, strict=True):
+            features = described.features + digest(
+                torch.cat([described.features, attended.to(described.features.dtype)], 1)
+            )
+            query, key, value = (head(features).to(raw.dtype) for head in heads)
+            value = torch.cat([value, raw], dim=1)
+            described = Described(described.told, features, query, key, value)
+            attended = attend_in_sets(attention, described, shape)
+        return self.estimate(described, attended).unflatten(0, shape)
+
+
+class ThreeBlocks(TwoBlocks):
+    """Attention three times."""
+
+    repeats = 2
+
+
+def attend_in_sets(attention: nn.Module, described: Described, shape: torch.Size) -> Tensor:
+    """Attend over sets of `shape` (sets, images) in single precision; `(sets * images, C, angles)`."""
+    with torch.autocast(described.query.device.type, enabled=False):
+        asked = (described.query, described.key, described.value)
+        return attention(*(one.unflatten(0, shape) for one in asked)).flatten(0, 1)
+
+
+class PlaneBlock(nn.Module):
+    """A 2D convolution on the polar grid, circular along the angle, with group norm, ReLU and a skip."""
+
+    def __init__(self, channels_in: int, channels_out: int, length: int):
+        super().__init__()
+        self.margin = length // 2
+        self.conv = nn.Conv2d(channels_in, channels_out, (3, length), padding=(1, 0))
+        self.norm = nn.GroupNorm(8, channels_out)
+        self.skips = channels_in == channels_out
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Map `(n, channels_in, rings, angles)` to `(n, channels_out, rings, angles)`."""
+        padded = F.pad(planes, (self.margin, self.margin, 0, 0), mode="circular")
+        activated = F.relu(self.norm(self.conv(padded)))
+        return planes + activated if self.skips else activated
+
+
+class PlaneNetwork(nn.Module):
+    """2D convolutions on the polar grid in place of a chain of angular blocks.
+
+    Channels of the chain's input that are images of all rings, or constants, become planes; an angular convolution puts
+    the planes' rings together at the end, for the parts of the network that work on channels.
+    """
+
+    def __init__(self, channels_in: int, config: PolarConfig, count: int):
+        super().__init__()
+        self.rings = config.rings
+        planes_in = -(-channels_in // config.rings)
+        self.missing = planes_in * config.rings - channels_in
+        planes = [planes_in] + [PLANE_CHANNELS] * count
+        self.blocks = nn.Sequential(*(PlaneBlock(a, b, config.length) for a, b in pairwise(planes)))
+        self.join = AngularConv(PLANE_CHANNELS * config.rings, config.hidden, 1)
+
+    def forward(self, polar: Tensor) -> Tensor:
+        """Map `(n, channels_in, angles)` to `(n, hidden, angles)`."""
+        padded = F.pad(polar, (0, 0, 0, self.missing))
+        return self.join(self.blocks(padded.unflatten(1, (-1, self.rings))).flatten(1, 2))
+
+
+class PlaneConvolutions(PolarTransformer):
+    """2D convolutions over rings and angles instead of angular ones over all rings at once."""
+
+    def __init__(self, config: PolarConfig):
+        super().__init__(config)
+        told = config.rings + config.box // 2
+        self.encoder = PlaneNetwork(told, config, config.before)
+        gathered = told + config.hidden + config.value + config.rings
+        self.decoder = PlaneNetwork(gathered, config, config.after)
+
+
+class FourierGrid(nn.Module):
+    """The image's transform on rings of frequency: real parts, then imaginary parts, each a ring of the polar image.
+
+    A rotation of the image is the same circular shift as on the real-space grid, a CTF multiplies a ring. White
+    noise of variance 1 has variance 1 in every sample. The inverse is the regularised least-squares one on the disk.
+    """
+
+    forward_matrix: Tensor
+    inverse_matrix: Tensor
+
+    def __init__(self, box: int, rings: int, angles: int, regularisation: float):
+        super().__init__()
+        self.box, self.rings, self.angles = box, rings, angles
+        frequency = (torch.arange(rings, dtype=torch.float64) + 0.5) * 0.5 / rings
+        theta = 2 * torch.pi * torch.arange(angles, dtype=torch.float64) / angles
+        offset = torch.arange(box, dtype=torch.float64) - box // 2
+        along_x = (frequency[:, None] * torch.cos(theta)).flatten()[:, None] * offset
+        along_y = (frequency[:, None] * torch.sin(theta)).flatten()[:, None] * offset
+        phase = -2 * torch.pi * (along_y[:, :, None] + along_x[:, None, :])
+        disk = disk_mask(box, box / 2 - 0.5)
+        waves = torch.polar(disk.double().expand_as(phase), phase).flatten(1)
+        matrix = torch.cat([waves.real, waves.imag]) * (2 / disk.sum()) ** 0.5
+        weights = frequency.sqrt().repeat_interleave(angles).repeat(2)[:, None]
+        weights = weights / torch.linalg.matrix_norm(weights * matrix, 2)
+        inverse = solve_least_squares(weights * matrix, box, regularisation) * weights.T
+        self.register_buffer("forward_matrix", matrix.float(), persistent=False)
+        self.register_buffer("inverse_matrix", inverse.float(), persistent=False)
+        # Angular modes that an image of this box shows on a ring, and a few for its edge.
+        carried = 2 * torch.pi * frequency * box / 2 + 4
+        modes = (torch.arange(angles // 2 + 1) <= carried[:, None]).repeat(2, 1)
+        self.register_buffer("modes", modes, persistent=False)
+
+    def to_polar(self, images: Tensor) -> Tensor:
+        """Transform images `(..., box, box)` to `(..., 2 * rings, angles)`."""
+        polar = images.flatten(-2) @ self.forward_matrix.to(images.dtype).T
+        return polar.unflatten(-1, (2 * self.rings, self.angles))
+
+    def to_images(self, polar: Tensor) -> Tensor:
+        """Find the images `(..., box, box)` that `(..., 2 * rings, angles)` are the transforms of."""
+        images = polar.flatten(-2) @ self.inverse_matrix.to(polar.dtype).T
+        return images.unflatten(-1, (self.box, self.box))
+
+    def truncate(self, polar: Tensor) -> Tensor:
+        """Leave out the angular modes that a ring cannot carry."""
+        return torch.fft.irfft(torch.fft.rfft(polar) * self.modes, n=self.angles)
+
+
+class InFourierSpace(PolarTransformer):
+    """The polar representation in Fourier space, where a CTF is diagonal, with CTF-weighted attended values."""
+
+    def __init__(self, config: PolarConfig):
+        nn.Module.__init__(self)
+        self.config = config
+        hidden, length, half, rings = config.hidden, config.length, config.box // 2, config.rings
+        self.grid = FourierGrid(config.box, rings, config.angles, 1e-3)
+        told = 2 * rings + half
+        self.encoder = stack_angular_blocks(told, hidden, length, config.before)
+        self.to_query = AngularConv(hidden, config.query, length)
+        self.to_key = AngularConv(hidden, config.query, length)
+        self.to_value = AngularConv(hidden, config.value, length)
+        self.attention = AngularAttention()
+        gathered = told + hidden + config.value + 2 * rings + half
+        self.decoder = stack_angular_blocks(gathered, hidden, length, config.after)
+        self.to_rings = AngularConv(hidden, 2 * rings, length)
+        self.log_floor = nn.Parameter(torch.zeros(rings))
+
+    def describe(self, images: Tensor, profiles: Tensor) -> Described:
+        """Compute what each image asks, answers and gives; see `CtfWeightedTransformer`."""
+        with torch.autocast(images.device.type, enabled=False):
+            polar = self.grid.to_polar(images)  # (n, 2 rings, angles)
+        told = append_profiles(polar, profiles)
+        features = self.encoder(told)
+        weighted = polar * self.at_rings(profiles)[..., None].repeat(1, 2, 1)
+        power = profiles.square()[..., None].expand(*profiles.shape, polar.shape[-1])
+        value = torch.cat([self.to_value(features).to(polar.dtype), weighted, power], dim=1)
+        query, key = self.to_query(features), self.to_key(features)
+        return Described(told, features, query.to(polar.dtype), key.to(polar.dtype), value)
+
+    def at_rings(self, profiles: Tensor) -> Tensor:
+        """Give profiles `(n, box // 2)`, at whole cycles per box, at the rings' frequencies, `(n, rings)`."""
+        next_one = torch.cat([profiles[:, 1:], profiles[:, -1:]], dim=1)
+        between = 0.5 * (profiles + next_one)  # at half cycles
+        return F.interpolate(between[:, None], size=self.config.rings, mode="nearest")[:, 0]
+
+    def estimate(self, described: Described, attended: Tensor) -> Tensor:
+        """Estimate the clean images from what they are and what they have gathered."""
+        value, rings = self.config.value, self.config.rings
+        weighted, power = attended[:, value : value + 2 * rings], attended[:, value + 2 * rings :]
+        floor = self.log_floor.exp() + self.at_rings(power.mean(-1))
+        average = weighted / floor.repeat(1, 2)[..., None]
+        gathered = torch.cat([attended[:, :value], average, power], dim=1)
+        estimate = self.to_rings(
+            self.decoder(torch.cat([described.told, described.features, gathered], dim=1))
+        )
+        with torch.autocast(attended.device.type, enabled=False):
+            estimate = self.grid.truncate(OUTPUT_SCALE * estimate.to(attended.dtype) + average)
+            return self.grid.to_images(estimate)

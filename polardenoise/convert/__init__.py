@@ -1,0 +1,1 @@
+"""Files and sets of Scipion in both directions: particles, classes, curves, volumes, models."""

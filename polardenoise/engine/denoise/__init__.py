@@ -1,0 +1,1 @@
+"""Denoising of a whole particle set, from STAR file to STAR file."""

@@ -1,0 +1,157 @@
+"""Run the network over sets of images, so many at once as memory holds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.neighbours.centred_denoising import denoise_sets
+from polardenoise.engine.neighbours.grouping import ImageSet
+from polardenoise.engine.networks.registry import Denoiser, PolarTransformer
+from polardenoise.engine.particles.scratch_file import ScratchImages
+from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
+
+NumberedBatch = tuple[int, list[ImageSet]]
+
+#: Images computed at once where `--batch` leaves it open: enough to fill the device, little enough for any.
+IMAGES_PER_BATCH = {"cpu": 128, "cuda": 2048}
+
+
+def gather_batches(
+    sets: list[ImageSet], halves: np.ndarray, images_per_batch: int
+) -> Iterator[list[ImageSet]]:
+    """Gather sets into batches of one half and one size, of at most `images_per_batch` images, at least one set.
+
+    The last bits of a result may depend on how many sets are computed at once. Halves are kept apart even there: how
+    many sets the other one has changes no bit.
+
+    Parameters
+    ----------
+    sets : list of ImageSet
+        All sets.
+    halves : ndarray
+        `(n,)` the half of each row.
+    images_per_batch : int
+        Images at once.
+
+    Yields
+    ------
+    list of ImageSet
+        In the order of the sets, half by half.
+    """
+    half_of_set = np.array([halves[one.rows[0]] for one in sets])
+    for half in np.unique(half_of_set):
+        batch: list[ImageSet] = []
+        for number in np.flatnonzero(half_of_set == half):
+            one = sets[number]
+            size = len(one.rows)
+            full = (len(batch) + 1) * size > images_per_batch
+            if batch and (full or len(batch[0].rows) != size):
+                yield batch
+                batch = []
+            batch.append(one)
+        yield batch
+
+
+@dataclass(frozen=True)
+class BatchOfImages:
+    """Sets of equal size and their images.
+
+    Attributes
+    ----------
+    number : int
+        Of the batch, from 0.
+    images : Tensor
+        `(sets, K, box, box)`.
+    profiles : Tensor
+        `(sets, K, box // 2)`.
+    kept : ndarray
+        `(sets, K)` bool: images that take their output from here.
+    own_rows : ndarray
+        The rows of these.
+    """
+
+    number: int
+    images: Tensor
+    profiles: Tensor
+    kept: np.ndarray
+    own_rows: np.ndarray
+
+
+def read_batch(scratch: ScratchImages, number: int, sets: list[ImageSet]) -> BatchOfImages:
+    """Read the images of a batch, which has a number."""
+    rows = np.stack([one.rows for one in sets])  # (sets, K)
+    images, profiles = scratch.read_with_profiles(rows.ravel())
+    kept = np.arange(rows.shape[1]) < np.array([one.kept for one in sets])[:, None]
+    return BatchOfImages(
+        number,
+        images.unflatten(0, rows.shape),
+        profiles.unflatten(0, rows.shape),
+        kept,
+        rows[kept],
+    )
+
+
+class BatchRunner:
+    """Runs the network over batches, in smaller parts from the moment that memory does not suffice.
+
+    Parameters
+    ----------
+    model : Denoiser
+        On its device.
+    device : torch.device
+        That device.
+    precision : torch.dtype
+        Of the convolutions.
+    """
+
+    def __init__(self, model: Denoiser, device: torch.device, precision: torch.dtype):
+        self.model, self.device, self.precision = model, device, precision
+        self._most_sets: int | None = None
+
+    def run(self, batch: BatchOfImages) -> Tensor:
+        """Denoise the sets of a batch.
+
+        Returns
+        -------
+        Tensor
+            `(sets, K, box, box)` float32 on the device.
+
+        Raises
+        ------
+        InputError
+            If not even one set fits the memory.
+        """
+        images, profiles = batch.images, batch.profiles
+        while True:
+            sets = min(self._most_sets or len(images), len(images))
+            parts = zip(images.split(sets), profiles.split(sets), strict=True)
+            try:
+                return torch.cat([self._run_part(*part) for part in parts])
+            except Exception as error:
+                if not says_out_of_memory(error):
+                    raise
+                if sets == 1:
+                    raise InputError(
+                        f"--set-size {images.shape[1]}: one set does not fit the memory of the {self.device.type}; "
+                        "lower it"
+                    ) from error
+            # Outside the handler, whose exception holds on to what was allocated.
+            self._most_sets = sets // 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            print(
+                f"out of memory: {self._most_sets * images.shape[1]} images at once from now on",
+                flush=True,
+            )
+
+    def _run_part(self, images: Tensor, profiles: Tensor) -> Tensor:
+        lower = self.precision != torch.float32
+        autocast = torch.autocast(self.device.type, dtype=self.precision, enabled=lower)
+        with torch.inference_mode(), autocast:
+            images, profiles = images.to(self.device), profiles.to(self.device)
+            if isinstance(self.model, PolarTransformer):
+                return denoise_sets(self.model, images, profiles).put_back()
+            return self.model(images, profiles).float()

@@ -1,0 +1,127 @@
+"""What a finished run of `denoise` leaves beside the images: its STAR file, its provenance, its summary."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polardenoise.engine.denoise.cluster_runner import list_cells
+from polardenoise.engine.denoise.contrast import Contrast
+from polardenoise.engine.denoise.output_columns import rescaled_columns, state_columns
+from polardenoise.engine.denoise.plan import Job, hash_facts
+from polardenoise.engine.denoise.preparation import (
+    SETS,
+    Preparation,
+    load_sets,
+    open_preparation,
+    save_arrays,
+)
+from polardenoise.engine.denoise.resume_folder import publish
+from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
+from polardenoise.engine.neighbours.grouping import ImageSet
+from polardenoise.engine.neighbours.matches import join_matches
+from polardenoise.engine.particles.image_names import name_in_star
+from polardenoise.engine.particles.particle_set import write_particles
+from polardenoise.engine.runtime.devices import choose_precision
+from polardenoise.engine.runtime.files import write_json
+from polardenoise.engine.runtime.provenance import provenance
+
+STAR = "particles.star"
+PROVENANCE = "provenance.json"
+MATCHES = "matches.npz"
+REPORT = "report"
+
+
+#: Writes the page of a report: its folder, the run, its preparation, the images, the summary, the matches.
+ReportWriter = Callable[[Path, Job, Preparation, Path, dict[str, Any], dict[str, Any] | None], None]
+
+
+def finish_run(
+    job: Job, folder: Path, facts: dict[str, Any], write_report: ReportWriter | None = None
+) -> None:
+    """Complete the stack of a run, write its STAR file and provenance, and give all of them their names.
+
+    `write_report` is `report.page.write_report`, given where the plan asks for a report.
+    """
+    count = len(job.particles)
+    with UnfinishedStack(folder, 0, count, job.box) as stack:
+        stack.finish(job.pixel_size)
+    write_star(job, folder / STAR)
+    sets, _ = load_sets(folder / SETS)
+    with open_preparation(job, folder) as preparation:
+        contrasts = preparation.contrasts
+    faint = sum(batch.faint for batch in read_journals(folder).values())
+    summary = summarise_run(job, sets, contrasts, faint) | {"run": hash_facts(facts)}
+    write_json(
+        folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
+    )
+    names = {IMAGES: job.stack, STAR: job.plan.output}
+    matches = None
+    if job.keeps_matches:
+        size = float(np.median(job.particles.pixel_size)) * job.particles.box / job.handling.box
+        matches = join_matches(list_cells(folder), job.halves, size)
+    if matches is not None and job.plan.matches is not None:
+        save_arrays(folder / MATCHES, **matches)
+        names[MATCHES] = job.plan.matches
+    if job.plan.report is not None and write_report is not None:
+        with open_preparation(job, folder) as preparation:
+            write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
+        names[REPORT] = job.plan.report
+    publish(folder, names | {PROVENANCE: job.plan.output.with_suffix(".json")})
+
+
+def write_star(job: Job, path: Path) -> None:
+    """Write the STAR file again: image names replaced, halves added if drawn, and what has changed about the images."""
+    stack, particles = name_in_star(job.stack), job.particles
+    names = [f"{number:06d}@{stack}" for number in range(1, len(particles) + 1)]
+    columns, optics = state_columns(particles, job.handling)
+    if job.drawn:
+        columns["rlnRandomSubset"] = [str(half) for half in job.halves]
+    if job.box != particles.box:
+        rescaled, rescaled_optics = rescaled_columns(particles, job.box)
+        columns, optics = columns | rescaled, optics | rescaled_optics
+    write_particles(particles, path, names, columns, optics)
+
+
+def summarise_run(
+    job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast], faint: int
+) -> dict[str, Any]:
+    """Gather what the summary, the provenance and downstream programs need to know."""
+    plan, particles, handling = job.plan, job.particles, job.handling
+    pixel_size = float(np.median(particles.pixel_size))
+    names = sorted({contrast.name for contrast in contrasts.values()}) or [plan.contrast]
+    return {
+        "output": str(plan.output),
+        "report": None if plan.report is None else str(plan.report),
+        "input": str(plan.particles.resolve()),
+        "particles": len(particles),
+        "faint": faint,
+        "first_row": particles.first_row,
+        "model": job.card.name,
+        "model_sha256": job.card.weights_sha256,
+        "model_trained_on": job.card.description,
+        "group_by": plan.group_by,
+        "set_size": plan.set_size,
+        "sets": len(sets),
+        "smallest_set": min(len(one.rows) for one in sets),
+        "halves": "ignored" if plan.ignore_halves else "drawn" if job.drawn else "rlnRandomSubset",
+        "half_counts": [int((job.halves == half).sum()) for half in np.unique(job.halves)],
+        "ctf_state": handling.ctf_state,
+        "ctf_output": "kept" if handling.keeps_ctf else "corrected",
+        "contrast": " and ".join(names),
+        "contrast_of_halves": {
+            half: {
+                "contrast": contrast.name,
+                "sigma": contrast.certainty,
+                "clear": contrast.is_clear,
+            }
+            for half, contrast in contrasts.items()
+        },
+        "precision": str(choose_precision(job.device, plan.precision)).removeprefix("torch."),
+        "box": particles.box,
+        "working_box": handling.box,
+        "output_box": job.box,
+        "output_pixel_size": job.pixel_size,
+        "finest_detail_angstrom": 2 * pixel_size * max(particles.box / handling.box, 1.0),
+    }

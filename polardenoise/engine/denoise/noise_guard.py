@@ -1,0 +1,58 @@
+"""Images in which a network finds no more than it finds in pure noise: their raw image is returned, faint.
+
+Whatever makes images smooth makes something smooth of noise as well, and what is smooth aligns to any reference
+("Einstein from noise"). So each model's card says how much energy pure noise has come out with, and an image that comes
+out with no more is not shown as a particle. It is not blank either, which would break the programs that divide by an
+image's standard deviation: it is its own raw image, scaled down as the Wiener filter of so low an SNR scales it.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.ctf_profiles import filter_by_rings
+from polardenoise.engine.imaging.polar_grid import disk_mask
+
+#: Factor of the raw image: the Wiener filter of white noise at an SNR of 0.01.
+FAINT = 0.01
+
+
+def fade_faint_images(
+    estimates: Tensor, images: Tensor, profiles: Tensor, noise_energy: Mapping[str, float]
+) -> tuple[Tensor, Tensor]:
+    """Replace estimates by faint raw images where their energy does not exceed that of denoised noise.
+
+    Parameters
+    ----------
+    estimates, images : Tensor
+        `(m, box, box)` CTF-free estimates and what they were made of, in units of the noise.
+    profiles : Tensor
+        `(m, box // 2)` ring profiles of |CTF|; ones for images without a CTF.
+    noise_energy : mapping
+        As `noise_energy.measure_noise_energy` gives it. Empty: nothing is known of the model, and nothing is replaced.
+
+    Returns
+    -------
+    Tensor
+        `(m, box, box)`. From once to twice the energy of noise the one fades into the other; from there on an estimate
+        is what it was, bit for bit.
+    Tensor
+        `(m,)` bool: where no part of the estimate is left.
+    """
+    if not noise_energy:
+        return estimates, torch.zeros(len(estimates), dtype=torch.bool, device=estimates.device)
+    energy = measure_energy(estimates, profiles)
+    without, with_ctf = (energy.new_tensor(noise_energy[name]) for name in ("none", "ctf"))
+    limit = torch.where((profiles == 1).all(-1), without, with_ctf)
+    share = (energy / limit - 1).clamp(0, 1)[:, None, None]
+    faded = share * estimates + (1 - share) * FAINT * images
+    return torch.where(share < 1, faded, estimates), (share == 0)[:, 0, 0]
+
+
+def measure_energy(estimates: Tensor, profiles: Tensor) -> Tensor:
+    """Mean square of CTF-free estimates `(m, box, box)` on the disk, as they are seen through their CTFs: `(m,)`."""
+    box = estimates.shape[-1]
+    disk = disk_mask(box, box / 2 - 1).to(estimates.device)
+    seen = filter_by_rings(estimates, profiles) * disk
+    return seen.square().sum((-2, -1)) / disk.sum()

@@ -1,0 +1,203 @@
+"""Denoise a whole particle set: read -> group -> denoise -> write."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.denoise.batches import (
+    BatchOfImages,
+    BatchRunner,
+    NumberedBatch,
+    gather_batches,
+    read_batch,
+)
+from polardenoise.engine.denoise.cluster_runner import CellRunner
+from polardenoise.engine.denoise.finish import ReportWriter, finish_run
+from polardenoise.engine.denoise.noise_guard import fade_faint_images
+from polardenoise.engine.denoise.plan import (
+    DenoisePlan,
+    Job,
+    check_disk,
+    check_plan,
+    hash_facts,
+    state_facts,
+)
+from polardenoise.engine.denoise.preparation import (
+    SETS,
+    Preparation,
+    load_sets,
+    open_preparation,
+    prepare_run,
+)
+from polardenoise.engine.denoise.report_folder import PAGE, check_report_folder
+from polardenoise.engine.denoise.resume_folder import (
+    finish_publishing,
+    name_unfinished,
+    unfinished_run,
+    was_published,
+)
+from polardenoise.engine.denoise.resume_stack import UnfinishedStack, read_journals
+from polardenoise.engine.particles.particle_set import ParticleSet
+from polardenoise.engine.particles.preprocessing import return_images
+from polardenoise.engine.runtime.devices import choose_precision
+from polardenoise.engine.runtime.distributed import Processes
+from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
+from polardenoise.engine.runtime.progress import Progress
+from polardenoise.engine.runtime.provenance import read_provenance
+
+#: Values of the images that are brought back to their own box at once.
+VALUES_AT_ONCE = 2**24
+
+
+def denoise_particles(
+    plan: DenoisePlan,
+    processes: Processes = Processes(),  # noqa: B008
+    write_report: ReportWriter | None = None,
+) -> dict[str, Any]:
+    """Denoise the particles of a STAR file into another one, same rows, same order.
+
+    Writes `OUT.star`, `OUT.mrcs` and the provenance `OUT.json`, which appear when they are complete. Until then all is
+    in a hidden folder beside them, which a killed or interrupted run leaves for `--resume`.
+
+    Parameters
+    ----------
+    plan : DenoisePlan
+        What is asked for.
+    processes : Processes
+        Those that share the work, of which this is one.
+    write_report : callable, optional
+        `report.page.write_report`, needed for a plan with a report.
+
+    Returns
+    -------
+    dict
+        The summary with its provenance, as `OUT.json` holds it: `--json OUT.json` loses nothing.
+
+    Raises
+    ------
+    InputError
+        If anything given cannot be used; all of it but the pixels is checked before the work starts, and the pixels
+        before the network does.
+    """
+    if plan.report is not None and write_report is None:
+        raise ValueError("a plan with a report needs its writer")
+    with processes.stage():  # what is wrong with the plan is told once
+        if processes.is_first:
+            check_report_folder(plan)
+            job = check_plan(plan, processes.local_rank)
+    with processes.stage():
+        if not processes.is_first:
+            job = check_plan(plan, processes.local_rank)
+        facts = state_facts(job)
+        complete = plan.resume and is_complete(plan, facts)
+    if not complete:
+        with ExitStack() as held:
+            with processes.stage():
+                folder = name_unfinished(plan.output)
+                if processes.is_first:
+                    held.enter_context(unfinished_run(plan.output, facts, plan.resume))
+                    if not finish_publishing(folder):
+                        check_disk(job)
+                        prepare_run(job, folder)
+            if not was_published(folder):
+                with processes.stage():
+                    write_images(job, folder, processes)
+                with processes.stage():
+                    if processes.is_first:
+                        finish_run(job, folder, facts, write_report)
+    with processes.stage():
+        return read_provenance(plan.output)
+
+
+def is_complete(plan: DenoisePlan, facts: dict[str, Any]) -> bool:
+    """Tell whether the outputs of exactly this run are there already."""
+    outputs = [plan.output.with_suffix(suffix) for suffix in (".star", ".mrcs", ".json")]
+    others = [path for path in (plan.matches, plan.report and plan.report / PAGE) if path]
+    if not all(path.exists() for path in [*outputs, *others]):
+        return False
+    return read_provenance(plan.output).get("run") == hash_facts(facts)
+
+
+def write_images(job: Job, folder: Path, processes: Processes) -> None:
+    """Denoise this process's share of the batches and write each image to its row's place."""
+    sets, images_per_batch = load_sets(folder / SETS)
+    complete = read_journals(folder)
+    own = [
+        (number, batch)
+        for number, batch in enumerate(gather_batches(sets, job.halves, images_per_batch))
+        if number % processes.count == processes.rank and number not in complete
+    ]
+    count = sum(one.kept for _, batch in own for one in batch)
+    stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
+    precision = choose_precision(job.device, job.plan.precision)
+    runner = (
+        CellRunner(job, folder)
+        if job.groups is None
+        else BatchRunner(job.model, job.device, precision)
+    )
+    with ExitStack() as opened:
+        preparation = opened.enter_context(open_preparation(job, folder))
+        stack = opened.enter_context(
+            UnfinishedStack(folder, processes.rank, len(job.particles), job.box)
+        )
+        progress = opened.enter_context(Progress(stage, count))
+
+        def read(batch: NumberedBatch) -> BatchOfImages:
+            return read_batch(preparation.scratch, *batch)
+
+        def write(number: int, rows: np.ndarray, images: list[Tensor], faint: int) -> None:
+            pixels = torch.cat([part.cpu() for part in images])
+            refuse_bad_estimates(pixels, job.particles, rows)
+            stack.write(number, rows, pixels.numpy(), faint)
+
+        batches = opened.enter_context(reading_ahead(read, own))
+        put = opened.enter_context(writing_behind(write, behind=1))
+        for batch in batches:
+            estimates = runner.run(batch)
+            kept = torch.from_numpy(batch.kept)
+            estimates, faint = fade_faint_images(
+                estimates[kept.to(job.device)],
+                batch.images[kept].to(job.device),
+                batch.profiles[kept].to(job.device),
+                job.card.noise_energy,
+            )
+            returned = bring_back(job, preparation, batch, estimates)
+            put(batch.number, batch.own_rows, returned, int(faint.sum()))
+            progress.advance(len(batch.own_rows))
+            del batch, estimates  # not beside the next ones
+
+
+def bring_back(
+    job: Job, preparation: Preparation, batch: BatchOfImages, estimates: Tensor
+) -> list[Tensor]:
+    """Bring the estimates `(k, box, box)` of a batch to the units and the box of the output, some at a time."""
+    at_once = max(1, VALUES_AT_ONCE // job.box**2)
+    units = preparation.units[torch.from_numpy(batch.own_rows)].to(job.device)
+    parts = zip(estimates.split(at_once), units.split(at_once), strict=True)
+    places = range(0, len(estimates), at_once)
+    return [
+        return_images(
+            part,
+            part_units,
+            job.particles,
+            batch.own_rows[place : place + at_once],
+            job.handling,
+            job.box,
+        )
+        for place, (part, part_units) in zip(places, parts, strict=True)
+    ]
+
+
+def refuse_bad_estimates(images: Tensor, particles: ParticleSet, rows: np.ndarray) -> None:
+    """Fail on NaN rather than write it: a shared or faulty GPU gives such results silently."""
+    bad = ~images.flatten(1).isfinite().all(1)
+    if bad.any():
+        row = particles.first_row + int(rows[int(bad.nonzero()[0, 0])]) + 1
+        raise InputError(
+            f"{particles.star_path}: row {row} came out of the network as NaN; run again, with --device cpu if it stays"
+        )

@@ -1,0 +1,246 @@
+"""What `denoise` is asked for, and all that can be checked before the work starts."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polardenoise import __version__
+from polardenoise.engine.neighbours.grouping import draw_halves
+from polardenoise.engine.networks.checkpoint import ModelCard, hash_file, load_model
+from polardenoise.engine.networks.registry import Denoiser, PolarTransformer
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
+from polardenoise.engine.particles.preprocessing import Handling
+from polardenoise.engine.runtime.devices import choose_device, choose_precision
+from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
+from polardenoise.engine.runtime.files import make_folder
+
+
+@dataclass(frozen=True)
+class DenoisePlan:
+    """What `polardenoise denoise` was asked for; see its options."""
+
+    particles: Path
+    output: Path
+    model: str = "default"
+    set_size: int = 32
+    group_by: str = "neighbours"
+    ctf_output: str = "kept"
+    ctf_state: str = "auto"
+    contrast: str = "auto"
+    ignore_halves: bool = False
+    output_box: str = "original"
+    rows: slice = field(default_factory=lambda: slice(None))
+    resume: bool = False
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int | None = None
+    matches: Path | None = None
+    report: Path | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan that has been checked: everything but the pixels is known to be usable.
+
+    Attributes
+    ----------
+    plan : DenoisePlan
+        What was asked for.
+    particles : ParticleSet
+        The input.
+    model, card : Denoiser, ModelCard
+        The network on its device, and what it is.
+    device : torch.device
+        Where to compute.
+    handling : Handling
+        How images are brought to the network and back.
+    halves : ndarray
+        `(n,)` half of each row; `drawn` says whether they were drawn here and are to be written.
+    groups : ndarray or None
+        `(n,)` group of each row: sets are drawn inside them. None where neighbours are to be found.
+    box : int
+        Of the images to write, pixels.
+    pixel_size : float
+        Of the images to write, Angstrom.
+    stack : Path
+        The images to write.
+    """
+
+    plan: DenoisePlan
+    particles: ParticleSet
+    model: Denoiser
+    card: ModelCard
+    device: torch.device
+    handling: Handling
+    halves: np.ndarray
+    drawn: bool
+    groups: np.ndarray | None
+    box: int
+    pixel_size: float
+    stack: Path
+
+    @property
+    def keeps_matches(self) -> bool:
+        """Whether matches are asked for, or shown in a report."""
+        asked = self.plan.matches is not None or self.plan.report is not None
+        return asked and self.groups is None
+
+
+def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
+    """Read and check everything that the plan names but the pixels; errors as `pipeline.denoise_particles`.
+
+    Of several processes on a machine, `process` (from 0) is this one.
+    """
+    stack = plan.output.with_suffix(".mrcs")
+    try:
+        whole = read_particles(plan.particles, plan.ctf_state)
+    except UnclearCtfError as error:
+        raise InputError(f"{error}, or say what they are with --ctf-state") from error
+    # Halves are drawn for the whole file, so that runs on parts of it agree.
+    halves, drawn = choose_halves(plan, whole)
+    particles = select_rows(whole, plan.rows)
+    halves = halves[plan.rows]
+    check_outputs(plan, particles, stack)
+    device = choose_device(plan.device, process)
+    model, card = load_model(plan.model)
+    handling = choose_handling(plan, particles, card)
+    groups = choose_groups(plan.group_by, particles, model)
+    if plan.matches is not None and groups is not None:
+        raise InputError(
+            f"--matches: {card.name} is a {card.architecture}, which compares no images; use a polar transformer"
+        )
+    box = handling.box if plan.output_box == "working" else particles.box
+    pixel_size = float(np.median(particles.pixel_size)) * particles.box / box
+    make_folder(plan.output.parent)
+    if plan.matches is not None:
+        make_folder(plan.matches.parent)
+    return Job(
+        plan=plan,
+        particles=particles,
+        model=model.to(device),
+        card=card,
+        device=device,
+        handling=handling,
+        halves=halves,
+        drawn=drawn,
+        groups=groups,
+        box=box,
+        pixel_size=pixel_size,
+        stack=stack,
+    )
+
+
+def choose_handling(plan: DenoisePlan, particles: ParticleSet, card: ModelCard) -> Handling:
+    """Decide what is done to the images from the set's state and the user's word."""
+    state = particles.ctf_state
+    if state == "corrected":
+        raise InputError(
+            f"{plan.particles}: holds CTF-corrected images; denoise the particles that they came from"
+        )
+    if state != "none" and particles.ctf is None:
+        raise InputError(
+            f"--ctf-state {state}: {plan.particles} has no rlnDefocusU; add CTF columns or use --ctf-state none"
+        )
+    return Handling(card.sizes["box"], state, plan.ctf_output == "kept")
+
+
+def choose_halves(plan: DenoisePlan, particles: ParticleSet) -> tuple[np.ndarray, bool]:
+    """Give each row its half, and whether it was drawn (and is to be written)."""
+    if plan.ignore_halves:
+        return np.ones(len(particles), dtype=np.int64), False
+    if particles.random_subset is not None:
+        return particles.random_subset, False
+    return draw_halves(len(particles), plan.seed), True
+
+
+def choose_groups(group_by: str, particles: ParticleSet, model: Denoiser) -> np.ndarray | None:
+    """Give each row its group: all one for "random", else the text of a column; None where neighbours are looked for.
+
+    Networks that see one image at a time have no use for neighbours: for them any grouping is as good as another.
+    """
+    if group_by == "neighbours" and isinstance(model, PolarTransformer):
+        return None
+    if group_by in ("neighbours", "random"):
+        return np.zeros(len(particles), dtype=np.int64)
+    tokens = particles.column(group_by.lstrip("_"))
+    if tokens is None:
+        raise InputError(
+            f"--group-by {group_by}: {particles.star_path} has no such column; name one of its columns or random"
+        )
+    return np.array(tokens)
+
+
+def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> None:
+    """Refuse outputs that would replace the input or have no place."""
+    if plan.output.suffix != ".star":
+        raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
+    if plan.output.is_dir():
+        raise InputError(f"-o {plan.output}: is a folder; give the name of a file to write")
+    inputs = {plan.particles.resolve(), *(header.path.resolve() for header in particles.headers)}
+    for path in (plan.output, stack):
+        if path.resolve() in inputs:
+            raise InputError(
+                f"-o {plan.output}: would replace the input {path}; choose another name"
+            )
+    if plan.matches is None:
+        return
+    if plan.matches.suffix != ".npz":
+        raise InputError(f"--matches {plan.matches}: must end in .npz")
+    if plan.matches.is_dir():
+        raise InputError(f"--matches {plan.matches}: is a folder; give the name of a file to write")
+    if plan.matches.resolve() in inputs:
+        raise InputError(f"--matches {plan.matches}: would replace an input; choose another name")
+
+
+def check_disk(job: Job) -> None:
+    """Refuse to start where the disk cannot hold the result and the working images."""
+    folder, box = job.plan.output.parent, job.handling.box
+    needed = 4 * len(job.particles) * (job.box**2 + box**2 + box // 2)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room or choose another -o"
+        )
+
+
+def state_facts(job: Job) -> dict[str, Any]:
+    """State all that the result depends on, by the names that a message can give it."""
+    plan = job.plan
+    return {
+        "version": __version__,
+        "input": [hash_file(plan.particles), *map(state_file, job.particles.stacks)],
+        "model": job.card.weights_sha256,
+        "--set-size": plan.set_size,
+        "--group-by": plan.group_by,
+        "--ctf-output": plan.ctf_output,
+        "--ctf-state": plan.ctf_state,
+        "--contrast": plan.contrast,
+        "--ignore-halves": plan.ignore_halves,
+        "--output-box": plan.output_box,
+        "--rows": [plan.rows.start, plan.rows.stop],
+        "--seed": plan.seed,
+        "--batch": plan.batch,
+        "--device": job.device.type,
+        "--precision": str(choose_precision(job.device, plan.precision)),
+        "--matches": plan.matches and str(plan.matches.absolute()),
+        "--report": plan.report and str(plan.report.absolute()),
+    }
+
+
+def hash_facts(facts: dict[str, Any]) -> str:
+    """Put the facts of a run into one word."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def state_file(path: Path) -> list[Any]:
+    """Tell a stack from another of the same name, without reading it."""
+    status = path.stat()
+    return [str(path.absolute()), status.st_size, status.st_mtime_ns]

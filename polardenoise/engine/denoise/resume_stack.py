@@ -1,0 +1,110 @@
+"""A stack of images that is written batch by batch, in any order, by several processes and over several runs."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+
+from polardenoise.engine.particles.mrc_header import HEADER_BYTES, PixelStatistics, make_header
+from polardenoise.engine.particles.scratch_file import split_into_runs, write_at
+
+IMAGES = "images.mrcs"
+
+
+class UnfinishedStack:
+    """The images of a run that is under way, and each process's journal of the batches that are complete.
+
+    Used as a context manager.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    rank : int
+        This process, from 0.
+    count, box : int
+        Images in all, and their side in pixels.
+    """
+
+    def __init__(self, folder: Path, rank: int, count: int, box: int) -> None:
+        self.folder, self.rank, self.count, self.box = folder, rank, count, box
+
+    def __enter__(self) -> Self:
+        """Open the stack, made if it is not there, and this process's journal."""
+        descriptor = os.open(self.folder / IMAGES, os.O_RDWR | os.O_CREAT, 0o666)
+        self._file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
+        self._file.truncate(HEADER_BYTES + self.count * self._bytes_of_image)
+        journal = self.folder / f"journal.{self.rank}"
+        close_last_line(journal)
+        self._journal = journal.open("a")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close both."""
+        self._journal.close()
+        self._file.close()
+
+    @property
+    def _bytes_of_image(self) -> int:
+        return 4 * self.box * self.box
+
+    def write(self, batch: int, rows: np.ndarray, images: np.ndarray, faint: int = 0) -> None:
+        """Write the images `(k, box, box)` of `(k,)` rows, and that the batch of this number is complete.
+
+        `faint` of them are raw images, see `noise_guard`.
+        """
+        pixels = np.ascontiguousarray(images, dtype="<f4")
+        for run in split_into_runs(rows):
+            place = HEADER_BYTES + int(rows[run[0]]) * self._bytes_of_image
+            write_at(self._file, pixels[run], place)
+        statistics = PixelStatistics()
+        statistics.add(pixels)
+        self._journal.write(json.dumps([batch, len(rows), statistics.as_list(), faint]) + "\n")
+        self._journal.flush()
+
+    def finish(self, pixel_size: float) -> None:
+        """Write the header, once all batches of all processes are in the journals; `pixel_size` in Angstrom."""
+        statistics, written = PixelStatistics(), 0
+        for _, batch in sorted(read_journals(self.folder).items()):
+            statistics.merge(PixelStatistics.from_list(batch.statistics))
+            written += batch.images
+        if written != self.count:
+            raise ValueError(f"{self.folder}: {written} images of {self.count} were written")
+        shape = (self.count, self.box, self.box)
+        write_at(
+            self._file,
+            np.frombuffer(make_header(shape, pixel_size, statistics, is_volume=False), "u1"),
+            0,
+        )
+
+
+@dataclass(frozen=True)
+class CompleteBatch:
+    """What a journal says of a batch: how many images it has, how many of them are faint, and their statistics."""
+
+    images: int
+    statistics: list[float]
+    faint: int
+
+
+def read_journals(folder: Path) -> dict[int, CompleteBatch]:
+    """Read which batches are complete, by their numbers. A line cut short does not count."""
+    complete = {}
+    for journal in sorted(folder.glob("journal.*")):
+        for line in journal.read_text().splitlines(keepends=True):
+            try:
+                number, *facts = json.loads(line)
+            except ValueError:
+                continue
+            complete[number] = CompleteBatch(*facts)
+    return complete
+
+
+def close_last_line(journal: Path) -> None:
+    """Let a line that a killed process left unfinished end, so that the next one stands by itself."""
+    if journal.exists() and not journal.read_bytes().endswith(b"\n"):
+        with journal.open("a") as file:
+            file.write("\n")

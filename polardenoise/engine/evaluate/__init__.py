@@ -1,0 +1,1 @@
+"""Judgement of denoised particles: against their truth, and on pure noise."""

@@ -1,0 +1,1 @@
+"""Image formation and geometry: Fourier transforms, CTF, polar grid, rotations, projections."""

@@ -1,0 +1,120 @@
+"""Rings of frequencies: their averages and powers, and the best single radial filter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def ring_index(box: int) -> Tensor:
+    """Give each Fourier pixel of a half transform the number of its ring.
+
+    Parameters
+    ----------
+    box : int
+        `N`, pixels.
+
+    Returns
+    -------
+    Tensor
+        `(N, N // 2 + 1)` int64, layout of `torch.fft.rfft2`: distance from the origin rounded to whole Fourier
+        pixels, from 0. The corners beyond Nyquist are rings of their own.
+    """
+    rows = torch.fft.fftfreq(box, 1 / box) ** 2
+    columns = torch.arange(box // 2 + 1) ** 2
+    return (rows[:, None] + columns).sqrt().round().to(torch.int64)
+
+
+def average_rings(values: Tensor) -> Tensor:
+    """Average a real half transform over each ring of frequencies below Nyquist.
+
+    Parameters
+    ----------
+    values : Tensor
+        `(..., N, N // 2 + 1)`, layout of `torch.fft.rfft2`; |CTF| for a CTF's profile.
+
+    Returns
+    -------
+    Tensor
+        `(..., N // 2)`, rings 0 to `N / 2 - 1` of `ring_index`. Stored pixels count once: for radial quantities that is
+        as good as counting those twice that stand for two.
+    """
+    box = values.shape[-2]
+    rings = ring_index(box).flatten().to(values.device)
+    member = (rings[:, None] == torch.arange(box // 2, device=values.device)).to(values.dtype)
+    return values.flatten(-2) @ (member / member.sum(0))
+
+
+def estimate_radial_filter(noisy: Tensor, clean: Tensor) -> Tensor:
+    """Find the one value per ring that, multiplied to noisy images, comes closest to the clean ones.
+
+    Minimising `sum |H noisy - clean|^2` over all images ring by ring gives
+    `H = sum Re(noisy * conj(clean)) / sum |noisy|^2`. With noise independent of the signal this is Wiener's
+    `signal / (signal + noise)`, with the spectra taken from the truth.
+
+    Parameters
+    ----------
+    noisy : Tensor
+        `(n, N, N)`; phase-flipped where there is a CTF.
+    clean : Tensor
+        `(n, N, N)` what they should be; with |CTF| where the noisy ones carry it.
+
+    Returns
+    -------
+    Tensor
+        `(rings,)` float64, by `ring_index`; 0 where the noisy images have nothing.
+    """
+    box = noisy.shape[-1]
+    noisy_transform = torch.fft.rfft2(noisy.to(torch.float64))
+    clean_transform = torch.fft.rfft2(clean.to(torch.float64))
+    # Columns 0 and N/2 of a half transform stand for themselves, the others for two.
+    multiplicity = torch.full((box // 2 + 1,), 2.0, dtype=torch.float64, device=noisy.device)
+    multiplicity[0] = multiplicity[-1] = 1.0
+    cross = (noisy_transform * clean_transform.conj()).real.sum(0) * multiplicity
+    power = noisy_transform.abs().square().sum(0) * multiplicity
+    rings = ring_index(box).to(noisy.device).flatten()
+    cross = torch.bincount(rings, cross.flatten())
+    power = torch.bincount(rings, power.flatten())
+    return torch.where(power > 0, cross / power.clamp(min=torch.finfo(power.dtype).tiny), 0.0)
+
+
+def apply_radial_filter(images: Tensor, radial_filter: Tensor) -> Tensor:
+    """Multiply each ring of the images' transforms by the filter.
+
+    Parameters
+    ----------
+    images : Tensor
+        `(..., N, N)`.
+    radial_filter : Tensor
+        `(rings,)`, by `ring_index`.
+
+    Returns
+    -------
+    Tensor
+        `(..., N, N)`, type and device of the images.
+    """
+    rings = ring_index(images.shape[-1]).to(images.device)
+    values = radial_filter.to(device=images.device, dtype=images.dtype)[rings]
+    return torch.fft.irfft2(torch.fft.rfft2(images) * values, s=images.shape[-2:])
+
+
+def best_radial_filter(noisy: Tensor, clean: Tensor) -> Tensor:
+    """Filter noisy images by the single best radial Wiener filter for exactly these images.
+
+    Parameters
+    ----------
+    noisy, clean : Tensor
+        `(n, N, N)`, as for `estimate_radial_filter`.
+
+    Returns
+    -------
+    Tensor
+        `(n, N, N)` filtered images.
+    """
+    return apply_radial_filter(noisy, estimate_radial_filter(noisy, clean))
+
+
+def ring_power(images: Tensor, mask: Tensor) -> Tensor:
+    """Give the power `(..., box // 2)` of images `(..., box, box)` by ring, per pixel of the mask."""
+    spectra = torch.fft.rfft2(images * mask).abs().square()
+    return average_rings(spectra) / mask.sum()

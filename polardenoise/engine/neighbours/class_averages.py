@@ -1,0 +1,136 @@
+"""2D classes without a classification: denoised images of a cell that look alike, turned onto one another, averaged.
+
+Denoised images are clustered, into too many classes; then the raw images settle among them (see `class_refinement`),
+and classes that show the same view become one, so that the number of classes comes out by itself.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.ring_harmonics import FourierRings
+from polardenoise.engine.imaging.rotational_matching import ROTATIONS, Matches, match_images
+from polardenoise.engine.neighbours.class_refinement import settle_classes
+
+#: Classes of a cell to begin with, and so the most of them.
+MOST_CLASSES = 50
+
+#: Images that come out as next to nothing, below this share of what one in ten exceeds, are a class of their own, the
+#: last. (Not of the median: where most images are junk, it is theirs.)
+EMPTY = 0.1
+
+
+@dataclass(frozen=True)
+class CellClasses:
+    """The classes of a cell.
+
+    Attributes
+    ----------
+    number : Tensor
+        `(n,)` int64 class of each image, from 0, the largest first.
+    rotation : Tensor
+        `(n,)` int64 steps of `360 / ROTATIONS` degrees counter-clockwise that take the average onto the image.
+    averages : Tensor
+        `(classes, box, box)` averages of the denoised images.
+    """
+
+    number: Tensor
+    rotation: Tensor
+    averages: Tensor
+
+
+def form_classes(
+    estimates: Tensor, observed: Tensor, profiles: Tensor, rings: FourierRings, grid: PolarGrid
+) -> CellClasses:
+    """Class the denoised images of a cell.
+
+    Parameters
+    ----------
+    estimates : Tensor
+        `(n, box, box)`.
+    observed : Tensor
+        `(2, modes, n, rings)` the images as they are matched.
+    profiles : Tensor
+        `(n, box // 2)` |CTF| by ring.
+    rings : FourierRings
+        What they are described on.
+    grid : PolarGrid
+        Of the same box: turns images.
+    """
+    described = rings.describe(estimates)
+    energy = rings.ring_energies(described).sum(1)
+    full = (energy >= EMPTY * energy.quantile(0.9)).nonzero()[:, 0]
+    among = match_estimates(described[:, :, full], rings)
+    number = cluster(among, energy[full])
+    signal_to_noise = rings.ring_energies(described[:, :, full]).mean(0) / rings.noise_energies()
+    number_of_full, rotation_of_full = settle_classes(
+        observed[:, :, full],
+        profiles[full],
+        number,
+        turn_onto_middle(number, among),
+        signal_to_noise.clamp_min(1e-3),
+        rings,
+    )
+    number = sort_by_size(number_of_full, full, len(estimates))
+    rotation = number.new_zeros(len(estimates)).index_copy_(0, full, rotation_of_full)
+    turned = turn_images(estimates, -rotation, grid)
+    averages = turned.new_zeros(int(number.max()) + 1, *turned.shape[1:])
+    averages.index_add_(0, number, turned)
+    return CellClasses(number, rotation, averages / number.bincount()[:, None, None])
+
+
+def match_estimates(described: Tensor, rings: FourierRings) -> Matches:
+    """Compare clean images `(2, modes, n, rings)` with one another; `likelihood` becomes the inner product."""
+    everywhere = described.new_ones(described.shape[2], rings.box // 2)
+    matches = match_images(described, everywhere, described, rings)
+    energy = rings.ring_energies(described).sum(1)
+    return Matches(matches.likelihood + 0.5 * energy, matches.rotation)
+
+
+def cluster(among: Matches, energy: Tensor) -> Tensor:
+    """Divide images into `MOST_CLASSES` by average linkage of their squared differences, `(n,)` from 0."""
+    if len(energy) < 2:
+        return torch.zeros(len(energy), dtype=torch.int64, device=energy.device)
+    inner = among.likelihood.double()
+    mean_energy = (0.5 * (energy[:, None] + energy).double()).clamp_min(
+        1e-12
+    )  # all empty: all alike
+    distance = (2 - (inner + inner.T) / mean_energy).clamp_min(0).fill_diagonal_(0).cpu().numpy()
+    tree = linkage(squareform(distance, checks=False), "average")
+    found = fcluster(tree, MOST_CLASSES, "maxclust").astype(np.int64)
+    return torch.from_numpy(found - 1).to(energy.device)
+
+
+def turn_onto_middle(number: Tensor, among: Matches) -> Tensor:
+    """Give for each image the steps that take the image in the middle of its class onto it."""
+    rotation = torch.zeros_like(number)
+    for one in range(int(number.max()) + 1):
+        members = (number == one).nonzero()[:, 0]
+        if len(members):
+            middle = members[among.likelihood[members][:, members].sum(0).argmax()]
+            rotation[members] = among.rotation[members, middle]
+    return rotation
+
+
+def sort_by_size(number: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Give the classes `(m,)` of some rows numbers by size; the other rows of `count` become one more class."""
+    order = number.bincount().argsort(descending=True, stable=True)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    everywhere = torch.full((count,), len(order), dtype=torch.int64, device=number.device)
+    return everywhere.index_copy_(0, rows, place[number])
+
+
+def turn_images(images: Tensor, steps: Tensor, grid: PolarGrid) -> Tensor:
+    """Turn images `(n, box, box)` counter-clockwise by `(n,)` steps of `360 / ROTATIONS` degrees."""
+    spectra = torch.fft.rfft(grid.to_polar(images))  # (n, rings, frequencies)
+    frequencies = torch.arange(spectra.shape[-1], device=images.device)
+    phase = -2 * math.pi / ROTATIONS * steps[:, None] * frequencies
+    turned = spectra * torch.polar(torch.ones_like(phase), phase)[:, None]
+    return grid.to_images(torch.fft.irfft(turned, n=grid.angles))

@@ -1,0 +1,168 @@
+"""Cut a half of any size into cells of related images, in which neighbours are looked for.
+
+All pairs of a large set are too many. Some hundred images of the half, denoised in random sets, are its landmarks; they
+are divided into groups that look alike, every image goes to the group that explains it best, and groups are cut to
+cells. That is one comparison of each image with the landmarks: the work grows as the set, the memory hardly at all.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
+from polardenoise.engine.imaging.rotational_matching import (
+    describe_observed,
+    match_images,
+    measure_affinity,
+)
+from polardenoise.engine.neighbours.grouping import ImageSet
+from polardenoise.engine.neighbours.search import denoise_at_random, describe_cell
+from polardenoise.engine.networks.registry import PolarTransformer
+from polardenoise.engine.particles.scratch_file import ScratchImages
+
+#: Most images of a cell. Everything about a cell is in memory at once: about 0.6 MB an image at 64 px.
+LARGEST_CELL = 1024
+
+#: Landmarks of a half, and the most groups that they are divided into.
+LANDMARKS = 256
+MOST_GROUPS = 64
+
+#: Images compared with the landmarks at once.
+IMAGES_AT_ONCE = 1024
+
+
+def form_cells(
+    model: PolarTransformer,
+    scratch: ScratchImages,
+    halves: np.ndarray,
+    seed: int,
+    device: torch.device,
+    advance: Callable[[int], None],
+) -> list[ImageSet]:
+    """Cut every half into cells; images of different halves never meet.
+
+    Parameters
+    ----------
+    model : PolarTransformer
+        On its device.
+    scratch : ScratchImages
+        The working images of all rows.
+    halves : ndarray
+        `(n,)` the half of each row.
+    seed : int
+        Fixes the landmarks.
+    device : torch.device
+        Where to compute.
+    advance : callable
+        Told the number of images done.
+
+    Returns
+    -------
+    list of ImageSet
+        In which every row is kept exactly once.
+    """
+    cells = []
+    for half in np.unique(halves):
+        rows = np.flatnonzero(halves == half)
+        count = math.ceil(len(rows) / LARGEST_CELL)
+        if count == 1:
+            cells.append(ImageSet(rows, len(rows)))
+            advance(len(rows))
+            continue
+        groups = group_by_landmarks(
+            model, scratch, rows, min(count, MOST_GROUPS), seed, device, advance
+        )
+        cells += list(cut_groups(rows, groups, seed))
+    return cells
+
+
+def group_by_landmarks(
+    model: PolarTransformer,
+    scratch: ScratchImages,
+    rows: np.ndarray,
+    groups: int,
+    seed: int,
+    device: torch.device,
+    advance: Callable[[int], None],
+) -> np.ndarray:
+    """Give each row of one half the group, 0 to `groups - 1`, whose landmarks explain it best; none is overfull."""
+    generator = np.random.default_rng([seed, 4])
+    chosen = np.sort(generator.choice(rows, min(LANDMARKS, len(rows)), replace=False))
+    images, profiles = (part.to(device) for part in scratch.read_with_profiles(chosen))
+    cell = describe_cell(model, images, profiles)
+    estimates = cell.rings.describe(denoise_at_random(model, cell.described, seed))
+    among = match_images(cell.observed, profiles, estimates, cell.rings).likelihood
+    group_of_landmark = divide_landmarks(measure_affinity(among), groups).to(device)
+    evidence = np.empty((len(rows), groups), dtype=np.float16)
+    rings = build_fourier_rings(images.shape[-1])
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        some = slice(start, start + IMAGES_AT_ONCE)
+        images, profiles = (part.to(device) for part in scratch.read_with_profiles(rows[some]))
+        observed = describe_observed(images, profiles, rings)
+        likelihood = match_images(observed, profiles, estimates, rings).likelihood
+        best = likelihood.new_full((len(images), groups), -math.inf)
+        best.scatter_reduce_(1, group_of_landmark.expand_as(likelihood), likelihood, "amax")
+        evidence[some] = (best - best.amax(1, keepdim=True)).clamp_min(-1e4).cpu().numpy()
+        advance(len(images))
+    return fill_evenly(evidence)
+
+
+def divide_landmarks(affinity: Tensor, groups: int) -> Tensor:
+    """Divide landmarks into groups of equal size (to one) that look alike: `(landmarks,)` int64.
+
+    Average-linkage clustering orders them so that the like are side by side; the order is cut.
+    """
+    distance = -affinity.double().cpu().numpy()
+    np.fill_diagonal(distance, 0.0)
+    condensed = squareform(distance - min(0.0, float(distance.min())), checks=False)
+    tree = optimal_leaf_ordering(linkage(condensed, "average"), condensed)
+    group = np.empty(len(distance), dtype=np.int64)
+    group[leaves_list(tree)] = np.arange(len(distance)) * groups // len(distance)
+    return torch.from_numpy(group)
+
+
+def fill_evenly(evidence: np.ndarray) -> np.ndarray:
+    """Assign rows to the group of most evidence that still has room, those with the clearest choice first.
+
+    Parameters
+    ----------
+    evidence : ndarray
+        `(n, groups)`, the best of each row 0, others below.
+
+    Returns
+    -------
+    ndarray
+        `(n,)` group of each row; sizes differ by one at most.
+    """
+    count, groups = evidence.shape
+    room = np.full(groups, count // groups)
+    room[: count % groups] += 1
+    assigned = np.full(count, -1)
+    left = np.arange(count)
+    while len(left):
+        choices = np.where(room > 0, evidence[left].astype(np.float32), -np.inf)
+        best = choices.argmax(1)
+        second = np.partition(choices, -2, axis=1)[:, -2] if groups > 1 else choices[:, 0]
+        # A group with room for m takes the m rows that would lose most by going elsewhere.
+        loss = np.where(np.isfinite(second), choices.max(1) - second, np.inf)
+        for group in np.unique(best):
+            asking = np.flatnonzero(best == group)
+            taken = asking[np.argsort(-loss[asking], kind="stable")[: room[group]]]
+            assigned[left[taken]] = group
+            room[group] -= len(taken)
+        left = left[assigned[left] < 0]
+    return assigned
+
+
+def cut_groups(rows: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[ImageSet]:
+    """Cut every group into cells of at most `LARGEST_CELL` rows, at random where it makes more than one."""
+    generator = np.random.default_rng([seed, 5])
+    for group in np.unique(groups):
+        members = generator.permutation(rows[groups == group])
+        for part in np.array_split(members, math.ceil(len(members) / LARGEST_CELL)):
+            yield ImageSet(np.sort(part), len(part))

@@ -1,0 +1,184 @@
+"""What joint denoising knows beside the images: neighbours, in-plane rotations, classes, scores.
+
+Each cell of neighbours gives its own matches; those of a run are joined into one `.npz` for `--matches`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
+from polardenoise.engine.imaging.rotational_matching import (
+    ROTATIONS,
+    match_images,
+    measure_affinity,
+)
+from polardenoise.engine.neighbours.class_averages import form_classes
+from polardenoise.engine.neighbours.scores import score_images
+from polardenoise.engine.neighbours.search import Cell, DenoisedCell, choose_neighbours, match_cell
+from polardenoise.engine.networks.registry import PolarTransformer
+from polardenoise.engine.runtime.files import replace_when_complete
+
+#: Most neighbours that are written for an image.
+MOST_NEIGHBOURS = 32
+
+#: Classes that are compared with those of the other half at once: a large set has tens of thousands.
+CLASSES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class CellMatches:
+    """The matches of one cell; rows and places are those of the cell's images.
+
+    Attributes
+    ----------
+    neighbours : ndarray
+        `(n, k)` int64 places in the cell, the nearest first, the image itself not among them.
+    weights : ndarray
+        `(n, k)` float32 attention weights.
+    in_plane_degrees : ndarray
+        `(n, k)` float32 counter-clockwise rotation (from +x to +y) that takes the neighbour onto the image.
+    score : ndarray
+        `(n,)` float32 from 0 (nothing of what the neighbours show is in the image) to 1.
+    class_number : ndarray
+        `(n,)` int64 from 0.
+    class_in_plane_degrees : ndarray
+        `(n,)` float32: takes the class average onto the image.
+    class_averages : ndarray
+        `(classes, box, box)` float32 averages of the denoised images, CTF-free, in units of the noise.
+    off_centre : ndarray
+        `(n, 2)` float32 pixels, `(x, y)`: how far each particle lies off the centre of its image, as far as its
+        neighbours tell. Neighbours and averages are turned about the particle, not about the centre of the image.
+    """
+
+    neighbours: np.ndarray
+    weights: np.ndarray
+    in_plane_degrees: np.ndarray
+    score: np.ndarray
+    class_number: np.ndarray
+    class_in_plane_degrees: np.ndarray
+    class_averages: np.ndarray
+    off_centre: np.ndarray
+
+
+def match_denoised_cell(
+    model: PolarTransformer, cell: Cell, denoised: DenoisedCell, displacements: Tensor
+) -> CellMatches:
+    """See which images of a denoised cell match, by the final estimates at the centre; see `CentredCell`."""
+    described = cell.rings.describe(denoised.estimates)
+    matches = match_cell(cell, denoised.estimates)
+    nearest = choose_neighbours(measure_affinity(matches.likelihood), MOST_NEIGHBOURS + 1)
+    score = score_images(matches, nearest, described, cell.profiles, cell.rings)
+    classes = form_classes(denoised.estimates, cell.observed, cell.profiles, cell.rings, model.grid)
+    others = nearest[:, 1:]
+    return CellMatches(
+        neighbours=others.cpu().numpy(),
+        weights=look_up_weights(denoised, others).cpu().numpy(),
+        in_plane_degrees=as_degrees(matches.rotation.gather(1, others)),
+        score=score.cpu().numpy(),
+        class_number=classes.number.cpu().numpy(),
+        class_in_plane_degrees=as_degrees(classes.rotation),
+        class_averages=classes.averages.cpu().numpy(),
+        off_centre=displacements.cpu().numpy(),
+    )
+
+
+def look_up_weights(denoised: DenoisedCell, others: Tensor) -> Tensor:
+    """Look up the attention weight of `(n, k)` neighbours; 0 for those that the attention did not ask."""
+    count = len(others)
+    weights = denoised.attention.weights
+    table = weights.new_zeros(count, count).scatter_(1, denoised.neighbours, weights)
+    return table.gather(1, others)
+
+
+def as_degrees(steps: Tensor) -> np.ndarray:
+    """Turn steps of rotation into degrees from -180 to 180, float32."""
+    degrees = steps.cpu().numpy() * (360.0 / ROTATIONS)
+    return ((degrees + 180.0) % 360.0 - 180.0).astype(np.float32)
+
+
+def save_cell_matches(path: Path, rows: np.ndarray, found: CellMatches) -> None:
+    """Save the matches of a cell with the rows of its images, complete or not at all."""
+    with replace_when_complete(path) as temporary:
+        np.savez(temporary, rows=rows, **vars(found))
+
+
+def join_matches(
+    parts: list[Path], halves: np.ndarray, pixel_size: float
+) -> dict[str, np.ndarray | float]:
+    """Join the matches of all cells into the arrays that `--matches` writes (see docs/files.rst).
+
+    Parameters
+    ----------
+    parts : list of Path
+        What `save_cell_matches` has written.
+    halves : ndarray
+        `(n,)` the half of each row.
+    pixel_size : float
+        Of the averages, Angstrom.
+    """
+    count = len(halves)
+    joined: dict[str, Any] = {
+        "neighbours": np.full((count, MOST_NEIGHBOURS), -1, dtype=np.int64),
+        "weights": np.zeros((count, MOST_NEIGHBOURS), dtype=np.float32),
+        "in_plane_degrees": np.zeros((count, MOST_NEIGHBOURS), dtype=np.float32),
+        "half": halves.astype(np.int64),
+        "class_number": np.zeros(count, dtype=np.int64),
+        "class_in_plane_degrees": np.zeros(count, dtype=np.float32),
+        "score": np.zeros(count, dtype=np.float32),
+        "off_centre_angstrom": np.zeros((count, 2), dtype=np.float32),
+    }
+    averages: list[np.ndarray] = []
+    class_half: list[int] = []
+    for path in parts:
+        with np.load(path) as part:
+            rows, wide = part["rows"], part["neighbours"].shape[1]
+            joined["neighbours"][rows, :wide] = rows[part["neighbours"]]
+            for name in ("weights", "in_plane_degrees"):
+                joined[name][rows, :wide] = part[name]
+            for name in ("class_in_plane_degrees", "score"):
+                joined[name][rows] = part[name]
+            joined["off_centre_angstrom"][rows] = part["off_centre"] * pixel_size
+            joined["class_number"][rows] = part["class_number"] + len(averages) + 1
+            averages += list(part["class_averages"])
+            class_half += [int(halves[rows[0]])] * len(part["class_averages"])
+    joined["class_averages"] = np.stack(averages)
+    joined["class_half"] = np.array(class_half, dtype=np.int64)
+    joined["class_size"] = np.bincount(joined["class_number"], minlength=len(averages) + 1)[1:]
+    joined["class_twin"] = find_twins(joined["class_averages"], joined["class_half"])
+    joined["pixel_size"] = pixel_size
+    return joined
+
+
+def find_twins(averages: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """For each class find the one of the other half whose finished average is most like it.
+
+    Only for display: nothing of one half goes into the other.
+
+    Returns
+    -------
+    ndarray
+        `(classes,)` int64 numbers from 1; 0 where there is no other half.
+    """
+    rings = build_fourier_rings(averages.shape[-1])
+    described = rings.describe(torch.from_numpy(averages))
+    energy = rings.ring_energies(described).sum(1).clamp_min(1e-12)
+    twins = np.zeros(len(averages), dtype=np.int64)
+    for half in np.unique(halves):
+        own, others = np.flatnonzero(halves == half), np.flatnonzero(halves != half)
+        if len(others) == 0:
+            continue
+        theirs = described[:, :, torch.from_numpy(others)].contiguous()
+        for start in range(0, len(own), CLASSES_AT_ONCE):
+            some = own[start : start + CLASSES_AT_ONCE]
+            images = described[:, :, torch.from_numpy(some)].contiguous()
+            everywhere = images.new_ones(len(some), rings.box // 2)
+            likelihood = match_images(images, everywhere, theirs, rings).likelihood
+            their_energy = energy[torch.from_numpy(others)]
+            alike = (likelihood + 0.5 * their_energy) / their_energy.sqrt()
+            twins[some] = others[alike.argmax(1).numpy()] + 1
+    return twins

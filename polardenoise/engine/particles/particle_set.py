@@ -1,0 +1,340 @@
+"""Particle sets: a STAR file and the stacks it names, checked before anything is computed.
+
+Reading the set looks at everything cheap: the STAR file's form, numbers, and the header, size and reach of every stack.
+Pixels are read on demand, in the order of the files; `read_checked` also refuses blank images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from polardenoise.engine.imaging.ctf import CtfParameters
+from polardenoise.engine.particles.image_names import check_stacks
+from polardenoise.engine.particles.mrc import read_images_at
+from polardenoise.engine.particles.mrc_header import StackHeader
+from polardenoise.engine.particles.star import StarDocument, StarTable, keep_rows, read_star
+from polardenoise.engine.particles.star_columns import (
+    find_angles,
+    find_ctf,
+    find_ctf_state,
+    find_origins,
+    find_pixel_size,
+    find_random_subset,
+)
+from polardenoise.engine.particles.star_numbers import read_columns
+from polardenoise.engine.particles.star_tables import find_optics_table, find_particle_table
+from polardenoise.engine.particles.star_writing import write_star
+from polardenoise.engine.runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class ParticleSet:
+    """A set of `n` particle images and what is known about them.
+
+    Attributes
+    ----------
+    star_path : Path
+        The STAR file.
+    document : StarDocument
+        Its text.
+    table : StarTable
+        The table whose rows are the particles.
+    optics : StarTable | None
+        The table of optics groups, where there is one (RELION 3.1 and later).
+    optics_row : ndarray
+        `(n,)` each particle's row of it, from 0; empty without one.
+    headers : tuple[StackHeader, ...]
+        Of every stack named.
+    stack_of_row, index_in_stack : ndarray
+        `(n,)` int64: which stack, and which of its images (from 0).
+    box : int
+        `N`, pixels.
+    pixel_size : ndarray
+        `(n,)` Angstrom per pixel.
+    random_subset : ndarray | None
+        `(n,)` 1 or 2, the half-set.
+    ctf : CtfParameters | None
+        None where the images carry no CTF.
+    ctf_state : str
+        "none", "raw", "flipped" or "corrected".
+    angles : ndarray | None
+        `(n, 3)` rot, tilt, psi in degrees, RELION's Euler angles.
+    origins : ndarray
+        `(n, 2)` x, y in Angstrom, RELION's sign; zeros where there are none.
+    first_row : int
+        The row of the file, from 0, that the first particle stands in: not 0 where `select_rows` took a part.
+    """
+
+    star_path: Path
+    document: StarDocument
+    table: StarTable
+    optics: StarTable | None
+    optics_row: np.ndarray
+    headers: tuple[StackHeader, ...]
+    stack_of_row: np.ndarray
+    index_in_stack: np.ndarray
+    box: int
+    pixel_size: np.ndarray
+    random_subset: np.ndarray | None
+    ctf: CtfParameters | None
+    ctf_state: str
+    angles: np.ndarray | None
+    origins: np.ndarray
+    first_row: int = 0
+
+    def __len__(self) -> int:
+        """Count the particles."""
+        return len(self.stack_of_row)
+
+    @property
+    def stacks(self) -> tuple[Path, ...]:
+        """Where the stacks lie."""
+        return tuple(header.path for header in self.headers)
+
+    def column(self, label: str) -> list[str] | None:
+        """Give a column as text.
+
+        Parameters
+        ----------
+        label : str
+            Without the leading underscore.
+
+        Returns
+        -------
+        list[str] | None
+            One value for each particle, from its own row, else from its optics group; None if neither
+            table has the column.
+        """
+        if label in self.table.labels:
+            return self.table.column(label)
+        if self.optics is not None and label in self.optics.labels:
+            values = self.optics.column(label)
+            return [values[row] for row in self.optics_row]
+        return None
+
+
+def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSet:
+    """Read a particle set and check all of it but the pixels.
+
+    Parameters
+    ----------
+    star_path : Path | str
+        A STAR file of RELION 3.0, 3.1 or later, or of a program that writes the same.
+    ctf_state : str
+        What was done about the CTF of the images, where somebody knows; "auto" reads it from the file.
+
+    Returns
+    -------
+    ParticleSet
+        Whose stacks are there, whole, and hold every image named.
+
+    Raises
+    ------
+    InputError
+        Names the file, the row and the cure. A pixel size is needed; voltage and spherical aberration only
+        with a defocus. An `UnclearCtfError` if the file does not say clearly what was done about the CTF.
+    """
+    document = read_star(star_path)
+    table = find_particle_table(document)
+    optics = find_optics_table(document, table)
+    names, columns, stated = read_columns(document, table, optics)
+    dimensions = columns.find("rlnImageDimensionality")
+    if dimensions is not None:
+        columns.refuse_where(
+            dimensions > 2,
+            "a 3D subtomogram (rlnImageDimensionality); polardenoise takes 2D particles",
+        )
+    pixel_size = find_pixel_size(columns)
+    ctf = find_ctf(columns)
+    if ctf_state == "auto":
+        ctf_state = find_ctf_state(columns, stated, ctf is not None)
+    random_subset = find_random_subset(columns)
+    headers, index_in_stack = check_stacks(names)
+    return ParticleSet(
+        star_path=document.path,
+        document=document,
+        table=table,
+        optics=optics,
+        optics_row=columns.optics_row,
+        headers=headers,
+        stack_of_row=names.file_of_row,
+        index_in_stack=index_in_stack,
+        box=headers[0].columns,
+        pixel_size=pixel_size,
+        random_subset=random_subset,
+        ctf=ctf,
+        ctf_state=ctf_state,
+        angles=find_angles(columns),
+        origins=find_origins(columns, pixel_size),
+    )
+
+
+def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
+    """Take some consecutive particles, as if the file held no others.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The whole set.
+    rows : slice
+        Of step 1, as Python's: from 0, the end not included.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    start, stop, _ = rows.indices(len(particles))
+    if stop <= start:
+        raise InputError(
+            f"--rows: selects none of the {len(particles)} rows of {particles.star_path}; give A:B inside 0:"
+            f"{len(particles)}"
+        )
+    if stop - start == len(particles):
+        return particles
+    document = keep_rows(particles.document, particles.table, slice(start, stop))
+    table = find_particle_table(document)
+
+    def part(values: np.ndarray) -> np.ndarray:
+        return values[start:stop]
+
+    return replace(
+        particles,
+        document=document,
+        table=table,
+        optics=find_optics_table(document, table),
+        optics_row=part(particles.optics_row),
+        stack_of_row=part(particles.stack_of_row),
+        index_in_stack=part(particles.index_in_stack),
+        pixel_size=part(particles.pixel_size),
+        random_subset=None if particles.random_subset is None else part(particles.random_subset),
+        ctf=None if particles.ctf is None else particles.ctf.select(slice(start, stop)),
+        angles=None if particles.angles is None else part(particles.angles),
+        origins=part(particles.origins),
+        first_row=particles.first_row + start,
+    )
+
+
+def read_images(particles: ParticleSet, rows: np.ndarray | slice) -> np.ndarray:
+    """Read the images of some particles.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The set.
+    rows : ndarray | slice
+        `(m,)` particles in any order, repeated or not. The files are read in their own order, in large
+        pieces, so that memory hardly exceeds the result.
+
+    Returns
+    -------
+    ndarray
+        `(m, N, N)` float32, in the order of `rows`.
+
+    Raises
+    ------
+    InputError
+        If a pixel is not a finite number; names the row and the stack.
+    """
+    if isinstance(rows, slice):
+        rows = np.arange(len(particles))[rows]
+    rows = np.asarray(rows, dtype=np.int64)
+    images = np.empty((len(rows), particles.box, particles.box), dtype=np.float32)
+    for places, pixels in _read_in_file_order(particles, rows):
+        images[places] = pixels
+    return images
+
+
+def read_checked(particles: ParticleSet, rows: np.ndarray) -> np.ndarray:
+    """Read the images of some particles and refuse those that cannot be denoised.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The set.
+    rows : ndarray
+        `(m,)` particles in any order.
+
+    Returns
+    -------
+    ndarray
+        `(m, N, N)` float32, in the order of `rows`.
+
+    Raises
+    ------
+    InputError
+        If an image is blank (one grey value) or has a pixel that is not a finite number; names the first such
+        row and its stack.
+    """
+    images = read_images(particles, rows)
+    blank = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
+    if blank.any():
+        raise InputError(
+            f"{_name_image(particles, int(rows[blank].min()))} is blank, every pixel has one value;"
+            " remove the row"
+        )
+    return images
+
+
+def write_particles(
+    particles: ParticleSet,
+    star_out: Path | str,
+    image_names: list[str],
+    new_columns: dict[str, list[str]],
+    optics_columns: dict[str, list[str]],
+) -> None:
+    """Write the STAR file again with other images, and nothing else touched.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The set as it was read.
+    star_out : Path | str
+        The new STAR file; appears when it is complete.
+    image_names : list[str]
+        `n` names, written as given into `rlnImageName`.
+    new_columns : dict[str, list[str]]
+        Label -> `n` values. A column the particle table has is replaced, a new one comes last.
+    optics_columns : dict[str, list[str]]
+        Label -> one value for each row of the optics table, replaced or appended there. Without an optics
+        table they become particle columns, of one value for all or `n` values.
+    """
+    of_particles = {"rlnImageName": image_names, **new_columns}
+    changes = [(particles.table, of_particles)]
+    if particles.optics is not None:
+        changes.append((particles.optics, optics_columns))
+    else:
+        for label, values in optics_columns.items():
+            of_particles[label] = values * len(particles) if len(values) == 1 else values
+    write_star(particles.document, star_out, changes)
+
+
+def _read_in_file_order(
+    particles: ParticleSet, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give the places in `rows` and the pixels of images, some at a time; refuse what is not finite."""
+    stacks, indices = particles.stack_of_row[rows], particles.index_in_stack[rows]
+    order = np.lexsort((indices, stacks))
+    bounds = np.flatnonzero(np.diff(stacks[order])) + 1
+    for places in np.split(order, bounds) if len(order) else []:
+        header = particles.headers[int(stacks[places[0]])]
+        for part, pixels in read_images_at(header, indices[places]):
+            if pixels.dtype.kind == "f":
+                bad = ~np.isfinite(pixels).all(axis=(1, 2))
+                if bad.any():
+                    raise InputError(
+                        f"{_name_image(particles, int(rows[places[part]][bad].min()))} has pixels that are not"
+                        " finite numbers; remove the row or extract it again"
+                    )
+            yield places[part], pixels
+
+
+def _name_image(particles: ParticleSet, row: int) -> str:
+    """Word which image belongs to a row (from 0)."""
+    index = particles.index_in_stack[row] + 1
+    stack = particles.headers[particles.stack_of_row[row]].path
+    return f"{particles.star_path}: row {particles.first_row + row + 1}: image {index} of {stack}"

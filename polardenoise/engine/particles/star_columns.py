@@ -1,0 +1,285 @@
+"""The numbers of a particle set: pixel size, CTF, halves, angles and origins, wherever its dialect keeps them.
+
+RELION 3.1 and later keep what is common to many particles in an optics table; RELION 3.0 has particle columns only. As
+in RELION, a CTF parameter in a particle's own row goes before its optics group's, and the pixel size of an optics group
+before any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from polardenoise.engine.imaging.ctf import CtfParameters
+from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
+
+CTF_STATES = ("none", "raw", "flipped", "corrected")
+# In STAR files written with a leading underscore, as every label.
+CTF_STATE_LABEL = "polardenoiseCtfState"
+NUMBER_LABELS = (
+    "rlnImagePixelSize",
+    "rlnPixelSize",
+    "rlnDetectorPixelSize",
+    "rlnMagnification",
+    "rlnDefocusU",
+    "rlnDefocusV",
+    "rlnDefocusAngle",
+    "rlnVoltage",
+    "rlnSphericalAberration",
+    "rlnAmplitudeContrast",
+    "rlnPhaseShift",
+    "rlnCtfDataArePhaseFlipped",
+    "rlnCtfDataAreCtfPremultiplied",
+    "rlnImageDimensionality",
+    "rlnRandomSubset",
+    "rlnAngleRot",
+    "rlnAngleTilt",
+    "rlnAnglePsi",
+    "rlnOriginXAngst",
+    "rlnOriginYAngst",
+    "rlnOriginX",
+    "rlnOriginY",
+)
+
+
+@dataclass(frozen=True)
+class ParticleColumns:
+    """The columns of `NUMBER_LABELS` that a particle set has.
+
+    Attributes
+    ----------
+    path : Path
+        The STAR file, for messages.
+    count : int
+        `n`, particles.
+    own : dict[str, ndarray]
+        Columns of the particle table, `(n,)` float64, all finite.
+    shared : dict[str, ndarray]
+        Columns of the optics table, one value for each of its rows.
+    optics_row : ndarray
+        `(n,)` the optics row of each particle; empty if there is no optics table.
+    """
+
+    path: Path
+    count: int
+    own: dict[str, np.ndarray]
+    shared: dict[str, np.ndarray]
+    optics_row: np.ndarray
+
+    def find(self, label: str) -> np.ndarray | None:
+        """Give a column, `(n,)`: the particles' own, else the optics groups' spread over them, else None."""
+        return self.own[label] if label in self.own else self.find_shared(label)
+
+    def find_shared(self, label: str) -> np.ndarray | None:
+        """Give a column of the optics table spread over the particles, `(n,)`; None if it has none such."""
+        return self.shared[label][self.optics_row] if label in self.shared else None
+
+    def refuse_where(self, bad: np.ndarray, complaint: str) -> None:
+        """Raise an `InputError` that names the first row where `bad`, `(n,)`, is true, if any."""
+        rows = np.flatnonzero(bad)
+        if rows.size:
+            raise InputError(f"{self.path}: row {rows[0] + 1}: {complaint}")
+
+
+def find_pixel_size(columns: ParticleColumns) -> np.ndarray:
+    """Find the pixel size of the images.
+
+    Parameters
+    ----------
+    columns : ParticleColumns
+        Of `n` particles. Looked for in this order: `rlnImagePixelSize` of the optics groups, then of the
+        particles; `rlnPixelSize`; `rlnDetectorPixelSize` (micrometres) x 10^4 / `rlnMagnification`.
+
+    Returns
+    -------
+    ndarray
+        `(n,)` Angstrom per pixel.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is not positive.
+    """
+    size = columns.find_shared("rlnImagePixelSize")
+    label = "rlnImagePixelSize"
+    for candidate in ("rlnImagePixelSize", "rlnPixelSize"):
+        if size is None:
+            size, label = columns.find(candidate), candidate
+    if size is None:
+        detector, magnification = (
+            columns.find("rlnDetectorPixelSize"),
+            columns.find("rlnMagnification"),
+        )
+        if detector is None or magnification is None:
+            raise InputError(
+                f"{columns.path}: no pixel size; add a column rlnImagePixelSize (Angstrom) to its optics or"
+                " particle table"
+            )
+        columns.refuse_where(magnification <= 0, "rlnMagnification is not positive; correct it")
+        size, label = detector * 1e4 / magnification, "rlnDetectorPixelSize"
+    columns.refuse_where(size <= 0, f"{label} is not positive; give the pixel size in Angstrom")
+    return size
+
+
+def find_ctf(columns: ParticleColumns) -> CtfParameters | None:
+    """Find the CTF parameters.
+
+    Parameters
+    ----------
+    columns : ParticleColumns
+        Of `n` particles. What is missing is filled in as RELION does (`CTF::readByGroup`): `rlnDefocusV` is
+        `rlnDefocusU`; `rlnDefocusAngle`, `rlnPhaseShift` and `rlnAmplitudeContrast` are 0.
+
+    Returns
+    -------
+    CtfParameters | None
+        None without `rlnDefocusU`: the images carry no CTF.
+
+    Raises
+    ------
+    InputError
+        If there is a defocus and no voltage or spherical aberration, or values are out of range.
+    """
+    defocus_u = columns.find("rlnDefocusU")
+    if defocus_u is None:
+        return None
+    for label, unit in (("rlnVoltage", "kV"), ("rlnSphericalAberration", "mm")):
+        if columns.find(label) is None:
+            raise InputError(
+                f"{columns.path}: has a defocus but no {label}; add this column ({unit}) to its optics or"
+                " particle table"
+            )
+
+    def find_or(label: str, default: np.ndarray) -> np.ndarray:
+        found = columns.find(label)
+        return default if found is None else found
+
+    zeros = np.zeros(columns.count)
+    voltage, aberration = find_or("rlnVoltage", zeros), find_or("rlnSphericalAberration", zeros)
+    contrast = find_or("rlnAmplitudeContrast", zeros)
+    columns.refuse_where(
+        (voltage < 10) | (voltage > 5000), "rlnVoltage is not between 10 and 5000; give it in kV"
+    )
+    columns.refuse_where(
+        (contrast < 0) | (contrast > 1), "rlnAmplitudeContrast is not between 0 and 1; correct it"
+    )
+    values = (
+        defocus_u,
+        find_or("rlnDefocusV", defocus_u),
+        find_or("rlnDefocusAngle", zeros),
+        voltage,
+        aberration,
+        contrast,
+        find_or("rlnPhaseShift", zeros),
+    )
+    return CtfParameters(*(torch.from_numpy(np.ascontiguousarray(value)) for value in values))
+
+
+def find_ctf_state(columns: ParticleColumns, stated: set[str], has_ctf: bool) -> str:
+    """Find out what has been done about the CTF in the images.
+
+    Parameters
+    ----------
+    columns : ParticleColumns
+        Of the particles.
+    stated : set[str]
+        The values of `polardenoiseCtfState`, which go before everything else.
+    has_ctf : bool
+        Whether there is a defocus.
+
+    Returns
+    -------
+    str
+        "none": no CTF; "raw": the signed CTF; "flipped": its absolute value; "corrected": undone.
+
+    Raises
+    ------
+    UnclearCtfError
+        If the particles differ in it, columns contradict one another, or the images were multiplied by their CTF.
+    """
+    if stated:
+        state = stated.pop()
+        if stated or state not in CTF_STATES:
+            raise UnclearCtfError(
+                f"{columns.path}: {CTF_STATE_LABEL} must be one of {', '.join(CTF_STATES)}, the same for all"
+                " particles; correct the column or split the set"
+            )
+        return state if has_ctf or state == "corrected" else "none"
+    refuse_unclear(
+        columns,
+        find_flag(columns, "rlnCtfDataAreCtfPremultiplied"),
+        "the images were multiplied by their CTF (rlnCtfDataAreCtfPremultiplied); extract them without",
+    )
+    if not has_ctf:
+        return "none"
+    flipped = find_flag(columns, "rlnCtfDataArePhaseFlipped")
+    if not flipped.any():
+        return "raw"
+    refuse_unclear(
+        columns,
+        ~flipped,
+        "not phase-flipped (rlnCtfDataArePhaseFlipped) while others of the set are; split the set",
+    )
+    return "flipped"
+
+
+def find_flag(columns: ParticleColumns, label: str) -> np.ndarray:
+    """Find a yes-or-no column, `(n,)` bool, no where it is missing.
+
+    Raises
+    ------
+    UnclearCtfError
+        If a value is neither 0 nor 1, or the particles' own differs from that of their optics group.
+    """
+    values = columns.find(label)
+    if values is None:
+        return np.zeros(columns.count, dtype=bool)
+    refuse_unclear(
+        columns, (values != 0) & (values != 1), f"{label} is neither 0 nor 1; correct it"
+    )
+    shared = columns.find_shared(label)
+    if shared is not None:
+        refuse_unclear(
+            columns, values != shared, f"{label} is not that of its optics group; correct one"
+        )
+    return values.astype(bool)
+
+
+def refuse_unclear(columns: ParticleColumns, bad: np.ndarray, complaint: str) -> None:
+    """Raise an `UnclearCtfError` that names the first row where `bad`, `(n,)`, is true, if any."""
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        raise UnclearCtfError(f"{columns.path}: row {rows[0] + 1}: {complaint}")
+
+
+def find_random_subset(columns: ParticleColumns) -> np.ndarray | None:
+    """Find the half that each particle belongs to, `(n,)` 1 or 2; None without the column."""
+    subset = columns.find("rlnRandomSubset")
+    if subset is None:
+        return None
+    columns.refuse_where(
+        (subset != 1) & (subset != 2), "rlnRandomSubset must be 1 or 2; correct it"
+    )
+    return subset.astype(np.int64)
+
+
+def find_angles(columns: ParticleColumns) -> np.ndarray | None:
+    """Find the orientations, `(n, 3)` rot, tilt, psi in degrees; None unless there are all three."""
+    angles = [columns.find(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
+    found = [angle for angle in angles if angle is not None]
+    return np.stack(found, axis=1) if len(found) == 3 else None
+
+
+def find_origins(columns: ParticleColumns, pixel_size: np.ndarray) -> np.ndarray:
+    """Find the origins, `(n, 2)` x, y in Angstrom; RELION 3.0 keeps them in pixels. Missing ones are 0."""
+    origins = np.zeros((columns.count, 2))
+    for axis, name in enumerate("XY"):
+        angstrom, pixels = columns.find(f"rlnOrigin{name}Angst"), columns.find(f"rlnOrigin{name}")
+        if angstrom is not None:
+            origins[:, axis] = angstrom
+        elif pixels is not None:
+            origins[:, axis] = pixels * pixel_size
+    return origins

@@ -1,0 +1,155 @@
+"""Find the particle and optics tables of a STAR file, and say what else a file is that has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from polardenoise.engine.particles.star import StarDocument, StarTable
+from polardenoise.engine.runtime.errors import InputError
+
+# Signs by which a table or column betrays a file that is not a particle set, the surer ones first.
+TELLING_TABLES = {
+    "model_general": "a RELION model file; give the _data.star of the same iteration",
+    "optimiser_general": "a RELION optimiser file; give the _data.star of the same iteration",
+    "sampling_general": "a RELION sampling file; give the _data.star of the same iteration",
+    "pipeline_general": "a RELION pipeline; give the particles' STAR file of a job",
+    "fsc": "an FSC or post-processing file; give the particles' STAR file",
+    "job": "the options of a RELION job; give the particles' STAR file",
+}
+TELLING_COLUMNS = {
+    "rlnTomoParticlesFile": "a tomography optimisation set; give the particles' STAR file it names",
+    "rlnMicrographMovieName": "a table of movies; extract particles first",
+    "rlnTomoTiltSeriesPixelSize": "a table of tomograms; extract particles as 2D images first",
+    "rlnTomoName": "a table of tomograms or subtomograms; polardenoise takes 2D particles",
+    "rlnReferenceImage": "a table of class averages; give the particles' STAR file",
+    "rlnCoordinateX": "a table of particle coordinates; extract the particles first",
+    "rlnMicrographName": "a table of micrographs; extract particles first",
+    "image": "Xmipp metadata; export the particles as a RELION STAR file (Scipion does)",
+}
+
+
+def find_particle_table(document: StarDocument) -> StarTable:
+    """Find the table that names the images.
+
+    Parameters
+    ----------
+    document : StarDocument
+        A whole file. The table may have any name (`data_particles`, `data_images`, `data_`,
+        `data_model_class_1`); what counts is the column `rlnImageName`.
+
+    Returns
+    -------
+    StarTable
+        With one row or more.
+
+    Raises
+    ------
+    InputError
+        If there is none, it is empty, or several tables name images and none is called `particles`.
+    """
+    tables = [table for table in document.tables if "rlnImageName" in table.labels]
+    tables = [table for table in tables if table.name == "particles"] or tables
+    if not tables:
+        raise InputError(
+            f"{document.path}: no table has a column rlnImageName; this is {_recognise(document)}"
+        )
+    if len(tables) > 1:
+        names = ", ".join(f"data_{table.name}" for table in tables)
+        raise InputError(
+            f"{document.path}: several tables name images ({names}); keep one, or call it data_particles"
+        )
+    if len(tables[0]) == 0:
+        raise InputError(
+            f"{document.path}: table data_{tables[0].name} has no rows; give a STAR with particles"
+        )
+    return tables[0]
+
+
+def find_optics_table(document: StarDocument, particles: StarTable) -> StarTable | None:
+    """Find the table of optics groups (RELION 3.1 and later); None if there is none or it is empty."""
+    # A table called so goes before others that happen to list optics groups (micrographs, say).
+    for table in sorted(document.tables, key=lambda table: table.name != "optics"):
+        is_optics = table.name == "optics" or (
+            "rlnOpticsGroup" in table.labels and "rlnImageName" not in table.labels
+        )
+        if table is not particles and is_optics and len(table):
+            return table
+    return None
+
+
+def find_optics_rows(
+    document: StarDocument, particles: StarTable, optics: StarTable, groups: Sequence[str] | None
+) -> np.ndarray:
+    """Find each particle's row of the optics table.
+
+    Parameters
+    ----------
+    document : StarDocument
+        The file, for messages.
+    particles, optics : StarTable
+        Its tables.
+    groups : Sequence[str] | None
+        `rlnOpticsGroup` of each particle; None where the column is missing: this is understood if the
+        optics table has one row.
+
+    Returns
+    -------
+    ndarray
+        `(n,)` rows of the optics table, from 0.
+
+    Raises
+    ------
+    InputError
+        If a group is listed twice, or a particle's group is not listed.
+    """
+    if groups is None:
+        if len(optics) > 1:
+            raise InputError(
+                f"{document.path}: {len(optics)} optics groups, but data_{particles.name} has no column"
+                " rlnOpticsGroup; add it"
+            )
+        return np.zeros(len(particles), dtype=np.int64)
+    if "rlnOpticsGroup" not in optics.labels:
+        raise InputError(
+            f"{document.path}: data_{optics.name} has no column rlnOpticsGroup; add it"
+        )
+    row_of_group: dict[str, int] = {}
+    for row, group in enumerate(optics.column("rlnOpticsGroup")):
+        if row_of_group.setdefault(_canonical(group), row) != row:
+            raise InputError(
+                f"{document.path}: optics group {group} is listed twice in data_{optics.name}; remove one"
+            )
+    # As written first, since nearly all tokens are the same few.
+    known = {group: row_of_group.get(_canonical(group), -1) for group in set(groups)}
+    rows = np.fromiter((known[group] for group in groups), dtype=np.int64, count=len(groups))
+    missing = np.flatnonzero(rows < 0)
+    if missing.size:
+        raise InputError(
+            f"{document.path}: row {missing[0] + 1} belongs to optics group {groups[missing[0]]}, which"
+            f" data_{optics.name} does not list; add it there"
+        )
+    return rows
+
+
+def _canonical(group: str) -> str:
+    """Make "1", "001" and "1.0" the same group."""
+    try:
+        return str(int(float(group)))
+    except (ValueError, OverflowError):
+        return group
+
+
+def _recognise(document: StarDocument) -> str:
+    """Say what a STAR file without particle images seems to be, and what to do."""
+    names = {table.name for table in document.tables}
+    labels = {label for table in document.tables for label in table.labels}
+    for name, meaning in TELLING_TABLES.items():
+        if name in names:
+            return meaning
+    for label, meaning in TELLING_COLUMNS.items():
+        if label in labels:
+            return meaning
+    found = ", ".join(f"data_{table.name}" for table in document.tables) or "nothing"
+    return f"no particle set (tables: {found}); give the particles' STAR file"

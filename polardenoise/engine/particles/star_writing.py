@@ -1,0 +1,116 @@
+"""Write a STAR document with some columns replaced or appended, and nothing else touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from polardenoise.engine.particles.star import (
+    TOKENS_AND_SPACES,
+    StarDocument,
+    StarTable,
+    open_text,
+    quote_token,
+)
+from polardenoise.engine.runtime.files import replace_when_complete
+
+
+def write_star(
+    document: StarDocument,
+    path: Path | str,
+    changes: Sequence[tuple[StarTable, dict[str, list[str]]]],
+) -> None:
+    """Write a document with some columns replaced or appended, atomically.
+
+    Parameters
+    ----------
+    document : StarDocument
+        What was read.
+    path : Path | str
+        The new file; may be the old one.
+    changes : Sequence[tuple[StarTable, dict[str, list[str]]]]
+        For tables of the document, label -> one value for each row. A column the table has is replaced token
+        by token; a new one becomes the last. Values with white space are quoted.
+
+    Raises
+    ------
+    ValueError
+        If a column has not as many values as its table rows.
+    """
+    for table, columns in changes:
+        for label, values in columns.items():
+            if len(values) != len(table):
+                raise ValueError(
+                    f"{label}: {len(values)} values for {len(table)} rows of data_{table.name}"
+                )
+    with replace_when_complete(path) as temporary, open_text(temporary, "w") as file:
+        file.writelines(_changed_lines(document, changes))
+
+
+def _changed_lines(
+    document: StarDocument, changes: Sequence[tuple[StarTable, dict[str, list[str]]]]
+) -> Iterator[str]:
+    """Give the lines of a document with the changes made, in order."""
+    position = 0
+    lines = document.lines
+    for table, columns in sorted(changes, key=lambda change: change[0].label_lines[0]):
+        if not columns:
+            continue
+        first = table.label_lines[0]
+        last = max(table.label_lines[-1], table.row_lines[-1] if len(table) else 0)
+        yield from lines[position:first]
+        if table.is_loop:
+            yield from _changed_loop(lines, first, last, table, columns)
+        else:
+            yield from _changed_values(lines, first, last, table, columns)
+        position = last + 1
+    yield from lines[position:]
+
+
+def _changed_loop(
+    lines: list[str], first: int, last: int, table: StarTable, columns: dict[str, list[str]]
+) -> Iterator[str]:
+    """Change a loop, whose labels and rows stand on the lines `first` to `last`."""
+    replaced = [(table.labels.index(k), v) for k, v in columns.items() if k in table.labels]
+    appended = [(label, values) for label, values in columns.items() if label not in table.labels]
+    last_label = table.label_lines[-1]
+    row = 0
+    for number in range(first, last + 1):
+        line = lines[number]
+        if row < len(table) and number == table.row_lines[row]:
+            pieces = TOKENS_AND_SPACES.findall(line)
+            lead = 1 if line[0].isspace() else 0
+            for place, values in replaced:
+                pieces[lead + 2 * place] = quote_token(values[row])
+            if appended:
+                end = len(pieces) - 1 if pieces[-1].isspace() else len(pieces)
+                separator = "\t" if "\t" in line and " " not in line.rstrip() else " "
+                pieces[end:end] = [separator + quote_token(values[row]) for _, values in appended]
+            yield "".join(pieces)
+            row += 1
+            continue
+        yield line if line.endswith("\n") or number != last_label else line + "\n"
+        if number == last_label:
+            numbered = "#" in line
+            end_of_line = "\r\n" if line.endswith("\r\n") else "\n"
+            for count, (label, _) in enumerate(appended, len(table.labels) + 1):
+                yield f"_{label}{f' #{count}' if numbered else ''} {end_of_line}"
+
+
+def _changed_values(
+    lines: list[str], first: int, last: int, table: StarTable, columns: dict[str, list[str]]
+) -> Iterator[str]:
+    """Change a block of single values."""
+    label_of_line = dict(zip(table.label_lines, table.labels, strict=True))
+    for number in range(first, last + 1):
+        line = lines[number]
+        label = label_of_line.get(number)
+        if label in columns:
+            pieces = TOKENS_AND_SPACES.findall(line)
+            pieces[(1 if line[0].isspace() else 0) + 2] = quote_token(columns[label][0])
+            line = "".join(pieces)
+        yield line
+    end_of_line = "\r\n" if lines[last].endswith("\r\n") else "\n"
+    for label, values in columns.items():
+        if label not in table.labels:
+            yield f"_{label} {quote_token(values[0])}{end_of_line}"

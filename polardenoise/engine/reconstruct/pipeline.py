@@ -1,0 +1,264 @@
+"""Reconstruct maps from particles with known poses: two half maps, the whole, and their correlation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.backprojection import (
+    Backprojection,
+    begin_backprojection,
+    insert_slices,
+    solve_backprojection,
+)
+from polardenoise.engine.imaging.ctf import compute_ctf
+from polardenoise.engine.imaging.euler_angles import matrices_from_angles
+from polardenoise.engine.imaging.fourier import shift_images
+from polardenoise.engine.particles.mrc import read_volume
+from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.particles.set_checks import common_pixel_size
+from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.progress import Progress
+
+BYTES_READ_AT_ONCE = 16 * 2**20
+SEED_OF_DRAWN_HALVES = 0
+CTF_OF_STATE = {"raw": "signed", "flipped": "absolute", "none": "none", "corrected": "none"}
+RESOLUTION = "resolution"
+CONSISTENCY = "consistency, not resolution"
+
+
+@dataclass(frozen=True)
+class HalfMaps:
+    """Maps of the two random halves and of all particles, `(N, N, N)` float32 each, zyx."""
+
+    half1: Tensor
+    half2: Tensor
+    volume: Tensor
+
+
+def choose_ctf(particles: ParticleSet, option: str) -> tuple[str, list[str]]:
+    """Decide which CTF weights the images.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        Its `ctf_state` says what the images carry.
+    option : str
+        `--ctf`: `auto` follows the state, `on` insists on a CTF, `off` on none.
+
+    Returns
+    -------
+    str
+        `signed` (raw images), `absolute` (phase-flipped ones) or `none`.
+    list[str]
+        Warnings, where the option contradicts the state.
+
+    Raises
+    ------
+    InputError
+        If a CTF is asked for and the STAR carries none.
+    """
+    state = particles.ctf_state
+    stated = CTF_OF_STATE[state]
+    if option == "auto":
+        return stated, []
+    if option == "off":
+        if stated == "none":
+            return "none", []
+        return "none", [
+            f"--ctf off, but the images are stated to carry their CTF ({state}): "
+            "the map keeps their contrast transfer"
+        ]
+    if particles.ctf is None:
+        raise InputError(
+            f"{particles.star_path}: --ctf on needs rlnDefocusU, which is not there; use --ctf auto"
+        )
+    if stated != "none":
+        return stated, []
+    return "signed", [
+        f"--ctf on, but the images are stated to be free of the CTF ({state}): "
+        "they are weighted by it as if they were raw; use --ctf auto"
+    ]
+
+
+def split_halves(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray, str]:
+    """Find the rows of the two random halves.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        With `rlnRandomSubset`, or without: the halves are then drawn, always the same ones.
+
+    Returns
+    -------
+    rows1, rows2 : ndarray
+        Ascending row numbers, from 0.
+    origin : str
+        Where the halves come from, for the summary.
+
+    Raises
+    ------
+    InputError
+        If a half is empty.
+    """
+    subset, origin = particles.random_subset, "rlnRandomSubset"
+    if subset is None:
+        generator = np.random.default_rng(SEED_OF_DRAWN_HALVES)
+        subset = generator.permutation(len(particles)) % 2 + 1
+        origin = f"drawn, seed {SEED_OF_DRAWN_HALVES} (no rlnRandomSubset)"
+    rows1, rows2 = np.flatnonzero(subset == 1), np.flatnonzero(subset == 2)
+    if not len(rows1) or not len(rows2):
+        empty = 2 if len(rows1) else 1
+        raise InputError(
+            f"{particles.star_path}: no particle is in half {empty} (rlnRandomSubset); "
+            "two half maps need both: correct the column, or remove it to have halves drawn"
+        )
+    return rows1, rows2, origin
+
+
+def reconstruct_halves(
+    particles: ParticleSet, rows1: np.ndarray, rows2: np.ndarray, ctf: str, symmetry: Tensor
+) -> HalfMaps:
+    """Reconstruct two half maps and the map of both, reading every image once.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        With angles; origins are undone.
+    rows1, rows2 : ndarray
+        Rows of the two halves, from 0.
+    ctf : str
+        `signed`, `absolute` or `none`, as `choose_ctf` gives it.
+    symmetry : Tensor
+        `(s, 3, 3)` rotations of the point group.
+
+    Returns
+    -------
+    HalfMaps
+        Protein bright. The whole map comes from the sums of both halves, not from the mean of the half maps.
+
+    Raises
+    ------
+    InputError
+        If the particles have no angles or more than one pixel size.
+    """
+    with Progress("reconstruct", len(rows1) + len(rows2)) as progress:
+        first = backproject_particles(particles, rows1, ctf, symmetry, progress)
+        second = backproject_particles(particles, rows2, ctf, symmetry, progress)
+    with Progress("invert", 3, "maps") as progress:
+        half1 = solve_backprojection(first)
+        progress.advance(1)
+        half2 = solve_backprojection(second)
+        progress.advance(1)
+        first.sums.add_(second.sums)
+        volume = solve_backprojection(first)
+        progress.advance(1)
+    return HalfMaps(half1, half2, volume)
+
+
+def backproject_particles(
+    particles: ParticleSet, rows: np.ndarray, ctf: str, symmetry: Tensor, progress: Progress
+) -> Backprojection:
+    """Add the central slices of particles up, a chunk of images at a time.
+
+    Parameters
+    ----------
+    particles, ctf, symmetry
+        As for `reconstruct_halves`.
+    rows : ndarray
+        `(m,)` rows to use, from 0.
+    progress : Progress
+        Counts the images done.
+
+    Returns
+    -------
+    Backprojection
+        Its size depends on the box alone.
+    """
+    pixel_size = common_pixel_size(particles)
+    box = particles.box
+    backprojection = begin_backprojection(box)
+    matrices = matrices_from_angles(torch.from_numpy(require_poses(particles))).float()
+    # Content moved by +origin has the particle in the centre (RELION's convention).
+    shifts = torch.from_numpy(particles.origins / pixel_size).float()
+    images_at_once = max(BYTES_READ_AT_ONCE // (4 * box * box), 1)
+    for start in range(0, len(rows), images_at_once):
+        chunk = rows[start : start + images_at_once]
+        index = torch.from_numpy(np.asarray(chunk))
+        images = torch.from_numpy(read_images(particles, chunk))
+        slices = _transform_about_centre(shift_images(images, shifts[index]))
+        weights = torch.ones(slices.shape)
+        if ctf != "none":
+            assert particles.ctf is not None
+            transfer = compute_ctf(particles.ctf.select(index), pixel_size, box)
+            if ctf == "absolute":
+                transfer = transfer.abs()
+            slices, weights = slices * transfer, transfer**2
+        for rotation in symmetry.float():
+            insert_slices(backprojection, slices, weights, rotation @ matrices[index])
+        progress.advance(len(chunk))
+    return backprojection
+
+
+def require_poses(particles: ParticleSet) -> np.ndarray:
+    """Give the angles of a set, `(n, 3)` rot, tilt, psi in degrees.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    if particles.angles is None:
+        raise InputError(
+            f"{particles.star_path}: no angles (rlnAngleRot, rlnAngleTilt, rlnAnglePsi); "
+            "align the particles first"
+        )
+    return particles.angles
+
+
+def read_reference(path: Path, box: int, pixel_size: float) -> Tensor:
+    """Read a map to compare a reconstruction with.
+
+    Parameters
+    ----------
+    path : Path
+        MRC or CCP4 map. A header without a pixel size is taken to have the particles'.
+    box : int
+        `N` of the particles, pixels.
+    pixel_size : float
+        Of the particles, Angstrom.
+
+    Returns
+    -------
+    Tensor
+        `(N, N, N)` float32.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is empty or lies on another grid.
+    """
+    volume, its_pixel_size = read_volume(path)
+    if volume.shape != (box, box, box):
+        size = " x ".join(str(side) for side in volume.shape[::-1])
+        raise InputError(
+            f"--reference {path}: {size} voxels, the particles need {box} x {box} x {box}; "
+            "resample it (relion_image_handler --rescale_angpix, --new_box)"
+        )
+    if its_pixel_size > 0 and abs(its_pixel_size - pixel_size) > 0.01 * pixel_size:
+        raise InputError(
+            f"--reference {path}: {its_pixel_size:g} A per voxel, the particles have "
+            f"{pixel_size:g} A; resample it (relion_image_handler --rescale_angpix, --new_box)"
+        )
+    if volume.min() == volume.max():
+        raise InputError(f"--reference {path}: every voxel has one value; give a map")
+    return torch.from_numpy(volume)
+
+
+def _transform_about_centre(images: Tensor) -> Tensor:
+    """Transform images `(n, N, N)` about their centre pixel into `(n, N, N // 2 + 1)`."""
+    return torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1)))

@@ -1,0 +1,145 @@
+"""The sections of a report that show matches: scores, classes, neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.denoise.plan import Job
+from polardenoise.engine.denoise.preparation import Preparation
+from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.rotational_matching import ROTATIONS
+from polardenoise.engine.neighbours.class_averages import turn_images
+from polardenoise.engine.networks.registry import PolarTransformer
+from polardenoise.engine.report.figures import plot_scores
+from polardenoise.engine.report.html import Pictures, Section, make_picture
+from polardenoise.engine.report.images import take_working
+
+#: Particles whose neighbours are shown, and neighbours of each.
+WITH_NEIGHBOURS, NEIGHBOURS = 3, 6
+#: Classes of a half that are shown, the largest.
+MOST_CLASSES = 12
+
+TWINS = (
+    "Each beside its twin: the most similar class of the other half, turned onto it. Classes were made in each half by "
+    "itself; what both show was found twice. That is consistency, not proof: one network denoised both."
+)
+NO_TWINS = "There is no other half to compare them with."
+
+
+def show_scores(matches: dict[str, Any], pictures: Pictures) -> Section:
+    """Show how the scores are distributed."""
+    score = matches["score"]
+    plot_scores(pictures.folder / "scores.png", score, matches["half"])
+    return Section(
+        "Scores",
+        "How much of what its nearest neighbours show is in each raw image: 1 all of it, 0 nothing. Junk gathers at "
+        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5.",
+        make_picture("scores.png", "histogram of the scores"),
+    )
+
+
+def show_classes(job: Job, matches: dict[str, Any], pictures: Pictures) -> Section:
+    """Show the largest classes, those of one half beside their twins of the other."""
+    averages, size = matches["class_averages"], matches["class_size"]
+    half, twin = matches["class_half"], matches["class_twin"]
+    chosen = choose_classes(size, half)
+    twins = align_twins(averages, twin, chosen, job)
+    cells = []
+    for place in chosen:
+        caption = f"class {place + 1}, half {half[place]}\n{size[place]} particles"
+        panels = pictures.add(f"class_{place + 1:04d}", averages[place], caption)
+        if place in twins:
+            other = int(twin[place]) - 1
+            caption = f"twin {other + 1}, half {half[other]}\n{size[other]} particles"
+            panels += pictures.add(f"class_{place + 1:04d}_twin", twins[place], caption)
+        cells.append(f"<div style='display: inline-block; margin-right: 2em'>{panels}</div>")
+    return Section(
+        "Classes",
+        f"The {len(chosen)} largest of {int((half == half[chosen[0]]).sum())} classes of half {half[chosen[0]]}, "
+        f"without CTF. {TWINS if twins else NO_TWINS}",
+        "\n".join(cells),
+    )
+
+
+def show_neighbours(
+    job: Job,
+    preparation: Preparation,
+    stack: Path,
+    matches: dict[str, Any],
+    picked: np.ndarray,
+    pictures: Pictures,
+) -> Section:
+    """Show the neighbours of some particles, turned onto them."""
+    lines = []
+    for row in picked[:WITH_NEIGHBOURS]:
+        others = matches["neighbours"][row, :NEIGHBOURS]
+        degrees = matches["in_plane_degrees"][row, :NEIGHBOURS][others >= 0]
+        others = others[others >= 0]
+        if len(others) == 0:
+            continue
+        order, inverse = np.unique(np.append(others, row), return_inverse=True)
+        kinds = take_working(job, preparation, stack, order)
+        number = job.particles.first_row + row + 1
+        for kind, images in zip(("noisy", "denoised"), kinds, strict=True):
+            own, theirs = images[inverse[-1]].numpy(), images[torch.from_numpy(inverse[:-1])]
+            turned = turn_neighbours(theirs, degrees, job).numpy()
+            name = f"neighbours_{number:06d}_{kind}"
+            panels = [
+                pictures.add(name, own, f"row {number}, {kind}"),
+                pictures.add(f"{name}_mean", turned.mean(0), f"mean of its {len(others)} nearest"),
+            ]
+            for place, (other, angle, image) in enumerate(
+                zip(others, degrees, turned, strict=True), start=1
+            ):
+                caption = f"row {job.particles.first_row + other + 1}\nturned {angle:+.0f}°"
+                panels.append(pictures.add(f"{name}_{place}", image, caption))
+            lines.append("<div>" + "".join(panels) + "</div>")
+    return Section(
+        "Neighbours",
+        "The nearest images of the same half of the first particles above, turned onto them (degrees "
+        "counter-clockwise), raw and denoised, in the network's box with phases flipped. They should show the same "
+        "view. The mean of the raw ones owes nothing to the network but the choice and the angles.",
+        "\n".join(lines),
+    )
+
+
+def choose_classes(size: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Choose the largest classes of the first half, places from 0, the largest first."""
+    own = np.flatnonzero(half == half.min())
+    return own[np.argsort(-size[own], kind="stable")][:MOST_CLASSES]
+
+
+def align_twins(
+    averages: np.ndarray, twin: np.ndarray, chosen: np.ndarray, job: Job
+) -> dict[int, np.ndarray]:
+    """Turn the twins of the chosen classes onto them; class place -> image `(box, box)`. Those without are left out."""
+    grid = find_grid(job)
+    steps = torch.arange(ROTATIONS, device=job.device)
+    aligned = {}
+    for place in chosen[twin[chosen] > 0]:
+        own, other = (
+            torch.from_numpy(averages[one]).to(job.device) for one in (place, int(twin[place]) - 1)
+        )
+        with torch.inference_mode():
+            turned = turn_images(other.expand(ROTATIONS, -1, -1), steps, grid)
+        best = (turned * own).sum((1, 2)).argmax()
+        aligned[int(place)] = turned[best].cpu().numpy()
+    return aligned
+
+
+def turn_neighbours(images: Tensor, degrees: np.ndarray, job: Job) -> Tensor:
+    """Turn images `(k, box, box)` counter-clockwise by `(k,)` degrees."""
+    steps = torch.from_numpy(degrees * (ROTATIONS / 360.0)).to(job.device)
+    with torch.inference_mode():
+        return turn_images(images.to(job.device), steps, find_grid(job)).cpu()
+
+
+def find_grid(job: Job) -> PolarGrid:
+    """Give the polar grid of the network's box."""
+    assert isinstance(job.model, PolarTransformer)  # no matches without one
+    return job.model.grid

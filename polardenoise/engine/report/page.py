@@ -1,0 +1,252 @@
+"""The page that `denoise --report` leaves: what was done, what to look at, and how to read it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from polardenoise.engine.denoise.plan import Job
+from polardenoise.engine.denoise.preparation import Preparation
+from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
+from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
+from polardenoise.engine.report.html import (
+    Pictures,
+    Section,
+    make_caution,
+    make_facts,
+    make_listing,
+    make_picture,
+    write_page,
+)
+from polardenoise.engine.report.images import (
+    measure_residual,
+    pick_rows,
+    take_gallery,
+    take_working,
+)
+from polardenoise.engine.report.matches import show_classes, show_neighbours, show_scores
+from polardenoise.engine.report.residual_map import show_residual_map
+from polardenoise.engine.runtime.files import make_folder
+
+#: Particles in the gallery, and particles whose residuals are averaged, chosen at random.
+SHOWN, AVERAGED = 8, 500
+
+#: The lowest ring of frequencies whose power is told: below, the offset of the background is all there is.
+LOWEST_RING = 2
+
+
+def write_report(
+    folder: Path,
+    job: Job,
+    preparation: Preparation,
+    stack: Path,
+    summary: dict[str, Any],
+    matches: dict[str, Any] | None,
+) -> None:
+    """Write the page and its pictures.
+
+    Parameters
+    ----------
+    folder : Path
+        Receives `index.html` and the PNGs.
+    job, preparation
+        Of the run.
+    stack : Path
+        The complete images of the output.
+    summary : dict
+        What `OUT.json` says.
+    matches : dict or None
+        The arrays of `--matches`; None where images were not compared.
+    """
+    make_folder(folder)
+    for left_over in folder.iterdir():  # of a run that was killed
+        left_over.unlink()
+    pictures = Pictures(folder)
+    picked = pick_rows(len(job.particles), SHOWN, job.plan.seed)
+    sections = [
+        tell_warnings(summary),
+        tell_run(job, summary),
+        show_gallery(job, stack, picked, pictures),
+        *show_residuals(job, preparation, stack, pictures),
+    ]
+    if matches is not None:
+        sections += [
+            show_scores(matches, pictures),
+            show_classes(job, matches, pictures),
+            show_neighbours(job, preparation, stack, matches, picked, pictures),
+        ]
+    sections.append(explain_numbers(summary))
+    write_page(folder / PAGE, f"Denoised particles: {job.plan.output.name}", sections, GENERATOR)
+
+
+def tell_warnings(summary: dict[str, Any]) -> Section:
+    """Say what must not be forgotten, first that of this run."""
+    cautions = []
+    if summary["halves"] == "ignored":
+        cautions.append("Halves shared information: the FSC between them means nothing.")
+    if summary["faint"]:
+        cautions.append(
+            f"In {summary['faint']} of {summary['particles']} particles the network found no more than it finds in "
+            "pure noise: their raw images stand there, faint."
+        )
+    if " and " in summary["contrast"]:
+        cautions.append("The halves differ in contrast: say which it is with --contrast.")
+    if summary["ctf_output"] == "corrected":
+        cautions.append(
+            "The images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)."
+        )
+    cautions += [
+        "Denoised images are an estimate by a trained network, not data. It can erase a ligand or paint what it was "
+        "trained on. Look, sort, classify and align with them; reconstruct from the raw particles.",
+        f"Nothing finer than {summary['finest_detail_angstrom']:.2f} Å is in them: that is the Nyquist limit of the "
+        f"network's box of {summary['working_box']} px.",
+        "The FSC between halves of denoised images is consistency, not resolution: one prior was applied to both.",
+    ]
+    return Section(
+        "Before you use them", "", "\n".join(make_caution(caution) for caution in cautions)
+    )
+
+
+def tell_run(job: Job, summary: dict[str, Any]) -> Section:
+    """Say what was done, and with what."""
+    trained = job.card.trained_on
+    sources = trained.get("sources", [])
+    recipe = trained.get("recipe", {})
+    seen = [f"{len(sources)} molecules"] if sources else []
+    if "snr" in recipe:
+        seen.append("SNR {} to {}".format(*recipe["snr"]))
+    if "steps" in trained:
+        seen.append(f"{trained['steps']} steps")
+    sigmas = [
+        f"half {half}: {found['contrast']} at {found['sigma']:+.1f} sigma"
+        + ("" if found["clear"] else ", too weak to tell")
+        for half, found in summary["contrast_of_halves"].items()
+    ]
+    counts = " and ".join(str(count) for count in summary["half_counts"])
+    rows = [
+        ("particles", f"{summary['particles']} of {summary['input']}"),
+        ("written to", summary["output"]),
+        ("model", f"{summary['model']} ({job.card.architecture}) {summary['model_sha256'][:16]}"),
+        ("trained on", "; ".join(filter(None, [job.card.description, ", ".join(seen)]))),
+        ("grouped by", summary["group_by"]),
+        ("K, images denoised together", str(summary["set_size"])),
+        ("halves", f"{summary['halves']}: {counts} particles, which never met"),
+        ("CTF", f"{summary['ctf_state']} in, {summary['ctf_output']} out"),
+        ("protein", "; ".join(sigmas) or f"{summary['contrast']}, as given"),
+        (
+            "box",
+            f"{summary['box']} px in, {summary['working_box']} px inside, {summary['output_box']} px out "
+            f"({summary['output_pixel_size']:.4g} Å/px)",
+        ),
+        ("computed on", f"{job.device.type}, convolutions in {summary['precision']}"),
+        ("seed", str(job.plan.seed)),
+    ]
+    if summary["halves"] == "ignored":
+        rows = [(name, "ignored" if name == "halves" else text) for name, text in rows]
+    command = make_listing(shlex.join(job.plan.command)) if job.plan.command else ""
+    return Section("What was done", "", make_facts(rows) + command)
+
+
+def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) -> Section:
+    """Show some particles before and after; a line each."""
+    gallery = take_gallery(job, stack, rows)
+    lines = []
+    for row, *images in zip(rows, gallery.noisy, gallery.denoised, gallery.residual, strict=True):
+        number = job.particles.first_row + row + 1
+        name = f"particle_{number:06d}"
+        noisy, denoised, residual = images
+        greys = choose_grey_range(noisy)
+        panels = [
+            pictures.add(f"{name}_noisy", noisy, f"row {number}: noisy", greys),
+            pictures.add(f"{name}_denoised", denoised, "denoised: estimate, not data"),
+            pictures.add(f"{name}_residual", residual, "residual", greys),
+        ]
+        lines.append("<div>" + "".join(panels) + "</div>")
+    without = (
+        " The estimates are without CTF; for the residual they were given it again."
+        if not job.handling.keeps_ctf and job.handling.ctf_state != "none"
+        else ""
+    )
+    return Section(
+        "Noisy, denoised, residual",
+        f"{len(rows)} particles picked at random (seed {job.plan.seed}), one a line, y up, in the units of the input. "
+        "The residual is noisy less denoised, in the greys of the noisy image. Black and white are stated below "
+        f"each picture: the estimate has greys of its own, and is far weaker than the noise.{without} A residual "
+        "in which the particle can be seen says that the estimate lacks signal.",
+        "\n".join(lines),
+    )
+
+
+def show_residuals(
+    job: Job, preparation: Preparation, stack: Path, pictures: Pictures
+) -> list[Section]:
+    """Show what was taken from some particles: the mean image, its power, and a map where there are poses."""
+    rows = pick_rows(len(job.particles), AVERAGED, job.plan.seed)
+    noisy, estimates = take_working(job, preparation, stack, rows)
+    as_map = show_residual_map(job, rows, noisy, estimates, pictures)
+    mean = show_mean_residual(job, noisy, estimates, pictures)
+    return [mean] if as_map is None else [mean, as_map]
+
+
+def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor, pictures: Pictures) -> Section:
+    """Show the mean residual and its power by ring, of images as `images.take_working` gives them."""
+    residual = measure_residual(noisy, estimates)
+    box = job.handling.box
+    pixel_size = float(np.median(job.particles.pixel_size)) * job.particles.box / box
+    rings = np.arange(LOWEST_RING, box // 2)
+    plot_residual_power(
+        pictures.folder / "residual_power.png",
+        rings / (box * pixel_size),
+        residual.of_mean[LOWEST_RING:],
+        residual.of_each[LOWEST_RING:],
+    )
+    expected = 1 / np.sqrt(residual.count)
+    low = float(np.mean(residual.of_mean[LOWEST_RING : box // 4]))
+    panel = pictures.add(
+        "residual_mean",
+        residual.mean,
+        f"mean residual of {residual.count}",
+        (-5 * expected, 5 * expected),
+    )
+    return Section(
+        "What was taken away, on average",
+        f"The mean over {residual.count} particles (at random; phases flipped, not aligned) of noisy less estimate, in "
+        f"standard deviations of the noise. Noise alone leaves grains of {expected:.3g}, a fifth of the way from grey "
+        "to white; a disk or ring about the centre is signal that was lost (bright) or invented (dark). Below, its "
+        "power by ring, times the number of particles, over the noise's (measured in the corners outside the disk): 1 "
+        "is noise alone, above 1 is structure left in the residual. Mean to half the network's Nyquist frequency: "
+        f"{low:.3g}. Signal that differs from particle to particle averages out here: for that, look at single "
+        "residuals (grey: 1 if only noise was taken away; below 1 if noise was kept, above 1 if signal was taken).",
+        panel
+        + make_picture("residual_power.png", "power of the residual relative to noise by ring"),
+    )
+
+
+def explain_numbers(summary: dict[str, Any]) -> Section:
+    """Say in a line each what the numbers of the page mean."""
+    rows = [
+        ("K", "images that are denoised together; more neighbours, less noise, less detail"),
+        ("halves", "the random half-sets of rlnRandomSubset; no pixel of one changes the other"),
+        (
+            "sigma of the contrast",
+            "how surely protein is bright (+) or dark (-); below 5 it cannot be told",
+        ),
+        (
+            "residual power",
+            "what was taken away over what noise alone would have; 1 is noise alone",
+        ),
+        (
+            "score",
+            "share of what the nearest neighbours show that is in the raw image; junk is low",
+        ),
+        ("class, twin", "images that agree within a half; the most similar class of the other"),
+        (
+            "finest detail",
+            f"{summary['finest_detail_angstrom']:.2f} Å, twice the working pixel: a limit, not a resolution",
+        ),
+    ]
+    return Section("What the numbers mean", "", make_facts(rows))

@@ -1,0 +1,63 @@
+"""The device that a command computes on."""
+
+import ctypes
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.runtime.errors import InputError
+
+
+def choose_device(name: str, process: int = 0) -> torch.device:
+    """Turn `--device auto|cpu|cuda` into a device; auto is the GPU where there is one.
+
+    Of several processes on a machine, `process` (from 0) takes the GPU of its number.
+
+    Raises
+    ------
+    InputError
+        If a GPU is asked for and none can be used.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "--device cuda: no GPU that this torch can use; check nvidia-smi and CUDA_VISIBLE_DEVICES, or --device cpu"
+        )
+    if name == "cuda" and process:
+        return torch.device("cuda", process % torch.cuda.device_count())
+    return torch.device(name)
+
+
+def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:
+    """Turn `--precision auto|float32|bfloat16` into the precision of the network's convolutions on a device.
+
+    Attention, matching and what networks give are float32 in any case. Auto is
+    bfloat16 on GPUs and on CPUs with matrix tiles for it (AMX), where it gives 2.2 times the speed of the convolutions
+    for 6e-7 of relative MSE; other CPUs are slower with it.
+    """
+    if name != "auto":
+        return torch.float32 if name == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+
+
+def send_to_device(values: np.ndarray, device: torch.device) -> Tensor:
+    """Send numbers to a device, as float32 unless they are whole; the program does not wait for a GPU."""
+    whole = np.issubdtype(values.dtype, np.integer)
+    tensor = torch.from_numpy(values if whole else values.astype(np.float32))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
+
+
+def release_freed_memory() -> None:
+    """Let the C library return what it keeps of freed memory; where it cannot (not glibc), nothing happens.
+
+    Tensors of many sizes leave a heap in pieces: over twenty cells the peak grew by a tenth without this.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,1 @@
+"""Simulation of particle images of known molecules."""

@@ -1,0 +1,116 @@
+"""Noise of simulated images: Gaussian with a radial power spectrum, and the structure of amorphous ice.
+
+Water molecules lie at random: their projected potential is white at the frequencies of a particle image. Seen through
+the CTF it shows Thon rings and vanishes where the particle's signal does, unlike the noise of counting
+(Baxter, Grassucci, Gao & Frank 2009, J. Struct. Biol. 166, 126: structural noise, before the CTF, and shot noise).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.simulate.noise_spectrum import MEASURED, NoiseSpectrum
+
+
+def sample_noise_power(spectrum: NoiseSpectrum, box: int, pixel_size: float) -> Tensor:
+    """Sample a spectrum where the transform of an image is, so that the noise has variance 1.
+
+    Parameters
+    ----------
+    spectrum : NoiseSpectrum
+        Of real images; finer pixels than theirs keep its last power.
+    box : int
+        `N`, pixels.
+    pixel_size : float
+        Angstrom of the images that are to be made. Cropping a transform keeps its power at each frequency: this is the
+        noise of the real images at another pixel size.
+
+    Returns
+    -------
+    Tensor
+        `(N, N // 2 + 1)` float32 in the layout of `torch.fft.rfft2`; its mean over the whole `N x N` transform is 1.
+    """
+    cycles = np.fft.fftfreq(box) / pixel_size
+    frequency = np.hypot(cycles[:, None], cycles)
+    power = spectrum.at(frequency)
+    power = power / power.mean()
+    return torch.from_numpy(power[:, : box // 2 + 1].astype(np.float32))
+
+
+def draw_coloured_noise(count: int, power: Tensor, generator: np.random.Generator) -> Tensor:
+    """Draw images of Gaussian noise.
+
+    Parameters
+    ----------
+    count : int
+        How many images.
+    power : Tensor
+        `(N, N // 2 + 1)` mean power of the noise at each frequency, 1 for white noise of variance 1; as
+        `sample_noise_power` gives it.
+    generator : numpy.random.Generator
+        White noise is drawn from it image by image: drawing ten images and drawing four, then six, give the same.
+
+    Returns
+    -------
+    Tensor
+        `(count, N, N)` float32 of mean 0.
+    """
+    box = power.shape[-2]
+    white = torch.from_numpy(generator.standard_normal((count, box, box), dtype=np.float32))
+    return torch.fft.irfft2(torch.fft.rfft2(white) * power.sqrt(), s=(box, box))
+
+
+def draw_ice(count: int, transfer: Tensor, generator: np.random.Generator) -> Tensor:
+    """Draw images of ice.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    transfer : Tensor
+        `(N, N // 2 + 1)` or `(count, N, N // 2 + 1)`, what the transform of the projected potential is multiplied by:
+        CTF, envelope, MTF; in the layout of `torch.fft.rfft2`, box even.
+    generator : numpy.random.Generator
+        White noise is drawn from it image by image.
+
+    Returns
+    -------
+    Tensor
+        `(count, N, N)` float32, mean 0, each drawn from noise of variance 1.
+    """
+    box = transfer.shape[-2]
+    white = torch.from_numpy(generator.standard_normal((count, box, box), dtype=np.float32))
+    # The first and the last column of the half transform stand for themselves, the others for two.
+    twice = torch.full((box // 2 + 1,), 2.0)
+    twice[0] = twice[-1] = 1.0
+    variance = (transfer.square() * twice).sum((-2, -1), keepdim=True) / box**2
+    return torch.fft.irfft2(torch.fft.rfft2(white) * (transfer / variance.sqrt()), s=(box, box))
+
+
+def sample_powers(box: int, pixel_sizes: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Sample powers of the measured spectrum where the transforms of images are.
+
+    Parameters
+    ----------
+    box : int
+        `N`, pixels.
+    pixel_sizes, colour : ndarray
+        `(n,)`, as for `draw_noise`.
+
+    Returns
+    -------
+    ndarray
+        `(n, N, N // 2 + 1)` of mean 1 over the whole `N x N` transform: at colour 1 what
+        `sample_noise_power` gives.
+    """
+    rows = np.fft.fftfreq(box, 1 / box)
+    squared = (rows[:, None] ** 2 + np.arange(box // 2 + 1) ** 2).astype(np.int64)
+    # The spectrum is radial: it is looked up once for each distance from the origin that there is.
+    distances, place = np.unique(squared, return_inverse=True)
+    cycles = np.sqrt(distances) / box / pixel_sizes[:, None]
+    power = MEASURED.at(cycles) ** colour[:, None]
+    twice = np.full(box // 2 + 1, 2.0)  # columns of a half transform that stand for two
+    twice[[0, -1]] = 1.0
+    counted = np.bincount(place.ravel(), np.broadcast_to(twice, squared.shape).ravel())
+    power = power / (power @ counted / box**2)[:, None]
+    return power[:, place.reshape(squared.shape)]

@@ -1,0 +1,155 @@
+"""What to simulate: the options of `polardenoise simulate`, and which of them make no particle set."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from polardenoise.engine.imaging.ctf import CtfParameters
+from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.simulate.detector import ModulationTransfer
+from polardenoise.engine.simulate.noise_spectrum import MEASURED, NoiseSpectrum
+
+SMALLEST_BOX = 8
+NOISES = ("gaussian", "poisson", "coloured")
+
+
+@dataclass(frozen=True)
+class SimulationPlan:
+    """What to simulate.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        Structure files, maps, ``phantom:SEED``; particles are divided evenly among them.
+    box : int
+        Pixels, even.
+    pixel_size : float or None
+        Angstrom; None: the largest molecule fills 0.7 of the box.
+    b_factor : float
+        Blur of atoms, Angstrom^2.
+    particles : int
+        How many images.
+    views : int
+        Viewing directions of each molecule; 0: uniform orientations.
+    snr : float or None
+        Mean squared clean pixel, CTF included, over the noise variance; None: 0.02, or what the dose gives.
+    with_ctf : bool
+        Whether the images carry a CTF.
+    max_shift : float
+        Pixels; shifts are uniform in +- this along x and y.
+    seed : int
+        Of everything random.
+    like : CtfParameters, optional
+        CTFs of a particle set, from which each image takes one.
+    noise : str
+        Of `NOISES`.
+    spectrum : NoiseSpectrum
+        Of coloured noise.
+    dose : float or None
+        Of Poisson noise, electrons per Angstrom^2; None: what gives the SNR.
+    ice : float
+        Share of the variance of the noise that is the structure of the ice.
+    mtf : ModulationTransfer, optional
+        Of the detector, whose pixels are those of the images.
+    envelope : float
+        B-factor of the CTF's envelope, Angstrom^2; the truth does not have it.
+    neighbours : float
+        Share of the images into which another copy of the molecule reaches from the side.
+    """
+
+    sources: tuple[str, ...]
+    box: int = 64
+    pixel_size: float | None = None
+    b_factor: float = 150.0
+    particles: int = 1000
+    views: int = 0
+    snr: float | None = None
+    with_ctf: bool = True
+    max_shift: float = 0.0
+    seed: int = 0
+    like: CtfParameters | None = None
+    noise: str = "gaussian"
+    spectrum: NoiseSpectrum = MEASURED
+    dose: float | None = None
+    ice: float = 0.0
+    mtf: ModulationTransfer | None = None
+    envelope: float = 0.0
+    neighbours: float = 0.0
+
+
+def copy_acquisition(
+    plan: SimulationPlan, star_path: Path, box: int | None, pixel_size: float | None
+) -> SimulationPlan:
+    """Take box, pixel size and CTFs from a particle set, raw as the microscope gave them.
+
+    Parameters
+    ----------
+    plan : SimulationPlan
+        The rest.
+    star_path : Path
+        The set; its pixels are not read. Without CTF, the simulated images carry none either.
+    box, pixel_size : int, float or None
+        What is to be used instead of the set's, where it was asked for.
+
+    Raises
+    ------
+    InputError
+        If the set cannot be read.
+    """
+    particles = read_particles(star_path)
+    return dataclasses.replace(
+        plan,
+        box=particles.box if box is None else box,
+        pixel_size=float(np.median(particles.pixel_size)) if pixel_size is None else pixel_size,
+        with_ctf=plan.with_ctf and particles.ctf is not None,
+        like=particles.ctf,
+    )
+
+
+def check_plan(plan: SimulationPlan) -> None:
+    """Refuse numbers that make no particle set, naming the option."""
+    if plan.box < SMALLEST_BOX or plan.box % 2:
+        raise InputError(f"--box {plan.box}: give an even number of at least {SMALLEST_BOX} pixels")
+    if plan.pixel_size is not None and not 0.01 <= plan.pixel_size <= 1000:
+        raise InputError(f"--pixel-size {plan.pixel_size:g}: give Angstrom above 0, or auto")
+    if not (np.isfinite(plan.b_factor) and plan.b_factor >= 0):
+        raise InputError(f"--b-factor {plan.b_factor:g}: give Angstrom^2, 0 or more")
+    if plan.snr is not None and not (np.isfinite(plan.snr) and plan.snr > 0):
+        raise InputError(f"--snr {plan.snr:g}: give a number above 0, for example 0.02")
+    if plan.particles < len(plan.sources) or plan.particles < 1:
+        raise InputError(
+            f"--particles {plan.particles}: give at least one for each of the {len(plan.sources)} sources"
+        )
+    if plan.views < 0 or plan.views * len(plan.sources) > plan.particles:
+        raise InputError(
+            f"--views {plan.views}: give 0 (uniform orientations) or at most as many as --particles"
+            f" ({plan.particles}) divided by the sources ({len(plan.sources)})"
+        )
+    if not 0 <= plan.max_shift <= plan.box / 4:
+        raise InputError(f"--max-shift {plan.max_shift:g}: give 0 to {plan.box / 4:g} pixels")
+    if not 0 <= plan.seed < 2**63:
+        raise InputError(f"--seed {plan.seed}: give a whole number, 0 or more")
+    check_noise(plan)
+
+
+def check_noise(plan: SimulationPlan) -> None:
+    """Refuse what is no noise, detector or crowd, naming the option."""
+    if plan.noise not in NOISES:
+        raise InputError(f"--noise {plan.noise}: give one of {', '.join(NOISES)}")
+    if plan.dose is not None and plan.noise != "poisson":
+        raise InputError(
+            f"--dose {plan.dose:g}: only --noise poisson counts electrons; leave --dose out or add it"
+        )
+    if plan.dose is not None and not (np.isfinite(plan.dose) and plan.dose > 0):
+        raise InputError(f"--dose {plan.dose:g}: give electrons per A^2 above 0, for example 20")
+    if not 0 <= plan.ice <= 0.95:
+        raise InputError(f"--ice {plan.ice:g}: give a share of the noise variance, 0 to 0.95")
+    if not (np.isfinite(plan.envelope) and plan.envelope >= 0):
+        raise InputError(f"--envelope {plan.envelope:g}: give Angstrom^2, 0 or more")
+    if not 0 <= plan.neighbours <= 1:
+        raise InputError(f"--neighbours {plan.neighbours:g}: give a share of the images, 0 to 1")

@@ -1,0 +1,1 @@
+"""Training of a denoiser, from simulated molecules or from pairs of particle sets."""

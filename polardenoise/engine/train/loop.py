@@ -1,0 +1,269 @@
+"""One readable training loop, resumable at any moment."""
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.ctf import apply_ctf
+from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.rings import average_rings
+from polardenoise.engine.networks.registry import Denoiser, MatchedTransformer
+from polardenoise.engine.runtime.devices import choose_precision
+from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.progress import format_duration
+from polardenoise.engine.train.history import HISTORY_COLUMNS, truncate_history
+from polardenoise.engine.train.recipe import Recipe
+from polardenoise.engine.train.simulated_sets import TrainingBatch
+
+#: From a network, a batch and a recipe's precision to the scalar that a step makes smaller.
+Objective = Callable[[Denoiser, TrainingBatch, str], Tensor]
+
+#: Seconds until the first report, soon enough to see that all is well.
+FIRST_REPORT = 10.0
+
+#: SNR below which a training set counts less and less in the loss.
+FLOOR_SNR = 0.03
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long to train: until any limit is reached.
+
+    Attributes
+    ----------
+    steps : int or None
+        Gradient steps.
+    minutes : float or None
+        Minutes of training, those before a resume included.
+    pause_at : float
+        Time of `time.monotonic` at which this run stops, however far the training is.
+    """
+
+    steps: int | None
+    minutes: float | None
+    pause_at: float = math.inf
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """Fraction of the training that is done, 0 to 1."""
+        done = 0.0
+        if self.steps is not None:
+            done = max(done, step / self.steps)
+        if self.minutes is not None:
+            done = max(done, seconds / (60 * self.minutes))
+        return min(done, 1.0)
+
+
+@dataclass
+class TrainingState:
+    """Everything a resumed training needs beside the recipe; it changes at every step."""
+
+    model: Denoiser
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    images: int = 0
+
+
+def start_training(model: Denoiser, recipe: Recipe) -> TrainingState:
+    """Begin with AdamW on all parameters; only the filters are decayed."""
+    filters = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": filters, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+    )
+    return TrainingState(model, optimizer)
+
+
+def train(
+    state: TrainingState,
+    draw: Callable[[int], TrainingBatch],
+    validation: TrainingBatch,
+    recipe: Recipe,
+    length: Length,
+    history: Path,
+    checkpoint: Callable[[TrainingState], None],
+    seconds_between_checkpoints: float = 60.0,
+    objective: Objective | None = None,
+) -> None:
+    """Train until the length is reached.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    draw : callable
+        From a step number to its training sets.
+    validation : TrainingBatch
+        Fixed sets that the history's relative MSE is measured on.
+    recipe : Recipe
+        Learning rate, precision and clipping.
+    length : Length
+        When to stop, and the pace of the learning rate's decay.
+    history : Path
+        history.csv, one row per report; rows past `state.step` (of a run that was killed after them) are dropped.
+    checkpoint : callable
+        Called at every report and at the end. What came after the last one is lost to a kill.
+    seconds_between_checkpoints : float
+        Wall-clock time between reports; the first comes sooner.
+    objective : Objective, optional
+        What is minimised; `measure_objective` is the rule.
+    """
+    device = next(state.model.parameters()).device
+    truncate_history(history, state.step)
+    losses: list[Tensor] = []
+    clock = time.monotonic()
+    next_report = clock + min(FIRST_REPORT, seconds_between_checkpoints)
+    objective = objective or measure_objective
+    state.model.train()
+    while (
+        time.monotonic() < length.pause_at
+        and (fraction := length.fraction(state.step, state.seconds)) < 1.0
+    ):
+        learning_rate = schedule_learning_rate(recipe, state.step, fraction)
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate
+        batch = draw(state.step).map(lambda tensor: tensor.to(device))
+        losses.append(take_step(state, batch, recipe, objective))
+        state.step += 1
+        state.images += batch.noisy.shape[0] * batch.noisy.shape[1]
+        now = time.monotonic()
+        state.seconds += now - clock
+        clock = now
+        if now >= next_report:
+            report(state, losses, validation, recipe, length, learning_rate, history)
+            checkpoint(state)
+            losses.clear()
+            clock = time.monotonic()  # reports do not count as training time
+            next_report = clock + seconds_between_checkpoints
+    if losses:
+        report(state, losses, validation, recipe, length, learning_rate, history)
+    checkpoint(state)
+
+
+def take_step(
+    state: TrainingState, batch: TrainingBatch, recipe: Recipe, objective: Objective
+) -> Tensor:
+    """Take one gradient step; returns the loss, detached."""
+    loss = objective(state.model, batch, recipe.precision)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_norm)
+    state.optimizer.step()
+    return loss.detach()
+
+
+def measure_objective(model: Denoiser, batch: TrainingBatch, precision: str) -> Tensor:
+    """Denoise a batch and measure the loss; of a network that looks again each look counts twice the one before."""
+    profiles = average_rings(batch.transfer)
+    with mixed_precision(batch.noisy.device, precision):
+        estimates = (
+            model.denoise_by_looks(batch.noisy, profiles)
+            if isinstance(model, MatchedTransformer)
+            else [model(batch.noisy, profiles)]
+        )
+    losses = torch.stack([measure_loss(estimate.float(), batch) for estimate in estimates])
+    shares = 2.0 ** torch.arange(len(losses), device=losses.device)
+    return losses @ (shares / shares.sum())
+
+
+def measure_loss(estimate: Tensor, batch: TrainingBatch) -> Tensor:
+    """Average the losses of the CTF-free estimate and of the estimate as the microscope would have seen it.
+
+    With a CTF nine tenths of a particle's energy lie where amplitude contrast alone carries them; the first loss would
+    be about little else. The second is what `--ctf-output kept` is judged by. Without a CTF they are one.
+    """
+    seen = apply_ctf(estimate, batch.transfer), apply_ctf(batch.clean, batch.transfer)
+    return 0.5 * (relative_loss(estimate, batch.clean) + relative_loss(*seen))
+
+
+def relative_loss(estimate: Tensor, clean: Tensor) -> Tensor:
+    """Mean over sets of the squared error on the disk of radius `N / 2 - 1`, relative to signal plus a little noise.
+
+    Parameters
+    ----------
+    estimate, clean : Tensor
+        `(sets, images, N, N)` in units of the noise.
+
+    Returns
+    -------
+    Tensor
+        Scalar. Relative to the set's energy, so that a high SNR does not outweigh a low one; with the floor, a small
+        molecule in noise, whose relative error can be anything at first, does not drive the whole training either.
+    """
+    disk = disk_mask(clean.shape[-1], clean.shape[-1] / 2 - 1).to(clean.device)
+    error = ((estimate - clean) * disk).square().sum((-3, -2, -1))
+    energy = (clean * disk).square().sum((-3, -2, -1))
+    floor = FLOOR_SNR * disk.sum() * clean.shape[-3]
+    return (error / (energy + floor)).mean()
+
+
+@torch.no_grad()
+def measure_validation(model: Denoiser, validation: TrainingBatch, precision: str) -> float:
+    """Relative MSE of all validation images together."""
+    model.eval()
+    device = next(model.parameters()).device
+    error = energy = 0.0
+    disk = disk_mask(validation.clean.shape[-1], validation.clean.shape[-1] / 2 - 1).to(device)
+    profiles = average_rings(validation.transfer)
+    for noisy, clean, profile in zip(validation.noisy, validation.clean, profiles, strict=True):
+        with mixed_precision(device, precision):
+            estimate = model(noisy[None].to(device), profile[None].to(device))[0].float()
+        error += float(((estimate - clean.to(device)) * disk).square().sum())
+        energy += float((clean.to(device) * disk).square().sum())
+    model.train()
+    return error / energy
+
+
+def schedule_learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
+    """Linear warm-up over the first steps, then a cosine decay to zero over the length."""
+    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+    return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
+    """Autocast to bfloat16 where the recipe asks for it and the device computes in it."""
+    wanted = precision == "bfloat16"
+    able = choose_precision(device) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
+
+
+def report(
+    state: TrainingState,
+    losses: list[Tensor],
+    validation: TrainingBatch,
+    recipe: Recipe,
+    length: Length,
+    learning_rate: float,
+    history: Path,
+) -> None:
+    """Append a row to the history and print one line with rate and time to go."""
+    loss = float(torch.stack(losses).mean())
+    if not math.isfinite(loss):
+        raise InputError(
+            f"{history}: the training diverged by step {state.step} (loss {loss}); lower the recipe's learning_rate"
+        )
+    error = measure_validation(state.model, validation, recipe.precision)
+    row = (state.step, f"{state.seconds:.1f}", state.images, f"{learning_rate:.3e}")
+    new = not history.exists()
+    with history.open("a", newline="") as stream:
+        writer = csv.writer(stream)
+        if new:
+            writer.writerow(HISTORY_COLUMNS)
+        writer.writerow([*row, f"{loss:.5f}", f"{error:.5f}"])
+    fraction = length.fraction(state.step, state.seconds)
+    to_go = state.seconds * (1 - fraction) / max(fraction, 1e-9)
+    print(
+        f"train: step {state.step}, loss {loss:.4f}, validation relative MSE {error:.4f}, "
+        f"{state.images / max(state.seconds, 1e-9):.0f} images/s, {format_duration(to_go)} to go",
+        flush=True,
+    )

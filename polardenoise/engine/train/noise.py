@@ -1,0 +1,46 @@
+"""Noise of a training step: white, or with the spectrum of real images' corners to a power of its own in each set."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.runtime.devices import send_to_device
+from polardenoise.engine.simulate.noise import sample_powers
+
+
+def draw_noise(
+    images: int,
+    box: int,
+    pixel_sizes: np.ndarray,
+    colour: np.ndarray,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw noise of variance 1 on the generator's device.
+
+    Parameters
+    ----------
+    images : int
+        Images of a set.
+    box : int
+        `N`, pixels.
+    pixel_sizes : ndarray
+        `(sets,)` Angstrom: the spectrum belongs to frequencies in 1/Angstrom.
+    colour : ndarray
+        `(sets,)` power of the measured spectrum; 0 for white noise.
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Tensor
+        `(sets, images, N, N)` float32 of mean 0.
+    """
+    device = generator.device
+    noise = torch.randn(len(colour), images, box, box, device=device, generator=generator)
+    coloured = np.flatnonzero(colour)
+    if coloured.size:
+        power = send_to_device(sample_powers(box, pixel_sizes[coloured], colour[coloured]), device)
+        rows = send_to_device(coloured, device)
+        spectra = torch.fft.rfft2(noise[rows]) * power.sqrt()[:, None]
+        noise[rows] = torch.fft.irfft2(spectra, s=(box, box))
+    return noise

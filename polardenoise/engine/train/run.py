@@ -1,0 +1,239 @@
+"""A whole training: what it is fed, the loop, and the files in its folder."""
+
+import json
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polardenoise.engine.networks.checkpoint import ModelCard, hash_file, load_model, save_model
+from polardenoise.engine.networks.compiling import compile_convolutions
+from polardenoise.engine.networks.ctf_weighted import CtfWeightedTransformer
+from polardenoise.engine.networks.dncnn import DnCNN, DnCNNConfig
+from polardenoise.engine.networks.grown_dncnn import grow_dncnn
+from polardenoise.engine.networks.registry import (
+    Denoiser,
+    MatchedTransformer,
+    PolarTransformer,
+    build_model,
+)
+from polardenoise.engine.runtime.devices import choose_device
+from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.files import make_folder
+from polardenoise.engine.runtime.provenance import provenance
+from polardenoise.engine.train.acquisition import (
+    Likeness,
+    feed_from_likeness,
+    fit_recipe,
+    read_likeness,
+)
+from polardenoise.engine.train.history import plot_history, read_last_error
+from polardenoise.engine.train.loop import Length, TrainingState, start_training, train
+from polardenoise.engine.train.paired_feed import feed_from_pair
+from polardenoise.engine.train.paired_sets import ParticlePair, read_pair
+from polardenoise.engine.train.recipe import Recipe, choose_recipe
+from polardenoise.engine.train.resume_state import (
+    read_resume_state,
+    restore_state,
+    save_resume_state,
+)
+from polardenoise.engine.train.simulated_feed import TrainingFeed, feed_from_sources
+from polardenoise.engine.train.sources import TrainingSources, expand_sources
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What `polardenoise train` was asked for; see its options."""
+
+    sources: tuple[str, ...]
+    folder: Path
+    architecture: str
+    preset: str
+    recipe_file: Path | None
+    init: str | None
+    resume: bool
+    steps: int | None
+    minutes: float | None
+    seed: int
+    device: str
+    command: tuple[str, ...]
+    pairs: tuple[Path, Path] | None = None
+    like: Path | None = None
+    pause_after: float | None = None
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a training is given to learn from, read and checked: sources, perhaps with a likeness, or a pair."""
+
+    sources: TrainingSources | None = None
+    likeness: Likeness | None = None
+    pair: ParticlePair | None = None
+    #: What a resume must agree with.
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def run_training(plan: TrainingPlan) -> dict[str, Any]:
+    """Train a model into `plan.folder`.
+
+    Writes model/, history.csv, history.png and resume/; killed at any moment, a run with `resume` goes on from the last
+    checkpoint.
+
+    Returns
+    -------
+    dict
+        The summary.
+
+    Raises
+    ------
+    InputError
+        Before any work, if something given cannot be used.
+    """
+    recipe = choose_recipe(plan.preset, plan.architecture, plan.recipe_file)
+    device = choose_device(plan.device)
+    if device.type == "cuda" and recipe.precision == "bfloat16":
+        torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
+    resume = plan.folder / "resume"
+    saved = read_resume_state(resume) if plan.resume else None
+    torch.manual_seed(plan.seed)
+    model = start_model(plan, recipe).to(device)
+    given = read_given(plan, model.config.box)
+    if given.likeness is not None:
+        recipe = fit_recipe(recipe, given.likeness.particles)
+    facts = {
+        **given.facts,
+        "architecture": plan.architecture,
+        "recipe": recipe.as_dict(),
+        "seed": plan.seed,
+    }
+    if saved is not None:
+        check_same_training(resume, saved["facts"], facts)
+    if plan.compile:
+        compile_convolutions(model)
+    state = start_training(model, recipe)
+    if saved is not None:
+        restore_state(saved, state)
+    history = plan.folder / "history.csv"
+    started = time.strftime("%Y-%m-%d")
+    with ExitStack() as resources:
+        feed = make_feed(plan, given, recipe, model.config.box, device, resources)
+        make_folder(plan.folder)
+        if saved is None:
+            save_resume_state(resume, state, facts)  # a kill in the first minute loses nothing
+
+        def checkpoint(state: TrainingState) -> None:
+            save_resume_state(resume, state, facts)
+            card = describe_model(plan, state, feed, started, history)
+            save_model(plan.folder / "model", state.model, card)
+            if history.exists():
+                plot_history(history, plan.folder / "history.png")
+
+        pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
+        length = Length(plan.steps, plan.minutes, time.monotonic() + pause_after)
+        train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
+    return {
+        "model": str(plan.folder / "model"),
+        "architecture": plan.architecture,
+        "steps": state.step,
+        "images": state.images,
+        "minutes": state.seconds / 60,
+        "paused": length.fraction(state.step, state.seconds) < 1.0,
+        "validation_relative_mse": read_last_error(history),
+        **feed.counts,
+    }
+
+
+def read_given(plan: TrainingPlan, box: int) -> Given:
+    """Read and check what the training learns from, all but the molecules and the pixels."""
+    if plan.pairs is not None:
+        pair = read_pair(*plan.pairs, plan.seed)
+        hashes = [hash_file(path) for path in plan.pairs]
+        return Given(pair=pair, facts={"sources": [], "--pairs": hashes})
+    sources = expand_sources(list(plan.sources))
+    facts: dict[str, Any] = {"sources": list(sources.training)}
+    if plan.like is None:
+        return Given(sources, facts=facts)
+    facts["--like"] = hash_file(plan.like)
+    return Given(sources, read_likeness(plan.like, box), facts=facts)
+
+
+def make_feed(
+    plan: TrainingPlan,
+    given: Given,
+    recipe: Recipe,
+    box: int,
+    device: torch.device,
+    resources: ExitStack,
+) -> TrainingFeed:
+    """Load the molecules or prepare the images that were given; `resources` closes scratch files."""
+    if given.pair is not None:
+        return feed_from_pair(given.pair, recipe, box, plan.seed, plan.folder, device, resources)
+    assert given.sources is not None
+    if given.likeness is not None:
+        return feed_from_likeness(given.sources, given.likeness, recipe, plan.seed, device)
+    return feed_from_sources(given.sources, recipe, box, plan.seed, device)
+
+
+def describe_model(
+    plan: TrainingPlan, state: TrainingState, feed: TrainingFeed, started: str, history: Path
+) -> ModelCard:
+    """Write the card of the model as it is now."""
+    return ModelCard(
+        name=plan.folder.name,
+        architecture=plan.architecture,
+        sizes={},
+        trained_on={
+            **provenance(list(plan.command)),
+            "started": started,
+            **feed.trained_on,
+            "init": plan.init,
+            "seed": plan.seed,
+            "steps": state.step,
+            "images": state.images,
+            "minutes": round(state.seconds / 60, 2),
+            "threads": torch.get_num_threads(),
+            "device": str(next(state.model.parameters()).device),
+        },
+        figures={"validation_relative_mse": read_last_error(history)},
+        description=f"{plan.architecture}, {state.model.config.box} px, {feed.description}",
+    )
+
+
+def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
+    """Build the network, or load the one that the training starts from."""
+    if plan.init is None:
+        try:
+            return build_model(plan.architecture, recipe.sizes)
+        except (TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{plan.recipe_file}: no {plan.architecture} can be built with its 'sizes' ({reason}); mend them"
+            ) from error
+    model, card = load_model(plan.init)
+    if plan.architecture == "polar-transformer-ctf" and type(model) is PolarTransformer:
+        return CtfWeightedTransformer.from_plain(model).train()
+    if plan.architecture == "polar-transformer-matched" and type(model) is CtfWeightedTransformer:
+        return MatchedTransformer.from_ctf_weighted(model).train()
+    if card.architecture != plan.architecture:
+        raise InputError(
+            f"--init {plan.init}: is a {card.architecture}; add --architecture {card.architecture}"
+        )
+    if isinstance(model, DnCNN) and recipe.sizes:
+        return grow_dncnn(model, DnCNNConfig(**recipe.sizes)).train()
+    return model.train()
+
+
+def check_same_training(resume: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to go on with another recipe, architecture, seed, other sources or sets than a training began with."""
+    wanted = json.loads(json.dumps(wanted))  # as it was saved: lists, no tuples
+    for name in {**wanted, **saved}:
+        if saved.get(name) != wanted.get(name):
+            raise InputError(
+                f"{resume}: was trained with another {name.rstrip('s')}; give the same as before, "
+                "or another -o to start anew"
+            )

@@ -1,0 +1,200 @@
+"""Training sets drawn afresh at every step: molecules, views, CTFs, shifts and noise.
+
+Nothing is stored but the molecules. All images of a step are made together, on the device that holds the molecules'
+transforms. Step `n` of seed `s` shows the same molecules, views and CTFs wherever and whenever it is computed, and on
+devices of the same kind the same noise too: a resumed training is the training that was not interrupted.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.background import measure_background, normalise
+from polardenoise.engine.imaging.batched_projections import (
+    TransformStack,
+    stack_transforms,
+    take_spectra,
+)
+from polardenoise.engine.runtime.devices import send_to_device
+from polardenoise.engine.simulate.sources import Density, read_density
+from polardenoise.engine.train.noise import draw_noise
+from polardenoise.engine.train.optics import DrawOptics, Optics, draw_optics
+from polardenoise.engine.train.recipe import Recipe
+from polardenoise.engine.train.set_draws import SetDraws, draw_sets
+
+#: Molecules are rasterised once at the largest fill and shrunk at random by sampling their transform more coarsely.
+RASTER_B_FACTOR = 80.0
+
+
+@dataclass(frozen=True)
+class Molecules:
+    """What sets may show, ready for projection.
+
+    Attributes
+    ----------
+    stack : TransformStack
+        On the device that the images are made on.
+    pixel_sizes : ndarray
+        `(molecules,)` Angstrom, at which each was rasterised.
+    """
+
+    stack: TransformStack
+    pixel_sizes: np.ndarray
+
+    def __len__(self) -> int:
+        """Count the molecules."""
+        return len(self.pixel_sizes)
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Normalised images and what the network should make of them.
+
+    Attributes
+    ----------
+    noisy, clean : Tensor
+        `(sets, images, box, box)` in units of the measured noise; `noisy` is phase-flipped where it has a CTF,
+        `clean` has none.
+    transfer : Tensor
+        `(sets, images, box, box // 2 + 1)`, |CTF| of each image, 1 where there is none.
+    """
+
+    noisy: Tensor
+    clean: Tensor
+    transfer: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "TrainingBatch":
+        """Apply a function to all three."""
+        return TrainingBatch(change(self.noisy), change(self.clean), change(self.transfer))
+
+
+def load_molecule(source: str, box: int, largest_fill: float) -> Density:
+    """Rasterise one source for training; maps keep their field of view."""
+    return read_density(source, box, None, RASTER_B_FACTOR, fill=largest_fill)
+
+
+def stack_molecules(densities: Sequence[Density], device: torch.device) -> Molecules:
+    """Transform molecules for projection on a device; at least one."""
+    stack = stack_transforms([density.volume for density in densities], device)
+    return Molecules(stack, np.array([density.pixel_size for density in densities]))
+
+
+def draw_batch(
+    molecules: Molecules,
+    recipe: Recipe,
+    seed: int,
+    step: int,
+    draw_optics: DrawOptics = draw_optics,
+) -> TrainingBatch:
+    """Draw the training sets of one step.
+
+    Parameters
+    ----------
+    molecules : Molecules
+        Sets show one molecule each, drawn evenly.
+    recipe : Recipe
+        The distribution.
+    seed, step : int
+        Together they fix every draw.
+    draw_optics : callable, optional
+        Draws pixel sizes and CTFs; the recipe's, if nothing else is said.
+    """
+    generator = np.random.default_rng([seed, step])
+    images = int(generator.choice(recipe.images_per_set))
+    sets = max(1, recipe.images_per_step // images)
+    shown = generator.integers(len(molecules), size=sets)
+    return draw_sets_of(molecules, shown, images, recipe, generator, draw_optics)
+
+
+def draw_sets_of(
+    molecules: Molecules,
+    shown: np.ndarray,
+    images: int,
+    recipe: Recipe,
+    generator: np.random.Generator,
+    draw_optics: DrawOptics = draw_optics,
+) -> TrainingBatch:
+    """Draw one set of `images` images of each of the molecules numbered `shown`; the rest as for `draw_batch`."""
+    device = molecules.stack.samples.device
+    draws = draw_sets(shown, len(molecules), images, recipe, generator)
+    own_pixel_sizes = molecules.pixel_sizes[shown]
+    optics = draw_optics(own_pixel_sizes, images, recipe, molecules.stack.box, device, generator)
+    noise_generator = torch.Generator(device).manual_seed(int(generator.integers(2**63)))
+    return simulate_sets(molecules.stack, draws, optics, noise_generator)
+
+
+def simulate_sets(
+    stack: TransformStack, draws: SetDraws, optics: Optics, generator: torch.Generator
+) -> TrainingBatch:
+    """Make the images of some sets.
+
+    Parameters
+    ----------
+    stack : TransformStack
+        The molecules.
+    draws, optics
+        What the images show, and under what conditions.
+    generator : torch.Generator
+        Of the noise; on the device of the stack.
+    """
+    box, images = stack.box, draws.molecules.shape[1]
+    transfer = optics.transfer
+    spectra = project_sets(stack, draws, optics)
+    clean = torch.fft.irfft2(spectra, s=(box, box))
+    # White noise stays white when phases are flipped: the flipped image is |CTF| times the clean one plus noise.
+    seen = torch.fft.irfft2(spectra * transfer, s=(box, box))
+    snr, own, particle = (
+        send_to_device(values, stack.samples.device)
+        for values in (draws.snr, ~draws.junk, draws.particle)
+    )
+    # One contrast for all images of the set's molecule, whose mean power the SNR counts; junk has the same power.
+    power = seen.square().mean((-2, -1))  # (sets, images)
+    mean_power = (power * own).sum(1, keepdim=True) / own.sum(1, keepdim=True)
+    power = torch.where(own > 0, mean_power, power)
+    scale = (torch.sqrt(snr[:, None] / power) * particle)[..., None, None]
+    noise = draw_noise(images, box, optics.pixel_sizes[:, 0], draws.colour, generator)
+    noisy = seen * scale + noise
+    background = measure_background(noisy)
+    return TrainingBatch(
+        normalise(noisy, background), clean * (scale / background.deviation), transfer
+    )
+
+
+def project_sets(stack: TransformStack, draws: SetDraws, optics: Optics) -> Tensor:
+    """Project the molecules, blur the sets and move the images off centre.
+
+    Returns
+    -------
+    Tensor
+        `(sets, images, box, box // 2 + 1)` transforms of the clean images, without CTF.
+    """
+    device, box = stack.samples.device, stack.box
+    size = draws.molecules.shape
+    scaled = draws.matrices * torch.from_numpy(optics.magnification[..., None, None].copy())
+    matrices = send_to_device(scaled.flatten(0, 1).numpy(), device)
+    spectra = take_spectra(stack, send_to_device(draws.molecules.ravel(), device), matrices)
+    along_y = torch.fft.fftfreq(box, device=device)
+    along_x = torch.fft.rfftfreq(box, device=device)
+    # As dense as before and smaller: a^3 F(a k). Blur: exp(-B k^2 / 4), and k is in cycles per pixel here.
+    strength = send_to_device(optics.magnification.ravel() ** 3, device)
+    decay = send_to_device((draws.blur[:, None] / (4 * optics.pixel_sizes**2)).ravel(), device)
+    squared = along_y[:, None] ** 2 + along_x**2
+    envelope = strength[:, None, None] * torch.exp(-decay[:, None, None] * squared)
+    # Shifts move the centre from pixel 0 to box // 2 as well.
+    x, y = send_to_device(draws.shifts.reshape(-1, 2) + box // 2, device).unbind(1)
+    ramp_x = torch.exp(-2j * torch.pi * x[:, None] * along_x)
+    ramp_y = torch.exp(-2j * torch.pi * y[:, None] * along_y)
+    spectra = spectra * envelope * ramp_x[:, None, :] * ramp_y[:, :, None]
+    return spectra.unflatten(0, size)
+
+
+def stack_sets(sets: list[TrainingBatch]) -> TrainingBatch:
+    """Stack single sets `(images, ...)` of equal size into a batch `(sets, images, ...)`."""
+    return TrainingBatch(
+        torch.stack([one.noisy for one in sets]),
+        torch.stack([one.clean for one in sets]),
+        torch.stack([one.transfer for one in sets]),
+    )

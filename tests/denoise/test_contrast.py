@@ -1,0 +1,140 @@
+"""Bright and dark protein are told apart, for each half from that half alone."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from polardenoise.engine.cli import main
+from polardenoise.engine.denoise.contrast import ContrastEvidence, correlate_with_blobs
+from polardenoise.engine.particles.mrc import write_stack
+from polardenoise.engine.particles.particle_set import read_images, read_particles
+from tests.denoise_files import denoise, images_of, save_tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """100 images in each half at SNR 0.02, once with a CTF and once without."""
+    folder = tmp_path_factory.mktemp("simulated")
+    for ctf in ("ctf", "no-ctf"):
+        words = ["simulate", "phantom:10003", "-o", str(folder / ctf), "--particles", "200"]
+        assert main([*words, "--snr", "0.02", f"--{ctf}", "--box", "48", "--max-shift", "3"]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def copy_set(source, folder, change):
+    """Write the set again, `change(images, halves)` made to its images."""
+    particles = read_particles(source)
+    images = change(read_images(particles, slice(None)), particles.random_subset)
+    write_stack(folder / "stack.mrcs", images, float(particles.pixel_size[0]))
+    text = source.read_text()
+    stack = particles.column("rlnImageName")[0].split("@")[1]
+    (folder / "in.star").write_text(text.replace(stack, "stack.mrcs"))
+
+
+@pytest.mark.parametrize("ctf", ["ctf", "no-ctf"])
+def test_dark_protein_is_seen_and_comes_back_dark(simulated, folder, model, ctf, capsys):
+    exact = ("--precision", "float32")  # else 30 - 4 x is rounded in other places than x
+    copy_set(simulated / ctf / "particles.star", folder, lambda images, _: images)
+    assert denoise(model, *exact, output="bright.star") == 0
+    copy_set(simulated / ctf / "particles.star", folder, lambda images, _: 30 - 4 * images)
+    capsys.readouterr()
+    assert denoise(model, *exact, output="dark.star") == 0
+    assert "half 1 dark" in capsys.readouterr().out
+    bright, dark = images_of("bright.star"), images_of("dark.star")
+    assert (dark + 4 * bright).abs().max() < 1e-3 * dark.abs().max()
+    facts = json.loads((folder / "dark.json").read_text())
+    assert facts["contrast"] == "dark"
+    assert all(half["clear"] for half in facts["contrast_of_halves"].values())
+
+
+def test_pure_noise_is_too_weak_to_tell_and_taken_as_bright(simulated, folder, model, capsys):
+    generator = np.random.default_rng(0)
+
+    def drown(images, halves):
+        images[halves == 2] = -5 - generator.standard_normal(images[halves == 2].shape)
+        return images
+
+    copy_set(simulated / "ctf" / "particles.star", folder, drown)
+    assert denoise(model) == 0
+    assert "half 2 too weak to tell, taken as bright" in capsys.readouterr().out
+    half = json.loads((folder / "out.json").read_text())["contrast_of_halves"]["2"]
+    assert half["contrast"] == "bright"
+    assert abs(half["sigma"]) < 5
+
+
+def test_halves_that_disagree_are_reported_and_settled(simulated, folder, model, capsys):
+    def turn(images, halves):
+        images[halves == 2] *= -1
+        return images
+
+    copy_set(simulated / "ctf" / "particles.star", folder, turn)
+    assert denoise(model) == 0
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
+    assert len(warnings) == 1
+    assert "--contrast" in warnings[0]
+    assert json.loads((folder / "out.json").read_text())["contrast"] == "bright and dark"
+    assert denoise(model, "--contrast", "dark") == 0
+    out = capsys.readouterr().out
+    assert "WARNING" not in out
+    assert "protein dark" in out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: images * -1,
+        lambda images: images * 100 + 7,
+        lambda images: np.random.default_rng(1).standard_normal(images.shape),
+        lambda images: images + np.eye(images.shape[-1]),
+    ],
+    ids=["turned", "scaled", "noise", "line"],
+)
+@pytest.mark.parametrize("group", ["random", "neighbours"])
+def test_no_pixel_of_half_two_changes_a_byte_of_half_one(simulated, folder, model, change, group):
+    def change_second(images, halves):
+        images[halves == 2] = change(images[halves == 2])
+        return images
+
+    options = ("--group-by", group, "--set-size", "16", "--rows", ":60")
+    copy_set(simulated / "ctf" / "particles.star", folder, lambda images, _: images)
+    assert denoise(model, *options) == 0
+    copy_set(simulated / "ctf" / "particles.star", folder, change_second)
+    assert denoise(model, *options, output="other.star") == 0
+    first = read_particles("out.star").random_subset == 1
+    before, after = images_of("out.star").numpy(), images_of("other.star").numpy()
+    assert before[first].tobytes() == after[first].tobytes()
+    assert before[~first].tobytes() != after[~first].tobytes()
+
+
+def test_white_noise_correlates_with_blobs_by_chance_only():
+    noise = torch.randn(4000, 32, 32, generator=torch.Generator().manual_seed(0))
+    correlations = correlate_with_blobs(noise, torch.rand(4000, 16))
+    assert correlations.std(0).sub(1).abs().max() < 0.05
+    assert correlations.mean(0).abs().max() < 0.06
+
+
+def test_evidence_does_not_depend_on_the_chunks():
+    generator = torch.Generator().manual_seed(0)
+    images, profiles = torch.randn(50, 32, 32, generator=generator), torch.ones(50, 16)
+    halves = np.arange(50) % 2 + 1
+    whole, parts = ContrastEvidence(halves), ContrastEvidence(halves)
+    whole.add(np.arange(50), images, profiles)
+    for start in range(0, 50, 7):
+        rows = np.arange(start, min(start + 7, 50))
+        parts.add(rows, images[rows], profiles[rows])
+    for half in (1, 2):
+        certainty = parts.judge()[half].certainty
+        assert certainty == pytest.approx(whole.judge()[half].certainty)

@@ -1,0 +1,279 @@
+"""Runs that are killed and resumed, cut into rows, shared by processes, or short of memory give the same images."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from polardenoise.engine.denoise import batches
+from polardenoise.engine.denoise import resume_folder as unfinished
+from polardenoise.engine.neighbours import clusters as cells
+from polardenoise.engine.networks.checkpoint import load_model
+from polardenoise.engine.particles.mrc import write_stack
+from polardenoise.engine.particles.particle_set import read_images, read_particles
+from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+OUTPUTS = ("out.mrcs", "out.star")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def bytes_of_outputs(folder):
+    return {name: (folder / name).read_bytes() for name in OUTPUTS}
+
+
+def interrupt_after(monkeypatch, count, error):
+    """Have the run fail with `error` when it has computed `count` batches."""
+    done = []
+    run = batches.BatchRunner.run
+
+    def run_or_fail(self, batch):
+        if len(done) == count:
+            raise error
+        done.append(1)
+        return run(self, batch)
+
+    monkeypatch.setattr(batches.BatchRunner, "run", run_or_fail)
+    return done
+
+
+OPTIONS = ("--group-by", "random", "--set-size", "4", "--batch", "4")
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
+    folder, model, monkeypatch, capsys
+):
+    write_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    expected = bytes_of_outputs(folder)
+    for name in OUTPUTS:
+        (folder / name).unlink()
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 3, KeyboardInterrupt())
+        assert denoise(model, *OPTIONS) == 130
+    assert not (folder / "out.star").exists()
+    with monkeypatch.context() as patched:
+        done = interrupt_after(patched, 100, KeyboardInterrupt())
+        assert denoise(model, *OPTIONS, "--resume") == 0
+        assert 0 < len(done) <= 4  # of 6 batches, those that were not written
+    assert bytes_of_outputs(folder) == expected
+    assert sorted(os.listdir(folder)) == [
+        "in.star",
+        "out.json",
+        "out.mrcs",
+        "out.star",
+        "stack.mrcs",
+    ]
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(folder, model):
+    """SIGKILL leaves no time to tidy up."""
+    write_set(folder, count=200)
+    assert denoise(model, *OPTIONS) == 0
+    expected = bytes_of_outputs(folder)
+    for name in OUTPUTS:
+        (folder / name).unlink()
+    words = [sys.executable, "-m", "polardenoise.engine", "denoise", "in.star", "-o", "out.star"]
+    words += ["--model", model, "--device", "cpu", *OPTIONS]
+    journal = unfinished.name_unfinished(folder / "out.star") / "journal.0"
+    process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+        if journal.exists() and journal.read_text().count("\n") >= 5:
+            break
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with journal.open("a") as file:
+        file.write("[3, 4, [0.1")  # what a kill in the middle of a write leaves
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert bytes_of_outputs(folder) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [(["--seed", "5"], "--seed"), (["--set-size", "3"], "--set-size"), ([], "input")],
+)
+def test_a_run_is_not_resumed_with_other_options_or_input(
+    folder, model, monkeypatch, capsys, change, named
+):
+    write_set(folder)
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 1, KeyboardInterrupt())
+        assert denoise(model, *OPTIONS) == 130
+    if not change:
+        write_set(folder, seed=1)
+    capsys.readouterr()
+    assert denoise(model, *OPTIONS, *change, "--resume") == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert error.count("\n") == 1
+    # Without --resume it starts anew.
+    assert denoise(model, *OPTIONS, *change) == 0
+    assert not unfinished.name_unfinished(folder / "out.star").exists()
+
+
+def test_a_complete_run_is_not_done_again(folder, model, monkeypatch):
+    write_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    done = interrupt_after(monkeypatch, 100, KeyboardInterrupt())
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert not done
+    assert denoise(model, *OPTIONS, "--seed", "2", "--resume") == 0
+    assert done
+
+
+def test_two_runs_do_not_write_the_same_output(folder, model, capsys):
+    write_set(folder)
+    hidden = unfinished.name_unfinished(folder / "out.star")
+    with unfinished.unfinished_run(folder / "out.star", {}, False):
+        assert denoise(model) == 2
+        assert "another run" in capsys.readouterr().err
+    assert not hidden.exists()
+
+
+@pytest.mark.parametrize("batch", ["1", "10000"])
+def test_cells_of_neighbours_are_computed_one_by_one(folder, model, monkeypatch, batch):
+    monkeypatch.setattr(cells, "LARGEST_CELL", 12)
+    write_set(folder, count=48)
+    assert denoise(model, "--group-by", "neighbours", "--set-size", "6") == 0
+    assert json.loads((folder / "out.json").read_text())["sets"] >= 4
+    expected = (folder / "out.mrcs").read_bytes()
+    options = ("--group-by", "neighbours", "--set-size", "6", "--batch", batch)
+    assert denoise(model, *options) == 0
+    assert (folder / "out.mrcs").read_bytes() == expected
+
+
+def test_rows_are_denoised_as_if_the_file_held_no_others(folder, model):
+    source = write_set(folder, count=40)
+    lines = source.read_text().splitlines(keepends=True)
+    rows = [number for number, line in enumerate(lines) if "@" in line]
+    dropped = set(rows) - set(rows[10:26])
+    (folder / "part.star").write_text(
+        "".join(line for number, line in enumerate(lines) if number not in dropped)
+    )
+    assert denoise(model, "--rows", "10:26") == 0
+    assert denoise(model, source="part.star", output="other.star") == 0
+    assert (folder / "out.mrcs").read_bytes() == (folder / "other.mrcs").read_bytes()
+    assert (folder / "out.star").read_text().replace("out.mrcs", "other.mrcs") == (
+        folder / "other.star"
+    ).read_text()
+
+
+def test_halves_drawn_for_parts_agree_with_those_of_the_whole(folder, model):
+    write_set(folder, count=40, subset=False)
+    assert denoise(model) == 0
+    whole = read_particles("out.star").random_subset
+    parts = []
+    for rows in (":15", "15:28", "28:"):
+        assert denoise(model, "--rows", rows, output="part.star") == 0
+        parts.append(read_particles("part.star").random_subset)
+    assert np.array_equal(np.concatenate(parts), whole)
+    assert json.loads((folder / "part.json").read_text())["first_row"] == 28
+
+
+def test_many_stacks_in_any_order_give_what_one_in_order_gives(folder, model):
+    """The same particles, row by row, drawn from one stack or dealt out over five, backwards."""
+    source = write_set(folder, count=40)
+    assert denoise(model) == 0
+    images = read_images(read_particles(source), slice(None))
+    lines = source.read_text().splitlines(keepends=True)
+    rows = iter(range(40))
+    for number in range(5):
+        write_stack(folder / f"part{number}.mrcs", images[number::5][::-1], 3.0)
+    for number, line in enumerate(lines):
+        if "@" in line:
+            row = next(rows)
+            lines[number] = line.replace(line.split()[1], f"{8 - row // 5}@part{row % 5}.mrcs")
+    (folder / "parts.star").write_text("".join(lines))
+    assert denoise(model, source="parts.star", output="other.star") == 0
+    assert (images_of("other.star") - images_of("out.star")).abs().max() < 1e-5
+
+
+def test_a_bad_pixel_is_named_by_its_row_in_the_file(folder, model, capsys):
+    source = write_set(folder)
+    particles = read_particles(source)
+    stack = np.empty((24, 32, 32), dtype=np.float32)
+    stack[particles.index_in_stack] = read_images(particles, slice(None))
+    stack[particles.index_in_stack[20], 3, 3] = np.nan
+    write_stack(folder / "stack.mrcs", stack, 3.0)
+    assert denoise(model, "--rows", "0:20") == 0
+    assert denoise(model, "--rows", "15:") == 2
+    assert "row 21" in capsys.readouterr().err
+
+
+def test_two_processes_give_the_images_of_one(folder, model):
+    write_set(folder, count=60)
+    assert denoise(model, *OPTIONS) == 0
+    expected = images_of("out.star")
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    words += ["-m", "polardenoise.engine", "denoise", "in.star", "-o", "two.star"]
+    words += ["--model", model, "--device", "cpu", *OPTIONS, "--json", "two-summary.json"]
+    run = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert (images_of("two.star") - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert run.stdout.count("two.star: 60 particles") == 1
+    assert run.stdout.count("read and check") == 1
+    assert json.loads((folder / "two-summary.json").read_text())["particles"] == 60
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+)
+def test_a_batch_too_large_for_the_memory_is_halved(folder, model, monkeypatch, capsys, error):
+    write_set(folder, count=40)
+    options = ("--group-by", "random", "--set-size", "5", "--precision", "float32")
+    assert denoise(model, *options) == 0
+    expected = images_of("out.star")
+    network = type(load_model(model)[0])
+    describe = network.describe
+
+    def describe_or_fail(self, images, profiles):
+        if len(images) > 5:
+            raise error
+        return describe(self, images, profiles)
+
+    monkeypatch.setattr(network, "describe", describe_or_fail)
+    capsys.readouterr()
+    assert denoise(model, *options, output="small.star") == 0
+    said = re.findall(r"out of memory: (\d+) images at once", capsys.readouterr().out)
+    assert said == ["10", "5"]
+    assert (images_of("small.star") - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
+def test_a_set_too_large_for_the_memory_is_told_in_one_line(folder, model, monkeypatch, capsys):
+    write_set(folder)
+    network = type(load_model(model)[0])
+
+    def fail(self, images, profiles):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(network, "describe", fail)
+    before = sorted(os.listdir(folder))
+    assert denoise(model, "--group-by", "random", "--set-size", "12") == 2
+    error = capsys.readouterr().err
+    assert "--set-size 12" in error
+    assert error.count("\n") == 1
+    assert sorted(os.listdir(folder)) == before

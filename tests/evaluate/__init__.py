@@ -1,0 +1,1 @@
+"""Tests of judgement against truth and noise."""

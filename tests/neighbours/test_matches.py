@@ -1,0 +1,330 @@
+"""What `--matches` writes: rows, classes and twins over all cells, the same however the run went."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from polardenoise.engine.denoise.cluster_runner import CellRunner, list_cells, name_cell
+from polardenoise.engine.denoise.resume_folder import name_unfinished
+from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.rotational_matching import ROTATIONS
+from polardenoise.engine.neighbours import clusters as cells
+from polardenoise.engine.neighbours import matches
+from polardenoise.engine.neighbours.class_averages import turn_images
+from polardenoise.engine.neighbours.matches import (
+    CellMatches,
+    as_degrees,
+    find_twins,
+    join_matches,
+    look_up_weights,
+    save_cell_matches,
+)
+from polardenoise.engine.neighbours.search import DenoisedCell
+from polardenoise.engine.networks.neighbour_attention import NeighbourAttention
+from polardenoise.engine.particles.mrc import write_stack
+from polardenoise.engine.particles.particle_set import read_images, read_particles
+from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
+from tests.smooth_images import draw_smooth_images
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+OPTIONS = ("--set-size", "6", "--matches", "found.npz")
+#: Of each row; all else is of each class, but for the pixel size.
+OF_ROWS = {
+    "neighbours": np.int64,
+    "weights": np.float32,
+    "in_plane_degrees": np.float32,
+    "half": np.int64,
+    "class_number": np.int64,
+    "class_in_plane_degrees": np.float32,
+    "score": np.float32,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder, in which cells are small."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cells, "LARGEST_CELL", 12)
+    monkeypatch.setattr(cells, "LANDMARKS", 16)
+    return tmp_path
+
+
+def load(path="found.npz"):
+    with np.load(path) as saved:
+        return dict(saved)
+
+
+def made_up_cell(count, classes, seed, neighbours=5):
+    """Matches of a cell without meaning, but all different."""
+    generator = np.random.default_rng(seed)
+    shape = (count, min(count - 1, neighbours))
+    return CellMatches(
+        neighbours=np.stack([(i + 1 + np.arange(shape[1])) % count for i in range(count)]),
+        weights=generator.random(shape, dtype=np.float32),
+        in_plane_degrees=generator.random(shape, dtype=np.float32),
+        score=generator.random(count, dtype=np.float32),
+        class_number=np.arange(count) % classes,
+        class_in_plane_degrees=generator.random(count, dtype=np.float32),
+        class_averages=generator.random((classes, 32, 32), dtype=np.float32),
+        off_centre=generator.random((count, 2), dtype=np.float32),
+    )
+
+
+def test_places_in_cells_become_rows_and_classes_are_counted_on(tmp_path):
+    """Three cells, their rows mixed: 7 and 4 images of half 1, one image of half 2."""
+    halves = np.array([1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+    rows = [np.array([0, 3, 4, 6, 8, 10, 11]), np.array([1, 5, 7, 9]), np.array([2])]
+    parts = [made_up_cell(7, 3, 0), made_up_cell(4, 2, 1), made_up_cell(1, 1, 2)]
+    for number, (own, part) in enumerate(zip(rows, parts, strict=True)):
+        save_cell_matches(name_cell(tmp_path, number), own, part)
+    joined = join_matches(list_cells(tmp_path), halves, 3.5)
+    for own, part in zip(rows, parts, strict=True):
+        wide = part.neighbours.shape[1]
+        for place, row in enumerate(own):
+            assert joined["neighbours"][row, :wide].tolist() == own[part.neighbours[place]].tolist()
+            assert (joined["neighbours"][row, wide:] == -1).all()
+            assert (joined["weights"][row, wide:] == 0).all()
+            assert joined["weights"][row, :wide].tolist() == part.weights[place].tolist()
+            assert joined["in_plane_degrees"][row, :wide].tolist() == (
+                part.in_plane_degrees[place].tolist()
+            )
+            average = joined["class_averages"][joined["class_number"][row] - 1]
+            assert np.array_equal(average, part.class_averages[part.class_number[place]])
+        assert np.array_equal(joined["score"][own], part.score)
+        assert np.array_equal(joined["class_in_plane_degrees"][own], part.class_in_plane_degrees)
+    assert joined["class_half"].tolist() == [1, 1, 1, 1, 1, 2]
+    assert joined["class_size"].tolist() == [3, 2, 2, 2, 2, 1]
+    assert joined["class_number"][rows[1]].tolist() == [4, 5, 4, 5]
+    assert joined["pixel_size"] == 3.5
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 256])
+def test_twins_are_the_same_view_of_the_other_half_at_any_rotation(monkeypatch, at_once):
+    monkeypatch.setattr(matches, "CLASSES_AT_ONCE", at_once)
+    views = draw_smooth_images(3, 0, 32)[0].float()
+    grid = PolarGrid(32, 16, 64)
+    steps = torch.tensor([0, 10, 50, 70, 33])
+    # The other half is twice as strong; that does not matter. View 2 is seen in half 1 twice.
+    averages = turn_images(views[[0, 1, 2, 2, 0]], steps, grid)
+    averages = torch.cat([averages, 2 * views[[2, 0, 1]]]).numpy()
+    halves = np.array([1, 1, 1, 1, 1, 2, 2, 2])
+    found = find_twins(averages, halves)
+    assert found[:5].tolist() == [7, 8, 6, 6, 7]
+    assert found[5] in (3, 4)
+    assert found[6] in (1, 5)
+    assert found[7] == 2
+    assert find_twins(averages, np.ones(8)).tolist() == [0] * 8  # there is no other half
+
+
+def test_weights_are_looked_up_by_image():
+    asked = torch.tensor([[0, 1, 3], [1, 0, 2], [2, 0, 1], [3, 1, 2]])
+    attention = NeighbourAttention(torch.empty(0), torch.arange(12.0).view(4, 3), torch.empty(0))
+    denoised = DenoisedCell(torch.empty(0), asked, attention)
+    others = torch.tensor([[3, 2, 1], [2, 3, 0], [0, 1, 3], [0, 1, 2]])
+    expected = [[2, 0, 1], [5, 0, 4], [7, 8, 0], [0, 10, 11]]  # 0: the attention did not ask
+    assert look_up_weights(denoised, others).tolist() == expected
+
+
+def test_steps_become_degrees_between_minus_180_and_180():
+    degrees = as_degrees(torch.arange(ROTATIONS))
+    assert degrees.dtype == np.float32
+    assert degrees[[0, 1, 24, 48, 72, 95]].tolist() == [0, 3.75, 90, -180, -90, -3.75]
+
+
+def test_the_file_says_what_it_shall(folder, model):
+    write_set(folder, count=60)
+    assert denoise(model, *OPTIONS) == 0
+    found = load()
+    classes = len(found["class_averages"])
+    assert {name: found[name].dtype for name in OF_ROWS} == OF_ROWS
+    assert found["neighbours"].shape == found["weights"].shape == (60, 32)
+    assert found["class_averages"].shape == (classes, 32, 32)
+    assert found["class_averages"].dtype == np.float32
+    for name in ("class_half", "class_size", "class_twin"):
+        assert found[name].shape == (classes,)
+        assert found[name].dtype == np.int64
+    assert found["pixel_size"] == 3.0
+    half = read_particles("in.star").random_subset
+    assert np.array_equal(found["half"], half)
+    for row, (theirs, weights) in enumerate(
+        zip(found["neighbours"], found["weights"], strict=True)
+    ):
+        some = theirs[theirs >= 0]
+        assert len(some) == len(set(some)) >= 9  # a cell has 10 images at least
+        assert row not in some
+        assert (half[some] == half[row]).all()
+        assert 0 <= weights.sum() <= 1.0001
+        assert (weights[theirs < 0] == 0).all()
+    assert np.array_equal(np.bincount(found["class_number"])[1:], found["class_size"])
+    assert found["class_number"].min() == 1
+    assert np.array_equal(found["class_half"][found["class_number"] - 1], half)
+    twins = found["class_twin"]
+    assert ((twins >= 1) & (twins <= classes)).all()
+    assert (found["class_half"][twins - 1] != found["class_half"]).all()
+    assert ((found["score"] >= 0) & (found["score"] <= 1)).all()
+    assert (np.abs(found["in_plane_degrees"]) <= 180).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
+def test_halves_of_a_few_particles(folder, model, count):
+    """1, 2 and 3 images in a half; of one image there is one half only."""
+    write_set(folder, count=count)
+    assert denoise(model, *OPTIONS) == 0
+    assert images_of("out.star").isfinite().all()
+    found = load()
+    assert (
+        (found["neighbours"] >= 0).sum(1) == np.bincount(found["half"])[found["half"]] - 1
+    ).all()
+    assert np.isfinite(found["score"]).all()
+    assert (found["score"][(found["neighbours"] < 0).all(1)] == 0).all()
+    assert (found["class_twin"] == 0).all() == (count == 1)
+
+
+def test_rows_are_matched_as_if_the_file_held_no_others(folder, model):
+    source = write_set(folder, count=60)
+    lines = source.read_text().splitlines(keepends=True)
+    rows = [number for number, line in enumerate(lines) if "@" in line]
+    dropped = set(rows) - set(rows[20:50])
+    kept = "".join(line for number, line in enumerate(lines) if number not in dropped)
+    (folder / "part.star").write_text(kept)
+    assert denoise(model, *OPTIONS, "--rows", "20:50") == 0
+    some = load()
+    assert denoise(model, *OPTIONS, source="part.star", output="other.star") == 0
+    assert_same(load(), some)
+    assert (folder / "out.mrcs").read_bytes() == (folder / "other.mrcs").read_bytes()
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert found[name].tobytes() == values.tobytes(), name
+
+
+def write_launcher(folder, kill_after=1000):
+    """Write a program: the command line with cells as small as here, which may kill itself."""
+    (folder / "launcher.py").write_text(
+        f"""
+import os, signal, sys
+from polardenoise.engine.cli import main
+from polardenoise.engine.denoise.cluster_runner import CellRunner
+from polardenoise.engine.neighbours import clusters as cells
+cells.LARGEST_CELL, cells.LANDMARKS = {cells.LARGEST_CELL}, {cells.LANDMARKS}
+run, done = CellRunner.run, []
+def run_or_die(self, batch):
+    if len(done) == {kill_after}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(1)
+    return run(self, batch)
+CellRunner.run = run_or_die
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+    )
+    return str(folder / "launcher.py")
+
+
+def test_a_run_killed_between_cells_ends_with_the_same_bytes(folder, model, monkeypatch):
+    write_set(folder, count=60)
+    assert denoise(model, *OPTIONS) == 0
+    expected, pixels = load(), (folder / "out.mrcs").read_bytes()
+    for name in ("out.star", "out.mrcs", "out.json", "found.npz"):
+        (folder / name).unlink()
+    words = ["denoise", "in.star", "-o", "out.star", "--model", model, "--device", "cpu", *OPTIONS]
+    killed = subprocess.run(
+        [sys.executable, write_launcher(folder, 3), *words], env=ENVIRONMENT, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert not (folder / "found.npz").exists()
+    assert len(list_cells(name_unfinished(folder / "out.star"))) == 3
+    run, done = CellRunner.run, []
+
+    def count_runs(self, batch):
+        done.append(1)
+        return run(self, batch)
+
+    monkeypatch.setattr(CellRunner, "run", count_runs)
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert 3 <= len(done) < 6  # of 6; the last of the first 3 may not have been written yet
+    assert_same(load(), expected)
+    assert (folder / "out.mrcs").read_bytes() == pixels
+    # All is there: nothing is done again, but where the matches are lost.
+    done.clear()
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert not done
+    (folder / "found.npz").unlink()
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert_same(load(), expected)
+
+
+def test_two_processes_give_the_matches_of_one(folder, model):
+    write_set(folder, count=60)
+    assert denoise(model, *OPTIONS) == 0
+    expected, pixels = load(), images_of("out.star")
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    words += [write_launcher(folder), "denoise", "in.star", "-o", "two.star", "--model", model]
+    words += ["--device", "cpu", *OPTIONS]
+    run = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert (images_of("two.star") - pixels).abs().max() < 1e-5 * pixels.abs().max()
+    found = load()
+    for name, values in expected.items():
+        if values.dtype.kind == "i":
+            assert np.array_equal(found[name], values), name
+        else:
+            assert np.allclose(found[name], values, atol=1e-4 * max(1, np.abs(values).max())), name
+
+
+def test_no_pixel_of_half_two_changes_a_byte_of_half_one(folder, model):
+    source = write_set(folder, count=60)
+    assert denoise(model, *OPTIONS) == 0
+    before, pixels = load(), images_of("out.star").numpy()
+    particles = read_particles(source)
+    images, first = read_images(particles, slice(None)), particles.random_subset == 1
+    images[~first] = 5 - 3 * np.random.default_rng(9).standard_normal(images[~first].shape)
+    images[~first, 10:20, 12:18] += 1.0
+    stack = np.empty_like(images)
+    stack[particles.index_in_stack] = images
+    write_stack(folder / "stack.mrcs", stack, 3.0)
+    assert denoise(model, *OPTIONS) == 0
+    after, changed = load(), images_of("out.star").numpy()
+    assert changed[first].tobytes() == pixels[first].tobytes()
+    assert changed[~first].tobytes() != pixels[~first].tobytes()
+    for name in OF_ROWS:
+        assert after[name][first].tobytes() == before[name][first].tobytes(), name
+    assert after["score"][~first].tobytes() != before["score"][~first].tobytes()
+    for name in ("class_averages", "class_half", "class_size"):  # twins are of the other half
+        theirs, ours = (one[name][one["class_half"] == 1] for one in (after, before))
+        assert theirs.tobytes() == ours.tobytes(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("found.txt", ".npz"), ("in.star", ".npz"), ("stack.mrcs", ".npz"), ("a.npz", "folder")],
+)
+def test_a_file_of_matches_that_cannot_be_is_one_line(folder, model, capsys, name, message):
+    """Least of all does it replace the input."""
+    write_set(folder)
+    (folder / "a.npz").mkdir()
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert denoise(model, "--matches", name) == 2
+    error = capsys.readouterr().err
+    assert f"--matches {name}" in error
+    assert message in error
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_the_folder_of_the_matches_is_made(folder, model):
+    write_set(folder)
+    assert denoise(model, "--matches", "new/folder/found.npz") == 0
+    assert len(load("new/folder/found.npz")["score"]) == 24

@@ -1,0 +1,102 @@
+"""Scores: about 1 for particles that match their neighbours, about 0 for noise."""
+
+import math
+
+import pytest
+import torch
+
+from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
+from polardenoise.engine.imaging.rotational_matching import (
+    describe_observed,
+    match_images,
+    measure_affinity,
+)
+from polardenoise.engine.neighbours.scores import score_images
+from polardenoise.engine.neighbours.search import choose_neighbours
+from tests.imaging.test_rotational_matching import draw_profiles
+from tests.smooth_images import draw_smooth_images
+
+BOX = 32
+
+
+@pytest.fixture(scope="module")
+def rings():
+    return build_fourier_rings(BOX)
+
+
+def draw_particles(count, snr):
+    """Draw images of two views and noise, 1 in 5."""
+    views = draw_smooth_images(2, 0, BOX)[0].float()
+    views *= math.sqrt(snr) / views.square().mean((1, 2), keepdim=True).sqrt()
+    clean = views[torch.arange(count) % 2]
+    clean[::5] = 0
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    return clean, clean + noise
+
+
+def score(noisy, estimates, profiles, rings, neighbours=17):
+    described = rings.describe(estimates)
+    matches = match_images(describe_observed(noisy, profiles, rings), profiles, described, rings)
+    nearest = choose_neighbours(measure_affinity(matches.likelihood), neighbours)
+    return score_images(matches, nearest, described, profiles, rings)
+
+
+def through_ctf(images, profiles, rings):
+    """Multiply the transform of images by |CTF|, interpolated between rings."""
+    frequency = torch.fft.fftfreq(BOX)[:, None].hypot(torch.fft.rfftfreq(BOX)[None]) * BOX
+    low = frequency.floor().long().clamp_max(BOX // 2 - 2)
+    part = (frequency - low).clamp_max(1)
+    transfer = profiles[:, low] * (1 - part) + profiles[:, low + 1] * part
+    shifted = torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1)))
+    return torch.fft.fftshift(torch.fft.irfft2(shifted * transfer), dim=(-2, -1))
+
+
+@pytest.mark.parametrize("with_ctf", [False, True])
+def test_particles_score_1_and_noise_0(rings, with_ctf):
+    clean, noisy = draw_particles(60, 0.3)
+    profiles = torch.ones(60, BOX // 2)
+    if with_ctf:
+        profiles = 0.3 + 0.7 * draw_profiles(60)
+        noisy = noisy - clean + through_ctf(clean, profiles, rings)
+    found = score(noisy, clean, profiles, rings)
+    junk = torch.arange(60) % 5 == 0
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert found[~junk].median() > 0.85
+    assert found[~junk].min() > 0.5
+    assert found[junk].mean() < 0.2
+    assert found[junk].max() < found[~junk].min()
+
+
+def test_the_own_estimate_has_no_part(rings):
+    """An image whose estimate is its own noise finds nothing in its neighbours."""
+    clean, noisy = draw_particles(40, 0.3)
+    clean[0] = 0.5 * noisy[0]  # noise, see `draw_particles`
+    assert score(noisy, clean, torch.ones(40, BOX // 2), rings, 9)[0] < 0.3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_image_without_neighbours_has_0(rings, count):
+    clean, noisy = draw_particles(count, 0.3)
+    profiles = torch.ones(count, BOX // 2)
+    assert score(noisy, clean, profiles, rings, 1).tolist() == [0.0] * count
+    assert score(noisy, clean, profiles, rings, 17).isfinite().all()
+
+
+def test_estimates_of_nothing_score_0(rings):
+    _, noisy = draw_particles(10, 0.3)
+    found = score(noisy, torch.zeros_like(noisy), torch.ones(10, BOX // 2), rings)
+    assert found.tolist() == [0.0] * 10
+
+
+def test_where_most_images_are_junk_junk_still_scores_low(rings):
+    """Estimates of noise are next to nothing, but not nothing: what noise finds of them must not count as all."""
+    clean, noisy = draw_particles(60, 0.3)
+    generator = torch.Generator().manual_seed(1)
+    junk = torch.arange(60) % 3 > 0
+    noisy[junk] = torch.randn(int(junk.sum()), BOX, BOX, generator=generator)
+    clean[junk] = 0.03 * torch.randn(int(junk.sum()), BOX, BOX, generator=generator)
+    found = score(noisy, clean, torch.ones(60, BOX // 2), rings, 9)
+    particles = ~junk & (torch.arange(60) % 5 > 0)
+    assert found[junk].mean() < 0.2
+    assert found[junk].max() < 0.5 < found[particles].min()

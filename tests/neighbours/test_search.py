@@ -1,0 +1,207 @@
+"""Images denoised among their neighbours: these show the same view, and the shipped network gains by them."""
+
+import numpy as np
+import pytest
+import torch
+
+from polardenoise.engine.imaging.rotational_matching import ROTATIONS
+from polardenoise.engine.neighbours import search as neighbours
+from polardenoise.engine.neighbours.class_averages import turn_images
+from polardenoise.engine.neighbours.grouping import form_sets
+from polardenoise.engine.neighbours.matches import match_denoised_cell
+from polardenoise.engine.neighbours.search import (
+    choose_neighbours,
+    denoise_described_cell,
+    describe_cell,
+)
+from polardenoise.engine.networks.checkpoint import load_model
+from polardenoise.engine.networks.registry import build_model
+from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.simulate.pipeline import SimulationPlan, simulate_particles
+from tests.denoise_files import TINY
+from tests.imaging.test_ring_harmonics import turn_quarters
+from tests.smooth_images import relative_norm
+
+COUNT = 96
+PROFILES = torch.ones(COUNT, 32)  # no CTF
+
+
+def denoise_cell(model, images, profiles, images_per_set, seed):
+    cell = describe_cell(model, images, profiles)
+    return denoise_described_cell(model, cell, images_per_set, seed)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def particles(tmp_path_factory):
+    """96 images of 4 views of a molecule that nothing was trained on: noisy, clean, and the view of each."""
+    folder = tmp_path_factory.mktemp("views")
+    plan = SimulationPlan(("phantom:10001",), particles=COUNT, views=4, snr=0.1, with_ctf=False)
+    simulate_particles(plan, folder)
+    noisy = read_particles(folder / "particles.star")
+    view = torch.tensor([int(number) for number in noisy.column("rlnClassNumber")])
+    pixels = [
+        read_images(read_particles(folder / f"{name}.star"), slice(None))
+        for name in ("particles", "clean")
+    ]
+    return *(torch.from_numpy(one) for one in pixels), view
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("first")[0].eval()
+
+
+@pytest.fixture(scope="module")
+def denoised(model, particles):
+    return denoise_cell(model, particles[0], PROFILES, 16, 0)
+
+
+@pytest.fixture(scope="module")
+def found(model, particles, denoised):
+    """The matches of the cell as `--matches` gives them."""
+    cell = describe_cell(model, particles[0], PROFILES)
+    return match_denoised_cell(model, cell, denoised, torch.zeros(COUNT, 2))
+
+
+def relative_mse(estimates, clean):
+    return float((estimates - clean).square().sum() / clean.square().sum())
+
+
+def test_neighbours_show_the_same_view(denoised, particles):
+    view = particles[2]
+    assert denoised.neighbours.shape == (COUNT, 16)
+    assert torch.equal(denoised.neighbours[:, 0], torch.arange(COUNT))  # first the image itself
+    assert all(len(theirs.unique()) == 16 for theirs in denoised.neighbours)
+    same = view[denoised.neighbours[:, 1:]] == view[:, None]
+    assert same.float().mean() > 0.9
+    assert (denoised.attention.weights.sum(1) - 1).abs().max() < 1e-4
+
+
+def test_neighbours_are_worth_more_than_random_images(model, denoised, particles):
+    """Random sets of as many images: what `--group-by random` does."""
+    noisy, clean, _ = particles
+    at_random = torch.empty_like(noisy)
+    for one in form_sets(np.zeros(COUNT), np.zeros(COUNT), 16, 0):
+        at_random[one.rows] = model(noisy[one.rows][None])[0]
+    found = relative_mse(denoised.estimates, clean)
+    assert found < 0.8 * relative_mse(at_random, clean)  # 0.65 of it
+
+
+def test_turning_all_images_turns_the_output(model, denoised, particles):
+    """The random sets of the first pass are drawn by the seed, whatever the images show."""
+    turned = denoise_cell(model, turn_quarters(particles[0], 1), PROFILES, 16, 0)
+    expected = turn_quarters(denoised.estimates, 1)
+    assert relative_norm(turned.estimates - expected, expected) < 1e-3
+    assert torch.equal(turned.neighbours, denoised.neighbours)
+
+
+def test_degrees_turn_the_neighbour_onto_the_particle(model, particles, found):
+    """Clean images, turned by the degrees counter-clockwise; the other way round they do not fit."""
+    _, clean, _ = particles
+    steps = torch.from_numpy(found.in_plane_degrees[:, :4]).div(360 / ROTATIONS).round().long()
+    theirs = clean[torch.from_numpy(found.neighbours[:, :4])].flatten(0, 1)
+    onto = clean.repeat_interleave(4, 0).flatten(1)
+
+    def fit(by):
+        turned = turn_images(theirs, by, model.grid).flatten(1)
+        return torch.cosine_similarity(turned, onto).median()
+
+    assert fit(steps.flatten()) > 0.97
+    assert fit(-steps.flatten()) < 0.9
+
+
+def test_classes_are_views_turned_onto_the_particles(model, particles, found):
+    _, clean, view = particles
+    number = torch.from_numpy(found.class_number)
+    for one in range(len(found.class_averages)):
+        members = view[number == one]
+        assert (members == members.mode().values).float().mean() > 0.85
+    assert len(found.class_averages) == 4  # as many as there are views
+    steps = torch.from_numpy(found.class_in_plane_degrees).div(360 / ROTATIONS).round().long()
+    shown = turn_images(torch.from_numpy(found.class_averages)[number], steps, model.grid)
+    assert torch.cosine_similarity(shown.flatten(1), clean.flatten(1)).median() > 0.95
+
+
+def test_noise_gives_nothing_and_scores_low(model, denoised, found):
+    noise = torch.randn(COUNT, 64, 64, generator=torch.Generator().manual_seed(0))
+    cell = describe_cell(model, noise, PROFILES)
+    of_noise = denoise_described_cell(model, cell, 16, 0)
+    assert of_noise.estimates.square().mean() < 0.02 * denoised.estimates.square().mean()
+    assert np.median(found.score) > 0.7
+    assert np.median(match_denoised_cell(model, cell, of_noise, torch.zeros(COUNT, 2)).score) < 0.2
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    torch.manual_seed(0)
+    return build_model("polar-transformer", TINY).eval()
+
+
+def draw_small(count):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, 32, 32, generator=generator), torch.rand(
+        count, 16, generator=generator
+    )
+
+
+def test_the_order_of_the_images_matters_to_the_random_sets_only(tiny, monkeypatch):
+    """With one set of all images in the first pass nothing is left that depends on the order."""
+    images, profiles = draw_small(40)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+
+    def denoise_both():
+        plain = denoise_cell(tiny, images, profiles, 6, 0)
+        shuffled = denoise_cell(tiny, images[order], profiles[order], 6, 0)
+        return plain, shuffled
+
+    monkeypatch.setattr(neighbours, "FIRST_SET", 40)
+    plain, shuffled = denoise_both()
+    assert relative_norm(shuffled.estimates - plain.estimates[order], plain.estimates) < 1e-4
+    assert torch.equal(order[shuffled.neighbours], plain.neighbours[order])
+    monkeypatch.setattr(neighbours, "FIRST_SET", 10)
+    plain, shuffled = denoise_both()
+    assert relative_norm(shuffled.estimates - plain.estimates[order], plain.estimates) > 1e-4
+
+
+def test_how_many_images_are_computed_at_once_changes_nothing(tiny, monkeypatch):
+    images, profiles = draw_small(25)
+    whole = denoise_cell(tiny, images, profiles, 6, 0)
+    monkeypatch.setattr(neighbours, "IMAGES_AT_ONCE", 7)
+    parts = denoise_cell(tiny, images, profiles, 6, 0)
+    assert torch.equal(parts.neighbours, whole.neighbours)
+    assert relative_norm(parts.estimates - whole.estimates, whole.estimates) < 1e-5
+
+
+def test_describing_and_estimating_with_everybody_is_the_network(tiny):
+    """A cell no larger than K is one set, as the network was trained on."""
+    images, profiles = draw_small(9)
+    cell = describe_cell(tiny, images, profiles)
+    found = denoise_described_cell(tiny, cell, 32, 0)
+    expected = tiny(images[None], profiles[None])[0]
+    assert found.neighbours.shape == (9, 9)
+    assert relative_norm(found.estimates - expected, expected) < 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("images_per_set", [1, 2, 32])
+def test_cells_of_a_few_images(tiny, count, images_per_set):
+    images, profiles = draw_small(count)
+    found = denoise_cell(tiny, images, profiles, images_per_set, 0)
+    assert found.neighbours.shape == (count, min(count, images_per_set))
+    assert found.estimates.isfinite().all()
+    if images_per_set == 1:  # nothing but the image itself
+        alone = tiny(images[:, None], profiles[:, None])[:, 0]
+        assert relative_norm(found.estimates - alone, alone) < 1e-4
+
+
+def test_the_nearest_come_first():
+    affinity = -torch.tensor(
+        [[np.inf, 1.0, 3, 2], [1, np.inf, 2, 3], [3, 2, np.inf, 1], [2, 3, 1, np.inf]]
+    )
+    assert choose_neighbours(affinity, 3).tolist() == [[0, 1, 3], [1, 0, 2], [2, 3, 1], [3, 2, 0]]

@@ -1,0 +1,238 @@
+"""MRC stacks and volumes: what is written is read back, by others too; what is broken is named."""
+
+import bz2
+import gzip
+import os
+import subprocess
+import warnings
+
+import mrcfile
+import numpy as np
+import pytest
+import torch
+
+from polardenoise.engine.particles.mrc import (
+    StackWriter,
+    read_images_at,
+    read_stack_header,
+    read_volume,
+    write_stack,
+    write_volume,
+)
+from polardenoise.engine.runtime.errors import InputError
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(3, 2, (10, 8, 8)).astype(np.float32)
+
+
+def read_all(path, indices):
+    pieces = list(read_images_at(read_stack_header(path), np.asarray(indices)))
+    assert [k for part, _ in pieces for k in range(part.start, part.stop)] == list(
+        range(len(indices))
+    )
+    return np.concatenate([pixels for _, pixels in pieces])
+
+
+def test_a_stack_is_read_back_and_is_valid_mrc2014(tmp_path, images, capsys):
+    path = tmp_path / "stack.mrcs"
+    write_stack(path, torch.from_numpy(images), 1.25)
+    header = read_stack_header(path)
+    assert (header.columns, header.rows, header.count, header.complete) == (8, 8, 10, 10)
+    assert header.pixel_size == pytest.approx(1.25)
+    np.testing.assert_array_equal(read_all(path, range(10)), images)
+    assert mrcfile.validate(path), capsys.readouterr().out
+    with mrcfile.open(path) as theirs:
+        assert theirs.is_image_stack()
+        assert theirs.voxel_size.x == pytest.approx(1.25)
+        np.testing.assert_array_equal(theirs.data, images)
+        assert theirs.header.dmean == pytest.approx(images.mean(), rel=1e-5)
+        assert theirs.header.rms == pytest.approx(images.std(), rel=1e-5)
+        assert (theirs.header.dmin, theirs.header.dmax) == (images.min(), images.max())
+
+
+def test_relion_reads_a_stack(relion, tmp_path, images):
+    write_stack(tmp_path / "stack.mrcs", images, 1.25)
+    command = [relion / "relion_image_handler", "--i", "stack.mrcs", "--stats"]
+    said = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    lines = said.splitlines()
+    assert len(lines) == 10
+    for line, image in zip(lines, images, strict=True):
+        assert "(x,y,z,n)= 8 x 8 x 1 x 1 " in line
+        assert line.endswith("angpix = 1.25")
+        assert float(line.split("avg=")[1].split()[0]) == pytest.approx(image.mean(), rel=1e-4)
+
+
+def test_a_stack_may_be_written_in_any_order(tmp_path, images):
+    path = tmp_path / "stack.mrcs"
+    with StackWriter(path, 10, 8, 1.0) as writer:
+        writer.write(6, images[6:])
+        assert not path.exists()
+        writer.write_rows(np.array([5, 0, 2, 3]), images[[5, 0, 2, 3]])
+        writer.write_rows(np.array([1, 4]), torch.from_numpy(images[[1, 4]]))
+    np.testing.assert_array_equal(read_all(path, range(10)), images)
+
+
+def write_pieces(path, *pieces):
+    """Write a stack of 10 images of 8 px from pieces `(start row, images)`."""
+    with StackWriter(path, 10, 8, 1.0) as writer:
+        for start, pixels in pieces:
+            writer.write(start, pixels)
+
+
+def test_an_error_leaves_nothing_and_an_earlier_stack_alone(tmp_path, images):
+    write_pieces(tmp_path / "stack.mrcs", (0, images))
+    with (
+        pytest.raises(RuntimeError, match="elsewhere"),
+        StackWriter(tmp_path / "stack.mrcs", 10, 8, 1.0),
+    ):
+        raise RuntimeError("elsewhere")
+    assert os.listdir(tmp_path) == ["stack.mrcs"]
+    np.testing.assert_array_equal(read_all(tmp_path / "stack.mrcs", range(10)), images)
+
+
+def test_an_incomplete_stack_is_an_error_and_leaves_nothing(tmp_path, images):
+    with pytest.raises(ValueError, match="3 images were never written"):
+        write_pieces(tmp_path / "stack.mrcs", (0, images[:7]))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "shape"), [(9, (2, 8, 8)), (0, (1, 8, 9)), (2, (2, 8, 8)), (-1, (1, 8, 8))]
+)
+def test_images_that_do_not_fit_are_refused(tmp_path, start, shape):
+    with pytest.raises(ValueError, match="images"):
+        write_pieces(tmp_path / "stack.mrcs", (2, np.zeros((1, 8, 8))), (start, np.zeros(shape)))
+
+
+@pytest.mark.parametrize("mode", ["i1", "i2", "f4", "u2", "f2"])
+def test_every_mode_is_read_in_both_byte_orders(tmp_path, mode):
+    values = np.random.default_rng(1).integers(0, 100, (5, 6, 6)).astype(mode)
+    with mrcfile.new(tmp_path / "a.mrcs", values) as mrc:
+        mrc.set_image_stack()
+    np.testing.assert_array_equal(read_all(tmp_path / "a.mrcs", [0, 2, 4]), values[[0, 2, 4]])
+    raw = (tmp_path / "a.mrcs").read_bytes()
+    words = np.frombuffer(raw[:1024], "<i4").astype(">i4").tobytes()
+    swapped = (
+        words[:208] + b"MAP \x11\x11\x00\x00" + words[216:] + values.astype(">" + mode).tobytes()
+    )
+    (tmp_path / "b.mrcs").write_bytes(swapped)
+    np.testing.assert_array_equal(read_all(tmp_path / "b.mrcs", range(5)), values)
+
+
+def test_extended_headers_are_passed_over(tmp_path, images):
+    with mrcfile.new(tmp_path / "a.mrcs", images) as mrc:
+        mrc.set_extended_header(np.frombuffer(b"x" * 160, dtype="V160"))
+    np.testing.assert_array_equal(read_all(tmp_path / "a.mrcs", range(10)), images)
+
+
+def test_unsigned_bytes_of_imod_are_unsigned(tmp_path):
+    values = np.array([[[0, 200], [127, 128]]], dtype=np.uint8)
+    with mrcfile.new(tmp_path / "a.mrc", values.view(np.int8)):
+        pass
+    raw = bytearray((tmp_path / "a.mrc").read_bytes())
+    raw[152:156] = (1146047817).to_bytes(4, "little")
+    (tmp_path / "a.mrc").write_bytes(raw)
+    np.testing.assert_array_equal(read_all(tmp_path / "a.mrc", [0]), values)
+
+
+def test_gaps_repeats_and_long_runs_keep_their_order(tmp_path, images, monkeypatch):
+    write_stack(tmp_path / "stack.mrcs", images, 1.0)
+    monkeypatch.setattr("polardenoise.engine.particles.mrc.BYTES_PER_READ", 3 * 256)
+    monkeypatch.setattr("polardenoise.engine.particles.mrc.BYTES_READ_THROUGH", 2 * 256)
+    for indices in ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 0, 0, 0, 0, 2, 9, 9], [3], [1, 3, 4, 8]):
+        np.testing.assert_array_equal(read_all(tmp_path / "stack.mrcs", indices), images[indices])
+    assert list(read_images_at(read_stack_header(tmp_path / "stack.mrcs"), np.array([], int))) == []
+
+
+def test_truncation_shows_in_the_header(tmp_path, images):
+    write_stack(tmp_path / "stack.mrcs", images, 1.0)
+    whole = (tmp_path / "stack.mrcs").read_bytes()
+    (tmp_path / "stack.mrcs").write_bytes(whole[:-300])
+    header = read_stack_header(tmp_path / "stack.mrcs")
+    assert (header.count, header.complete) == (10, 8)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"short", "too short to be an MRC file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        (b"not a stack but text\n" * 100, "not an MRC file"),
+        (bytes(4096), "not an MRC file"),
+        (np.array([8, 8, 1, 4], "<i4").tobytes() + bytes(4096), "mode 4"),
+    ],
+)
+def test_what_is_no_stack_is_named(tmp_path, content, complaint):
+    (tmp_path / "x.mrcs").write_bytes(content)
+    with pytest.raises(InputError, match=complaint) as caught:
+        read_stack_header(tmp_path / "x.mrcs")
+    assert "x.mrcs" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.mrcs: no such file"):
+        read_stack_header(tmp_path / "gone.mrcs")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_stack_header(tmp_path)
+
+
+def test_a_volume_is_read_back_also_compressed(tmp_path):
+    volume = np.random.default_rng(2).normal(size=(4, 6, 8)).astype(np.float32)
+    write_volume(tmp_path / "a.mrc", torch.from_numpy(volume), 2.5)
+    assert mrcfile.validate(tmp_path / "a.mrc")
+    raw = (tmp_path / "a.mrc").read_bytes()
+    (tmp_path / "a.mrc.gz").write_bytes(gzip.compress(raw))
+    (tmp_path / "a.mrc.bz2").write_bytes(bz2.compress(raw))
+    for name in ("a.mrc", "a.mrc.gz", "a.mrc.bz2"):
+        read, pixel_size = read_volume(tmp_path / name)
+        np.testing.assert_array_equal(read, volume)
+        assert pixel_size == pytest.approx(2.5)
+
+
+def test_axes_come_out_as_z_y_x_whatever_the_file_has(tmp_path):
+    volume = np.random.default_rng(3).normal(size=(4, 6, 8)).astype(np.float32)
+    # Columns run along z, rows along x, sections along y.
+    with mrcfile.new(tmp_path / "a.mrc", np.ascontiguousarray(volume.transpose(1, 2, 0))) as mrc:
+        mrc.header.mapc, mrc.header.mapr, mrc.header.maps = 3, 1, 2
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.mrc")[0], volume)
+
+
+def test_broken_volumes_are_named(tmp_path):
+    write_volume(tmp_path / "a.mrc", np.zeros((4, 4, 4)), 1.0)
+    raw = (tmp_path / "a.mrc").read_bytes()
+    (tmp_path / "cut.mrc").write_bytes(raw[:-10])
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(raw)[:-10])
+    write_volume(tmp_path / "nan.mrc", np.full((4, 4, 4), np.nan), 1.0)
+    for name, complaint in [
+        ("cut.mrc", "truncated"),
+        ("cut.gz", "cannot be read"),
+        ("nan.mrc", "not finite"),
+        ("gone.mrc", "no such file"),
+    ]:
+        with pytest.raises(InputError, match=complaint):
+            read_volume(tmp_path / name)
+
+
+def test_volumes_of_the_field_are_read_as_mrcfile_reads_them(shared_data):
+    paths = sorted((shared_data / "particles/volumes").glob("*.m*"))
+    assert paths
+    for path in paths:
+        ours, pixel_size = read_volume(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old headers: no map word, no machine stamp
+            theirs = mrcfile.open(path, permissive=True)
+        with theirs:
+            header = theirs.header
+            if (header.mapc, header.mapr, header.maps) == (1, 2, 3):
+                np.testing.assert_array_equal(ours, theirs.data.astype(np.float32))
+            assert ours.size == theirs.data.size
+            assert pixel_size == pytest.approx(float(theirs.voxel_size.x), rel=1e-5)
+
+
+def test_broken_files_of_the_field_are_never_allocated(shared_data):
+    for name in ("sfftk_corrupt_header.map", "imp_header_only.mrc", "pytom_header_only.mrc"):
+        with pytest.raises(InputError):
+            read_volume(shared_data / "particles/broken" / name)

@@ -1,0 +1,1 @@
+"""Tests of the repository: imports, files, demo, pictures, other programs."""
