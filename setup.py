@@ -24,7 +24,6 @@ ENGINE = [
     requirement + '; python_version >= "3.11"'
     for requirement in [
         "torch>=2.4",
-        "torch-fourier-slice>=0.6",
         "torch-ctf>=0.6",
         "torch-fourier-shell-correlation>=0.6",
         "torch-fourier-shift>=0.6",
@@ -42,6 +41,7 @@ DEVELOPMENT = [
     "pytest-timeout",
     "pytest-xdist",
     "starfile>=0.5",
+    "torch-fourier-slice>=0.6",
     "ruff",
     "mypy",
     "import-linter>=2.3",

@@ -16,7 +16,6 @@ ENGINE_PYTHON = (3, 11)
 # What the engine imports, as Python finds it, and what pip calls it.
 ENGINE_LIBRARIES = {
     "torch": "torch",
-    "torch_fourier_slice": "torch-fourier-slice",
     "torch_ctf": "torch-ctf",
     "torch_fourier_shift": "torch-fourier-shift",
     "gemmi": "gemmi",

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 manifest=${1:-../shared/data/structures/MANIFEST.tsv}
 version() { sed -n "s/^$1==/$1==/p" constraints.txt; }
 set --
-for name in gemmi torch-ctf torch-fourier-shift torch-fourier-slice torch-grid-utils torch-image-interpolation; do
+for name in gemmi torch-ctf torch-fourier-shift torch-grid-utils; do
     set -- "$@" "$(version $name)"
 done
 rm -rf .carry/wheels

@@ -206,5 +206,5 @@ def test_listing_binaries_does_nothing(plugin, tmp_path, monkeypatch):
     facts = Installer.packages["polardenoise"]
     assert facts["version"] == polardenoise.__version__
     assert facts["default"] is False
-    assert "torch-fourier-slice" in facts["commands"][1][0]
+    assert "torch-ctf" in facts["commands"][1][0]
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from polardenoise.engine.imaging.backprojection import (
 )
 from polardenoise.engine.imaging.euler_angles import draw_orientations, matrices_from_angles
 from polardenoise.engine.imaging.fsc import fourier_shell_correlation
-from polardenoise.engine.imaging.projections import project_volume
+from tests.reference_projections import project_volume
 
 BOX = 24
 

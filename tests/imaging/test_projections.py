@@ -12,13 +12,10 @@ from torch_fourier_slice import project_3d_to_2d
 from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf
 from polardenoise.engine.imaging.euler_angles import draw_orientations, matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
-from polardenoise.engine.imaging.projections import (
-    prepare_volume,
-    project_volume,
-    take_projections,
-)
+from polardenoise.engine.imaging.projections import prepare_volume, take_projections
 from polardenoise.engine.particles.mrc import read_volume, write_volume
 from polardenoise.engine.simulate.sources import read_density
+from tests.reference_projections import project_volume
 
 
 def blob(box, centre, width):

@@ -69,8 +69,8 @@ def test_a_stack_may_be_written_in_any_order(tmp_path, images):
     with StackWriter(path, 10, 8, 1.0) as writer:
         writer.write(6, images[6:])
         assert not path.exists()
-        writer.write_rows(np.array([5, 0, 2, 3]), images[[5, 0, 2, 3]])
-        writer.write_rows(np.array([1, 4]), torch.from_numpy(images[[1, 4]]))
+        writer.write(0, torch.from_numpy(images[:2]))
+        writer.write(2, images[2:6])
     np.testing.assert_array_equal(read_all(path, range(10)), images)
 
 

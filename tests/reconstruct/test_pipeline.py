@@ -12,7 +12,6 @@ from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.imaging.euler_angles import draw_orientations, draw_views
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.fsc import fourier_shell_correlation
-from polardenoise.engine.imaging.projections import project_volume
 from polardenoise.engine.imaging.symmetry import symmetry_matrices
 from polardenoise.engine.particles.mrc import read_volume, write_volume
 from polardenoise.engine.particles.particle_set import read_particles
@@ -25,6 +24,7 @@ from tests.particle_files import (
     write_particle_files,
     write_tables,
 )
+from tests.reference_projections import project_volume
 
 BOX, PIXEL_SIZE, COUNT = 32, 4.0, 500
 OUTPUTS = ["fsc.png", "fsc.star", "half1.mrc", "half2.mrc", "summary.json", "volume.mrc"]

@@ -13,19 +13,19 @@ import starfile
 import torch
 from scipy.spatial.transform import Rotation
 
+from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf
 from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.simulate.parakeet_configuration import (
-    ParakeetPlan,
+from polardenoise.engine.simulate import parakeet
+from polardenoise.engine.simulate.parakeet import (
     describe_micrograph,
+    gather_particles,
     write_configurations,
 )
-from polardenoise.engine.simulate.parakeet_configuration import main as configure
-from polardenoise.engine.simulate.parakeet_images import gather_particles
-from polardenoise.engine.simulate.parakeet_images import main as gather
+from polardenoise.engine.simulate.plan import SimulationPlan
 
 h5py = pytest.importorskip("h5py")
 
@@ -72,17 +72,20 @@ def molecule(tmp_path):
     return path, atoms.round(3)
 
 
+@pytest.fixture(autouse=True)
+def few_a_micrograph(monkeypatch):
+    """Four particles a micrograph."""
+    monkeypatch.setattr(parakeet, "SIDE", SIDE)
+
+
 def make_plan(path, **options):
-    return ParakeetPlan(
-        path,
-        **{
-            "particles": 7,
-            "per_micrograph": SIDE**2,
-            "box": BOX,
-            "pixel_size": PIXEL_SIZE,
-            **options,
-        },
-    )
+    options = {"particles": 7, "box": BOX, "pixel_size": PIXEL_SIZE, "noise": "poisson", **options}
+    return SimulationPlan((str(path),), **options)
+
+
+def call(path, *words, output="out"):
+    """Run the command, for configurations or for the particle set."""
+    return main(["simulate", str(path), "--parakeet", "set", "-o", output, *words])
 
 
 def blobs(places, shape, width=1.5):
@@ -220,7 +223,7 @@ def test_simulated_files_become_a_particle_set_with_its_truth(
     monkeypatch.chdir(tmp_path)
     for folder in write_configurations(make_plan(path, dose=400.0), tmp_path / "set"):
         simulate(folder, atoms, ending)
-    assert gather(["set", "-o", "out", "--box", str(BOX)]) == 0
+    assert call(path, "--box", str(BOX)) == 0
     noisy, truth = read_particles("out/particles.star"), read_particles("out/clean.star")
     images, clean = mrcfile.read("out/particles.mrcs"), mrcfile.read("out/clean.mrcs")
     assert images.shape == clean.shape == (7, BOX, BOX)
@@ -270,7 +273,7 @@ def test_without_a_truth_there_is_none(tmp_path, molecule, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for folder in write_configurations(make_plan(path), tmp_path / "set"):
         simulate(folder, atoms, truth=False)
-    assert gather(["set", "-o", "out", "--box", str(BOX)]) == 0
+    assert call(path, "--box", str(BOX)) == 0
     assert "no truth" in capsys.readouterr().out
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         *("particles.mrcs", "particles.star")
@@ -284,7 +287,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path, molecule):
 
     def expect(message, box=BOX):
         with pytest.raises(InputError, match=message):
-            gather_particles([folder], output, box)
+            gather_particles(folder.parent, output, box, 0)
         assert not output.exists() or not list(output.iterdir())
 
     expect(r"holds neither image\.h5 nor image\.mrc")
@@ -294,39 +297,66 @@ def test_files_that_do_not_fit_are_refused(tmp_path, molecule):
     (folder / "image.h5").write_bytes(b"no image")
     expect(r"image\.h5: not an image file of Parakeet")
     write_nexus(folder / "image.h5", np.ones((40, 50), np.float32), PIXEL_SIZE, 0)
-    expect("its config.yaml says 64 x 64")
+    expect(r"50, 40\) px.*its config\.yaml says \(64, 64\)")
     write_nexus(folder / "image.h5", np.ones((64, 64), np.float32), 3.0, 0)
-    expect(r"3 A/px, its config\.yaml says 5")
+    expect(r"3 A/px.*its config\.yaml says \(64, 64\), 5,")
     write_nexus(folder / "image.h5", np.ones((64, 64), np.float32), PIXEL_SIZE, -123.0)
     expect("defocus 123 A")
     write_nexus(folder / "image.h5", np.ones((64, 64), np.float32), PIXEL_SIZE, 0)
     expect("no noise in the corners")
     written = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text("sample: {}")
-    expect(r"config\.yaml: not JSON")
+    expect(r"config\.yaml: not as simulate --parakeet writes it")
     configuration = json.loads(written)
     configuration["sample"]["molecules"]["local"][0]["instances"] = 4
     (folder / "config.yaml").write_text(json.dumps(configuration))
-    expect("every molecule needs a position")
+    expect(r"config\.yaml: not as simulate --parakeet writes it")
+
+
+def test_configurations_are_written_first_and_their_images_read_next(
+    tmp_path, molecule, monkeypatch, capsys
+):
+    path, atoms = molecule
+    monkeypatch.chdir(tmp_path)
+    words = ["--box", str(BOX), "--pixel-size", str(PIXEL_SIZE), "--particles", "5", "--dose", "30"]
+    assert call(path, *words) == 0
+    assert "2 micrographs in set; run the run.sh of each" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert call(path, *words) == 2
+    assert "run its run.sh" in capsys.readouterr().err
+    for folder in (tmp_path / "set").iterdir():
+        simulate(folder, atoms)
+        beam = json.loads((folder / "config.yaml").read_text())["microscope"]["beam"]
+        assert beam == {"energy": 300, "electrons_per_angstrom": 30}
+    assert call(path, *words) == 0
+    assert "5 particles of 2 micrographs: out/particles.star, truth out/clean.star" in (
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
         (["--box", "31"], "--box 31"),
-        (["--per-micrograph", "5"], "square number"),
         (["--particles", "0"], "--particles"),
         (["--dose", "nan"], "--dose"),
-        (["--thickness", "20"], "thicker ice"),
-        (["--box", "16", "--pixel-size", "1"], "does not fit the box"),
+        (["--box", "16", "--pixel-size", "1"], "does not fit 16 A"),
+        (["--box", "400"], "does not fit 60 A"),
+        (["--snr", "0.1"], "--snr: leave it out with --parakeet"),
+        (["--no-ctf"], "--parakeet: takes one structure"),
     ],
 )
-def test_bad_options_of_a_configuration_are_one_line(tmp_path, molecule, capsys, options, named):
+def test_bad_options_of_a_configuration_are_one_line(
+    tmp_path, molecule, capsys, options, named, monkeypatch
+):
     path, _ = molecule
-    assert configure([str(path), "-o", str(tmp_path / "set"), *options]) == 2
+    monkeypatch.chdir(tmp_path)
+    if "400" in options:
+        monkeypatch.setattr(parakeet, "THICKNESS", 60.0)
+    assert call(path, *options) == 2
     message = capsys.readouterr().err
     assert named in message
     assert message.count("\n") == 1
     assert not (tmp_path / "set").exists()
-    assert configure([str(tmp_path / "missing.pdb"), "-o", str(tmp_path / "set")]) == 2
+    assert call(tmp_path / "missing.pdb") == 2
     assert "no such file" in capsys.readouterr().err

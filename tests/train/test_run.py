@@ -201,16 +201,6 @@ def test_a_damaged_resume_state_is_named(trained, tmp_path, capsys, part):
     assert error.count("\n") == 1
 
 
-def test_a_resume_state_of_the_first_version_is_refused(tmp_path, capsys):
-    old = tmp_path / "run" / "resume" / "state.pt"
-    old.parent.mkdir(parents=True)
-    old.write_bytes(b"x")
-    assert main([*ARGUMENTS, "-o", str(tmp_path / "run"), "--steps", "13", "--resume"]) == 2
-    error = capsys.readouterr().err
-    assert f"{old}: is of an earlier polardenoise" in error
-    assert error.count("\n") == 1
-
-
 def test_a_kill_between_two_parts_leaves_the_state_before(trained, tmp_path, monkeypatch):
     """The parts of two steps never mix: state.json names those that belong together."""
     from polardenoise.engine.train import resume_state

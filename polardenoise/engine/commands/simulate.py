@@ -73,6 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_noise_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+    parser.add_argument(
+        "--parakeet",
+        metavar="DIR",
+        type=Path,
+        help="of one structure, by the program Parakeet: DIR gets its configurations; once they have been run, the same"
+        " command makes the particle set of its images. Goes with --box, --pixel-size, --particles, --dose, --seed",
+    )
 
 
 def _add_noise_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +139,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.simulate.pipeline import simulate_particles
     from polardenoise.engine.simulate.plan import SimulationPlan, copy_acquisition
 
+    if arguments.parakeet is not None:
+        return simulate_with_parakeet(arguments)
     like = arguments.noise_like
     noise = arguments.noise or ("gaussian" if like is None else "coloured")
     if like is not None and noise != "coloured":
@@ -160,8 +169,60 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return simulate_particles(plan, arguments.output)
 
 
+def simulate_with_parakeet(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write the configurations of Parakeet, or make the particle set of what it has simulated with them."""
+    from polardenoise.engine.simulate.parakeet import gather_particles, write_configurations
+    from polardenoise.engine.simulate.plan import SimulationPlan
+
+    for option in (
+        "views",
+        "snr",
+        "max_shift",
+        "noise",
+        "noise_like",
+        "like",
+        "ice",
+        "envelope",
+        "mtf",
+        "neighbours",
+    ):
+        if getattr(arguments, option):
+            raise InputError(f"--{option.replace('_', '-')}: leave it out with --parakeet")
+    if len(arguments.sources) != 1 or not arguments.ctf:
+        raise InputError("--parakeet: takes one structure, and its images carry a CTF")
+    folder, output = arguments.parakeet, arguments.output
+    box = 64 if arguments.box is None else arguments.box
+    if not any(folder.glob("*/config.yaml")):
+        plan = SimulationPlan(
+            sources=tuple(arguments.sources),
+            box=box,
+            pixel_size=arguments.pixel_size,
+            particles=arguments.particles,
+            seed=arguments.seed,
+            noise="poisson",
+            dose=arguments.dose,
+        )
+        return {"parakeet": str(folder), "to_run": len(write_configurations(plan, folder))}
+    particles, micrographs, with_truth = gather_particles(folder, output, box, arguments.seed)
+    return {
+        "parakeet": str(folder),
+        "particles": particles,
+        "micrographs": micrographs,
+        "star": str(output / "particles.star"),
+        "clean": str(output / "clean.star") if with_truth else None,
+    }
+
+
 def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines for a person."""
+    if "to_run" in summary:
+        return (
+            f"{summary['to_run']} micrographs in {summary['parakeet']}; run the run.sh of each where Parakeet is, then"
+            " this command again"
+        )
+    if "parakeet" in summary:
+        truth = f"truth {summary['clean']}" if summary["clean"] else "no truth was simulated"
+        return f"{summary['particles']} particles of {summary['micrographs']} micrographs: {summary['star']}, {truth}"
     orientations = f"{summary['views']} views" if summary["views"] else "uniform orientations"
     harder = _describe_noise(summary)
     return (

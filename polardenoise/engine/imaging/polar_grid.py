@@ -107,24 +107,6 @@ class PolarGrid(nn.Module):
         return images.unflatten(-1, (self.box, self.box))
 
 
-def rotate_by_steps(polar: Tensor, steps: int) -> Tensor:
-    """Rotate polar images in-plane by a whole number of angular steps.
-
-    Parameters
-    ----------
-    polar : Tensor
-        `(..., rings, angles)`; angles run counter-clockwise from +x, `2 pi / angles` apart.
-    steps : int
-        Angular steps; positive rotates counter-clockwise.
-
-    Returns
-    -------
-    Tensor
-        `(..., rings, angles)`: a circular shift, exact, nothing interpolated.
-    """
-    return polar.roll(steps, dims=-1)
-
-
 def disk_mask(box: int, radius: float) -> Tensor:
     """Mark the pixels within a radius of the centre.
 

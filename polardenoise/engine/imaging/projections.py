@@ -3,10 +3,10 @@
 The transform of a projection is the central slice of the volume's transform (Bracewell 1956). :func:`prepare_volume`
 transforms a volume once and :func:`take_projections` takes slices only, at the frequencies of the image rather than of
 the padded volume: the images of torch-fourier-slice's `project_3d_to_2d`, which transforms the volume for every call,
-in a fifth of the time. :func:`project_volume` is that library's projection, the reference for ours.
+in a fifth of the time. The tests hold them against that library.
 
 Volumes are `(N, N, N)`, axes z, y, x, images `(N, N)`; the centre is at N // 2. A projection is the sum along the
-viewing direction: protein stays bright. Angles are RELION's (:mod:`.orientations`).
+viewing direction: protein stays bright. Angles are RELION's (:mod:`.euler_angles`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch_fourier_slice import project_3d_to_2d
 
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 
@@ -41,25 +40,6 @@ class VolumeTransform:
     def to(self, device: torch.device | str) -> VolumeTransform:
         """Move to a device."""
         return VolumeTransform(self.coefficients.to(device), self.box)
-
-
-def project_volume(volume: Tensor, angles: Tensor) -> Tensor:
-    """Project a volume by torch-fourier-slice: the reference that the tests hold :func:`take_projections` against.
-
-    Parameters
-    ----------
-    volume : Tensor
-        `(N, N, N)`, N even.
-    angles : Tensor
-        `(n, 3)` rot, tilt, psi in degrees.
-
-    Returns
-    -------
-    Tensor
-        `(n, N, N)` sums along the viewing direction. torch-fourier-slice takes the mean of the volume's faces as
-        its background.
-    """
-    return project_3d_to_2d(volume, matrices_from_angles(angles).to(volume))
 
 
 def prepare_volume(volume: Tensor, padding: int = 2) -> VolumeTransform:

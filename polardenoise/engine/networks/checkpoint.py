@@ -44,7 +44,7 @@ class ModelCard:
     description : str
         One line for `polardenoise models`.
     noise_energy : dict
-        With how much energy pure noise comes out, see `faint_images`; empty where it was not measured.
+        With how much energy pure noise comes out, see `noise_guard`; empty where it was not measured.
     format : int
         Version of this file's layout.
     """
@@ -150,7 +150,6 @@ def read_card(folder: Path) -> ModelCard:
     path = folder / "model.json"
     try:
         facts = json.loads(path.read_text())
-        facts = {"noise_energy": {}} | facts  # cards of before it was measured
         card = ModelCard(**{name: facts[name] for name in ModelCard.__dataclass_fields__})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(

@@ -165,16 +165,6 @@ class StackWriter:
         self._written[start_row:stop_row] = True
         self._statistics.add(pixels)
 
-    def write_rows(self, rows: np.ndarray, images: Any) -> None:
-        """Write images to scattered places: `rows` `(k,)` from 0, `images` `(k, box, box)`."""
-        rows = np.asarray(rows)
-        pixels = _as_numpy(images)
-        order = np.argsort(rows, kind="stable")
-        breaks = np.flatnonzero(np.diff(rows[order]) != 1) + 1
-        for run in np.split(order, breaks):
-            if len(run):
-                self.write(int(rows[run[0]]), pixels[run])
-
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -58,15 +58,10 @@ def read_resume_state(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is none, it is of an earlier version, or it is damaged.
+        If there is none, or it is damaged.
     """
     path = folder / "state.json"
     if not path.is_file():
-        old = folder / "state.pt"
-        if old.is_file():
-            raise InputError(
-                f"{old}: is of an earlier polardenoise; go on with that one, or leave --resume out to start anew"
-            )
         raise InputError(f"{path}: nothing to resume; leave --resume out to start")
     try:
         saved = json.loads(path.read_text())
