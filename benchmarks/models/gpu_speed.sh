@@ -6,8 +6,8 @@
 # WHEELS is a folder with the engine's libraries as wheels for that machine's Python, made where pip has a registry:
 #
 #     pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
-#         --platform manylinux_2_17_x86_64 --platform any -d WHEELS mrcfile safetensors gemmi torch-fourier-slice \
-#         torch-ctf torch-fourier-shell-correlation torch-fourier-shift torch-grid-utils torch-image-interpolation \
+#         --platform manylinux_2_17_x86_64 --platform any -d WHEELS mrcfile safetensors gemmi \
+#         torch-ctf torch-fourier-shell-correlation torch-fourier-shift torch-grid-utils \
 #         einops scipy matplotlib
 #
 # Whole sets come first, on particles that are simulated there; then a GPU's own crossover of attention.

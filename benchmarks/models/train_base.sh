@@ -12,7 +12,7 @@
 set -eu
 minutes=$1 pause_after=$2 out=$3
 cd "$(dirname "$0")/../.."
-carry=${CARRY:-.carry} recipes=${RECIPES:-benchmarks/models} python=${PYTHON:-python3} work=${WORK:-training/lent}
+carry=${CARRY:-.carry} recipes=${RECIPES:-benchmarks/models} python=${PYTHON:-python3} work=${WORK:-$PWD/training/lent}
 mkdir -p "$work" "$out"
 export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD"
 # Two trainings share the processor, which only draws parameters and starts kernels where there is a GPU.
