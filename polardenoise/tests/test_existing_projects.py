@@ -93,6 +93,7 @@ def test_a_subset_over_many_stacks(project, aligned):
     check_pixels(run, known)
 
 
+@pytest.mark.long
 def test_a_union_of_two_microscopes(project, known, aligned):
     """Two sets with the same ids, in stacks of their own and recorded at 300 and 200 kV, become one."""
     first, source = aligned
@@ -215,6 +216,7 @@ def test_classes_with_2d_alignment(classified):
     check_pixels(run, known)
 
 
+@pytest.mark.long
 def test_one_class_as_input(classified):
     """A class is a set of particles too; its items lie in the file of all classes."""
     known, source = classified

@@ -97,6 +97,7 @@ def check_imported(run, known, present=(), added=ADDED):
     check_pixels(run, known)
 
 
+@pytest.mark.long
 def test_relion_3_0(relion, project, known):
     """One table without a name, origins in pixels, the pixel size from magnification and detector.
 
@@ -138,7 +139,10 @@ def test_relion_3_1(relion, project, known):
     assert "grid2" in run.outputParticles.getAcquisition().opticsGroupInfo.get()
 
 
-@pytest.mark.parametrize(("version", "added"), [("30", {*ADDED, HALVES}), ("31", ADDED)])
+@pytest.mark.parametrize(
+    ("version", "added"),
+    [("30", {*ADDED, HALVES}), pytest.param("31", ADDED, marks=pytest.mark.long)],
+)
 def test_real_particles_of_relion(relion, project, shared_data, version, added):
     """17 particles of 200 px as ASPIRE has them, one pose and one defocus a row."""
     folder = f"aspire{version}"

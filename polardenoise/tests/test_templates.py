@@ -196,6 +196,7 @@ def assert_a_particle_in_the_middle(image):
     assert middle.mean() - margin.mean() > 5 * margin.std()
 
 
+@pytest.mark.long
 def test_simulate_train_denoise_reconstruct(project):
     runs = load_template(
         project,
@@ -236,6 +237,7 @@ def test_simulate_train_denoise_reconstruct(project):
         assert ("consistency" in halves.getObjLabel()) == (run is denoised)
 
 
+@pytest.mark.long
 def test_align_on_denoised_reconstruct_raw(relion, project, simulated):
     truth = simulated / "volume.mrc"
     values = {**describe(simulated), "map": truth, "iterations": 3, "angles": 1, "lowpass": 30}

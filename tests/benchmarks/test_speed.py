@@ -55,7 +55,6 @@ def test_forms_agree_and_their_rows_are_consistent():
         assert row["share of FLOP floor"] == pytest.approx(share)
     direct = [by_form[f"direct, {form}"] for form in ("matrix product", "convolution")]
     assert gain_over_direct(rows) == min(row["times slower"] for row in direct)
-    assert gain_over_direct(rows) > 1
 
 
 def test_tables_hold_the_same_cells_twice(tmp_path):

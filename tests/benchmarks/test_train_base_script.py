@@ -62,6 +62,7 @@ def test_the_recipes_of_base_can_be_read(name):
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.long
 def test_both_trainings_go_on_with_what_came_back(carry, tmp_path):
     recipes = tmp_path / "recipes"
     recipes.mkdir()

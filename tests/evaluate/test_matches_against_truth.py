@@ -13,10 +13,7 @@ from polardenoise.engine.evaluate.matches_against_truth import (
     area_under_curve,
     compare_poses,
 )
-from polardenoise.engine.imaging.euler_angles import (
-    angles_from_matrices,
-    matrices_from_angles,
-)
+from polardenoise.engine.imaging.euler_angles import angles_from_matrices, matrices_from_angles
 from polardenoise.engine.imaging.frc import correlate_rings
 from polardenoise.engine.imaging.symmetry import symmetry_matrices
 from polardenoise.engine.particles.mrc import write_stack
@@ -268,6 +265,7 @@ def test_classes_of_a_few_views_are_the_views(shared_folder):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_noise_in_the_place_of_particles_gets_low_scores(shared_folder):
     junk = np.random.default_rng(7).permutation(300)[:90]
     found = run_real_set(shared_folder, "junk", 300, junk=junk)

@@ -160,6 +160,7 @@ def test_first_makes_next_to_nothing_of_noise():
     assert 0 < amplitudes["denoised"] < 0.1 * amplitudes["raw"]
 
 
+@pytest.mark.long
 def test_base_makes_nothing_of_noise():
     """Every bar of the null test, the one of noise that is aligned to a reference among them."""
     bars = measure_null("base", device="cpu").summary["bars"]

@@ -154,8 +154,9 @@ def test_the_choice_of_form():
     assert count_images_at_once(torch.empty(64, 128, 64, 256)) == 1
 
 
+@pytest.mark.long  # a ratio of times: on a quiet machine
 def test_the_fast_path_is_many_times_faster_than_the_fastest_direct_form():
-    # At 128 images `polardenoise benchmark speed` measures 20 and more. Processor time of one thread: other jobs, and
+    # At 128 images `python -m benchmarks speed` measures 20 and more. Processor time of one thread: other jobs, and
     # threads that wait for one another, do not count.
     inputs = [one.float() for one in draw_inputs(1, 64, 64, 64, 128)]
     threads = torch.get_num_threads()

@@ -48,7 +48,10 @@ def images_of(star):
 
 
 @pytest.fixture(
-    params=["phantom:10007", pytest.param("4yow.pdb.gz", marks=pytest.mark.shared_data)]
+    params=[
+        "phantom:10007",
+        pytest.param("4yow.pdb.gz", marks=pytest.mark.shared_data),
+    ]
 )
 def unseen(request, tmp_path):
     """One-view sets of a molecule not trained on: 8 views, 32 a half, SNR 0.05, no CTF."""
@@ -58,6 +61,7 @@ def unseen(request, tmp_path):
     return simulate(source, tmp_path, "--no-ctf")
 
 
+@pytest.mark.long
 def test_the_transformer_beats_filter_and_single_image_network(unseen):
     clean, noisy = images_of(unseen.with_name("clean.star")), images_of(unseen)
     radial = relative_mse(best_radial_filter(noisy, clean), clean)
@@ -112,7 +116,7 @@ def test_a_card_states_what_the_model_was_trained_on(name):
     trained = card.trained_on
     assert trained["steps"] > 0
     assert trained["minutes"] > 0
-    assert card.figures["one_view_sets"]["command"].startswith("python benchmarks/")
+    assert card.figures["one_view_sets"]["command"].startswith("python -m benchmarks ")
     sources = [source[:4] for source in trained["sources"]]
     assert not set(sources) & {"1u6g", "2cg9", "4yow", "5h64", "6bqn", "9be6"}
     phantoms = [source for source in trained["sources"] if source.startswith("phantom:")]
