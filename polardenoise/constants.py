@@ -29,4 +29,4 @@ ENGINE_LIBRARIES = {
 DEFAULT_THREADS = min(4, os.cpu_count() or 1)
 
 # Choices of a form: projects store the place in this list, so names are only ever added at its end.
-SHIPPED_MODELS = ["first", "first-dncnn", "base", "base-dncnn"]
+SHIPPED_MODELS = ["base", "base-dncnn"]

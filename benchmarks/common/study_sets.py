@@ -25,9 +25,9 @@ PHANTOMS = ("phantom:10001", "phantom:10005", "phantom:10013")
 
 #: How images are denoised, in the order of the tables: name and model. Raw images are not.
 METHODS = {
-    "DnCNN": "first-dncnn",
+    "DnCNN": "base-dncnn",
     "polar CNN": str(CHECKPOINTS / "polar-cnn"),
-    "polar transformer": "first",
+    "polar transformer": "base",
 }
 RAW = "raw"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
+from polardenoise.architectures import DEFAULT_ARCHITECTURE
 from polardenoise.engine.runtime.files import replace_when_complete, write_text_atomically
 from polardenoise.engine.runtime.progress import Progress
 from polardenoise.engine.simulate.sources import Density
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, help="its largest `fill` is how maps are filled")
     parser.add_argument("--box", type=int, default=64)
     arguments = parser.parse_args()
-    fill = choose_recipe("base", "polar-transformer", arguments.recipe).fill[1]
+    fill = choose_recipe("base", DEFAULT_ARCHITECTURE, arguments.recipe).fill[1]
     sources = expand_sources(arguments.sources)
     splits = {source: "train" for source in sources.training}
     splits |= {source: "validation" for source in sources.validation}

@@ -1,6 +1,6 @@
 """Put a trained model among the shipped ones, with its card.
 
-    python -m benchmarks.models.ship_model training/first --figures benchmarks/results/one_view_sets.csv
+    python -m benchmarks.models.ship_model training/base --figures benchmarks/results/one_view_sets.csv
 
 Copies weights, description and training history to polardenoise/pretrained/NAME and writes CARD.rst: what the model is,
 what it was trained on, and the figures that the named table gives. Nothing on a card is typed by hand but the limits.
@@ -12,24 +12,22 @@ import json
 import shutil
 from pathlib import Path
 
-from polardenoise.engine.evaluate.noise_energy import measure_noise_energy
-from polardenoise.engine.networks.checkpoint import SHIPPED_FOLDER, hash_file, load_model
+from polardenoise.engine.networks.checkpoint import SHIPPED_FOLDER, hash_file
+from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.runtime.files import write_json, write_text_atomically
 
 FIGURES_COMMAND = "python -m benchmarks one_view_sets -o benchmarks/results"
 LIMITS = {
-    "polar-transformer": """\
+    True: """\
 - The working box is 64 px: nothing finer than its Nyquist frequency comes back, whatever the box of the input.
 - It gathers what images of the same view share. Sets drawn at random from many views hold few such images, and the
   network then falls back on what a single image and the learned prior give.
 - A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.""",
-    "dncnn": """\
+    False: """\
 - A single-image network: the baseline that the polar transformer is judged against, not a recommendation.
 - The working box is 64 px: nothing finer than its Nyquist frequency comes back, whatever the box of the input.
 - A learned prior can erase a ligand or invent detail. Align on denoised images, reconstruct from the raw particles.""",
 }
-LIMITS["polar-transformer-ctf"] = LIMITS["polar-transformer"]
-LIMITS["polar-transformer-matched"] = LIMITS["polar-transformer"]
 
 
 def read_figures(table: Path, name: str) -> list[dict[str, str]]:
@@ -113,7 +111,7 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
         f"- Noise was {noise}, detectors perfect, molecules rigid and alone in the box; see the recipe in model.json "
         "for ranges."
     )
-    lines += ["", "Limits", "------", "", LIMITS[facts["architecture"]], conditions, ""]
+    lines += ["", "Limits", "------", "", LIMITS[is_joint(facts["architecture"])], conditions, ""]
     return "\n".join(lines)
 
 
@@ -141,20 +139,15 @@ def main() -> None:
         "radial_filter_ctf_kept": float(means["yes"]["radial filter"]),
         "noise_energy_out": float(noise[name]),
     }
-    kind = (
-        "joint denoising"
-        if facts["architecture"].startswith("polar-transformer")
-        else "single images"
-    )
+    joint = is_joint(facts["architecture"])
+    kind = "joint denoising" if joint else "single images"
     facts["description"] = (
         f"{facts['architecture']} ({kind}), {facts['sizes']['box']} px, "
         f"{len(facts['trained_on']['sources'])} simulated molecules, "
         f"relative MSE {means['no'][name]} on one-view sets at SNR 0.05 (radial filter {means['no']['radial filter']})"
     )
-    facts["noise_energy"] = {}
-    if facts["architecture"].startswith("polar-transformer"):
-        # What one image gives a single-image network is too close to what noise gives it.
-        facts["noise_energy"] = measure_noise_energy(load_model(str(arguments.training))[0])
+    if joint and not facts["noise_energy"]:
+        raise SystemExit(f"{arguments.training}: has not come to its end; train --resume first")
     for private in ("working_directory",):
         facts["trained_on"].pop(private, None)
     facts["trained_on"]["machine"].pop("host", None)

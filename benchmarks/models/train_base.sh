@@ -29,7 +29,7 @@ fi
 
 architecture_of() {
     case $1 in
-    base) echo polar-transformer-matched ;;
+    base) echo polar-transformer ;;
     base-dncnn) echo dncnn ;;
     esac
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from polardenoise.architectures import DEFAULT_ARCHITECTURE
 from polardenoise.engine.networks.compiling import compile_convolutions
 from polardenoise.engine.networks.registry import build_model
 from polardenoise.engine.runtime.devices import choose_device
@@ -91,7 +92,7 @@ def measure_speed(
         speed["gigabytes"] = torch.cuda.max_memory_allocated(device) / 1e9
         start = time.perf_counter()
         try:
-            compile_convolutions(model)
+            compile_convolutions(model, architecture)
             for step in one_of_each_size:
                 learn(step)
             torch.cuda.synchronize()
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("sources", nargs="+")
     parser.add_argument("--recipe", type=Path)
     parser.add_argument("--preset", choices=["tiny", "base"], default="base")
-    parser.add_argument("--architecture", default="polar-transformer")
+    parser.add_argument("--architecture", default=DEFAULT_ARCHITECTURE)
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()

@@ -15,11 +15,10 @@ from polardenoise.engine.networks.checkpoint import (
     load_model,
     read_card,
 )
+from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.train.run import TrainingPlan, run_training
-
-#: Lies in the source tree, beside the package: an installed polardenoise has no benchmarks.
 
 TRAINING_PHANTOMS = "phantom:0-119"
 
@@ -53,13 +52,11 @@ class Network:
 
 
 NETWORKS = (
-    Network("DnCNN 14x32", "first-dncnn", "dncnn", shipped_only=True),
     Network("DnCNN 17x64", "base-dncnn", "dncnn", shipped_only=True),
     Network("U-Net", "unet", "unet"),
     Network("polar CNN", "polar-cnn", "polar-cnn"),
     Network("polar transformer, 50 min", "polar-transformer-50", "polar-transformer"),
-    Network("polar transformer", "first", "polar-transformer", shipped_only=True),
-    Network("polar transformer, base", "base", "polar-transformer-matched", shipped_only=True),
+    Network("polar transformer, base", "base", "polar-transformer", shipped_only=True),
 )
 
 
@@ -84,7 +81,7 @@ class TrainedNetwork:
     @property
     def is_joint(self) -> bool:
         """Whether images see one another."""
-        return self.card.architecture.startswith("polar-transformer")
+        return is_joint(self.card.architecture)
 
 
 def gather_networks(

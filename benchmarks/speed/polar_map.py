@@ -7,14 +7,18 @@ import torch
 from benchmarks.common.tables import Row
 from benchmarks.common.timing import time_alternately
 from benchmarks.speed.attention import MachineRates
-from polardenoise.engine.networks.registry import PolarConfig
+from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.networks.polar_transformer import PolarTransformerConfig
 
 
 def time_polar_map(
     images: int, repeats: int, device: torch.device, rates: MachineRates
 ) -> list[Row]:
     """Time the polar map of 64 px images and its inverse, beside the rate of copies: what they read and write."""
-    grid = PolarConfig().make_grid().to(device)
+    config = PolarTransformerConfig()
+    grid = PolarGrid(
+        config.box, config.rings, config.angles, regularisation=config.regularisation
+    ).to(device)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(images, grid.box, grid.box, generator=generator).to(device)
     with torch.inference_mode():

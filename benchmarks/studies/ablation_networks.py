@@ -1,77 +1,105 @@
-"""The polar transformer with one thing done otherwise: the rows of the ablation table.
+"""The networks of the ablation table: the polar transformer with one thing done otherwise.
 
-Each class changes the network of `polardenoise.engine.networks.registry` in one respect and says in which.
+All make one pass, with the CTF-weighted average replaced by a plain one (`PlainAverage`), as the table began; each
+class changes that network in one respect and says in which.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polardenoise.engine.imaging.ctf_profiles import append_profiles, flat_profiles
+from polardenoise.engine.imaging.ctf_rings import append_ctf_rings
 from polardenoise.engine.imaging.polar_grid import (
     PolarGrid,
     disk_mask,
     ring_radii,
     solve_least_squares,
 )
-from polardenoise.engine.networks.angular_attention import attend
-from polardenoise.engine.networks.layers import AngularAttention, AngularConv, scale_to_unit_norm
-from polardenoise.engine.networks.polar_transformer import (
+from polardenoise.engine.networks.evidence_attention import LearnedEvidenceWeights
+from polardenoise.engine.networks.layers import (
     OUTPUT_SCALE,
-    Described,
-    PolarConfig,
-    PolarTransformer,
+    AngularConv,
+    scale_to_unit_norm,
+    smooth_rings,
     stack_angular_blocks,
+)
+from polardenoise.engine.networks.polar_transformer import (
+    FIRST_SCALE,
+    Encoded,
+    PolarTransformer,
+    PolarTransformerConfig,
 )
 
 #: Channels of the 2D convolutions: three times the multiplications of the angular ones at 64 hidden channels.
 PLANE_CHANNELS = 16
 
 
-class WithoutRotationSearch(PolarTransformer):
+class PlainAverage(PolarTransformer):
+    """The attended average is that of the raw polar images, whatever their CTFs."""
+
+    def __init__(self, config: PolarTransformerConfig):
+        super().__init__(replace(config, passes=1))
+        del self.log_floor
+        gathered = config.rings + config.box // 2 + config.hidden + config.value + config.rings
+        self.decoder = stack_angular_blocks(gathered, config.hidden, config.length, config.after)
+        self.average_gain = nn.Parameter(torch.full((config.rings,), 0.5))
+
+    def encode(self, images: Tensor, ctf_rings: Tensor) -> Encoded:
+        """As the polar transformer's, with raw polar images in the values."""
+        encoded = super().encode(images, ctf_rings)
+        learned = encoded.value[:, : self.config.value]
+        polar = encoded.conditioned[:, : self.config.rings]
+        return replace(encoded, value=torch.cat([learned, polar], dim=1))
+
+    def decode(self, encoded: Encoded, attended: Tensor) -> Tensor:
+        """Estimate the clean images `(n, box, box)` from what they are and what they have gathered."""
+        gathered = torch.cat([encoded.conditioned, encoded.features, attended], dim=1)
+        estimate = self.to_rings(self.decoder(gathered))
+        average = attended[:, -self.config.rings :] * self.average_gain[:, None]
+        with torch.autocast(attended.device.type, enabled=False):
+            estimate = smooth_rings(OUTPUT_SCALE * estimate.to(attended.dtype) + average)
+            return self.grid.to_images(estimate)
+
+
+class WithoutRotationSearch(PlainAverage):
     """Attends to images as they lie: no search over rotations."""
 
-    def __init__(self, config: PolarConfig):
+    def attend(self, encoded: Encoded, shape: tuple[int, int] | torch.Size) -> Tensor:
+        """Ordinary attention: cosine logits of whole images, and their weighted average."""
+        query, key, value = (
+            features.flatten(1).unflatten(0, shape)
+            for features in (encoded.query, encoded.key, encoded.value)
+        )
+        with torch.autocast(query.device.type, enabled=False):
+            shares = (query @ key.mT).softmax(-1)  # (sets, images, images)
+            return (shares @ value).flatten(0, 1).view_as(encoded.value)
+
+
+class DotProductLogits(PlainAverage):
+    """Dot products instead of cosines, as in Vaswani et al. (2017); the scale is learned from `1 / sqrt(D T)`."""
+
+    def __init__(self, config: PolarTransformerConfig):
         super().__init__(config)
-        self.attention = UnrotatedAttention()
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+
+    def encode(self, images: Tensor, ctf_rings: Tensor) -> Encoded:
+        """As the polar transformer's, queries and keys with the norms that they have."""
+        encoded = super().encode(images, ctf_rings)
+        query, key = (
+            convolution(encoded.features).to(encoded.query.dtype)
+            for convolution in (self.to_query, self.to_key)
+        )
+        scale = self.log_scale.exp() / (query.shape[-2] * query.shape[-1]) ** 0.5
+        return replace(encoded, query=query * scale, key=key)
 
 
-class UnrotatedAttention(AngularAttention):
-    """Ordinary attention: cosine logits of whole images, and their weighted average."""
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend over sets; shapes as for `AngularAttention`."""
-        query, key = (scale_to_unit_norm(one).flatten(-2) for one in (query, key))
-        shares = (self.log_scale.exp() * query @ key.mT).softmax(-1)  # (sets, images, images)
-        return (shares @ value.flatten(-2)).unflatten(-1, value.shape[-2:])
-
-
-class DotProductLogits(PolarTransformer):
-    """Plain scaled dot products instead of cosines."""
-
-    def __init__(self, config: PolarConfig):
-        super().__init__(config)
-        self.attention = DotProductAttention()
-
-
-class DotProductAttention(AngularAttention):
-    """Logits grow with the features' norms, as in Vaswani et al. (2017); the scale is learned from `1 / sqrt(D T)`."""
-
-    def __init__(self) -> None:
-        super().__init__(scale=1.0)
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend over sets; shapes as for `AngularAttention`."""
-        numbers = query.shape[-2] * query.shape[-1]
-        return attend(query * (self.log_scale.exp() / numbers**0.5), key, value)
-
-
-class BilinearMap(PolarTransformer):
+class BilinearMap(PlainAverage):
     """The polar map by bilinear interpolation; its inverse is still the least-squares one."""
 
-    def __init__(self, config: PolarConfig):
+    def __init__(self, config: PolarTransformerConfig):
         super().__init__(config)
         self.grid.forward_matrix = sample_bilinearly(self.grid)
         self.grid.inverse_matrix = solve_least_squares(
@@ -96,41 +124,43 @@ def sample_bilinearly(grid: PolarGrid) -> Tensor:
     return matrix.flatten(1).float()
 
 
-class BareAdjoint(PolarTransformer):
+class BareAdjoint(PlainAverage):
     """Back from the polar grid by the adjoint of the map instead of its least-squares inverse."""
 
-    def __init__(self, config: PolarConfig):
+    def __init__(self, config: PolarTransformerConfig):
         super().__init__(config)
         self.grid.inverse_matrix = self.grid.forward_matrix.T.contiguous()
 
 
-class WithoutRawValues(PolarTransformer):
+class WithoutRawValues(PlainAverage):
     """Only learned features are attended, not the raw polar images beside them."""
 
-    def describe(self, images: Tensor, profiles: Tensor) -> Described:
-        """As the polar transformer's, the raw polar image left out of what is given."""
-        described = super().describe(images, profiles)
-        learned = described.value.clone()
+    def encode(self, images: Tensor, ctf_rings: Tensor) -> Encoded:
+        """As the polar transformer's, the raw polar image left out of the values."""
+        encoded = super().encode(images, ctf_rings)
+        learned = encoded.value.clone()
         learned[:, -self.config.rings :] = 0
-        return Described(
-            described.told, described.features, described.query, described.key, learned
-        )
+        return replace(encoded, value=learned)
 
 
-class NotTold(PolarTransformer):
-    """Phase flipping alone: the network is not told the CTF."""
+class NotConditioned(PlainAverage):
+    """Phase flipping alone: the network is not conditioned on the CTF."""
 
-    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, ctf_rings: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)` as if there were no CTF."""
         return super().forward(images, None)
 
+    def denoise_by_passes(self, images: Tensor, ctf_rings: Tensor | None = None) -> list[Tensor]:
+        """Give the one estimate, as if there were no CTF."""
+        return super().denoise_by_passes(images, None)
 
-class TwoBlocks(PolarTransformer):
-    """Attention twice: what was gathered is digested by two angular blocks and asked with again."""
+
+class TwoBlocks(PlainAverage):
+    """Attention twice: what was gathered passes two angular blocks, and new queries are made of it."""
 
     repeats = 1
 
-    def __init__(self, config: PolarConfig):
+    def __init__(self, config: PolarTransformerConfig):
         super().__init__(config)
         gathered = config.hidden + config.value + config.rings
         length = config.length
@@ -144,38 +174,35 @@ class TwoBlocks(PolarTransformer):
             )
             for _ in range(self.repeats)
         )
-        self.attentions = nn.ModuleList(AngularAttention() for _ in range(self.repeats))
+        self.log_scales = nn.Parameter(torch.full((self.repeats,), FIRST_SCALE).log())
 
-    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
-        """Denoise `(sets, images, box, box)`."""
+    def estimate_by_passes(
+        self, encoded: Encoded, images: Tensor, ctf_rings: Tensor
+    ) -> list[Tensor]:
+        """Give the one estimate, `(sets, images, box, box)`."""
         shape = images.shape[:2]
-        if profiles is None:
-            profiles = flat_profiles(images)
-        described = self.describe(images.flatten(0, 1), profiles.flatten(0, 1))
-        raw = described.value[:, -self.config.rings :]
-        attended = attend_in_sets(self.attention, described, shape)
-        for digest, heads, attention in zip(self.digest, self.again, self.attentions, strict=True):
-            features = described.features + digest(
-                torch.cat([described.features, attended.to(described.features.dtype)], 1)
+        raw = encoded.value[:, -self.config.rings :]
+        attended = self.attend(encoded, shape)
+        for digest, heads, log_scale in zip(self.digest, self.again, self.log_scales, strict=True):
+            features = encoded.features + digest(
+                torch.cat([encoded.features, attended.to(encoded.features.dtype)], 1)
             )
             query, key, value = (head(features).to(raw.dtype) for head in heads)
-            value = torch.cat([value, raw], dim=1)
-            described = Described(described.told, features, query, key, value)
-            attended = attend_in_sets(attention, described, shape)
-        return self.estimate(described, attended).unflatten(0, shape)
+            encoded = Encoded(
+                encoded.conditioned,
+                features,
+                scale_to_unit_norm(query) * log_scale.exp(),
+                scale_to_unit_norm(key),
+                torch.cat([value, raw], dim=1),
+            )
+            attended = self.attend(encoded, shape)
+        return [self.decode(encoded, attended).unflatten(0, shape)]
 
 
 class ThreeBlocks(TwoBlocks):
     """Attention three times."""
 
     repeats = 2
-
-
-def attend_in_sets(attention: nn.Module, described: Described, shape: torch.Size) -> Tensor:
-    """Attend over sets of `shape` (sets, images) in single precision; `(sets * images, C, angles)`."""
-    with torch.autocast(described.query.device.type, enabled=False):
-        asked = (described.query, described.key, described.value)
-        return attention(*(one.unflatten(0, shape) for one in asked)).flatten(0, 1)
 
 
 class PlaneBlock(nn.Module):
@@ -202,7 +229,7 @@ class PlaneNetwork(nn.Module):
     the planes' rings together at the end, for the parts of the network that work on channels.
     """
 
-    def __init__(self, channels_in: int, config: PolarConfig, count: int):
+    def __init__(self, channels_in: int, config: PolarTransformerConfig, count: int):
         super().__init__()
         self.rings = config.rings
         planes_in = -(-channels_in // config.rings)
@@ -217,14 +244,14 @@ class PlaneNetwork(nn.Module):
         return self.join(self.blocks(padded.unflatten(1, (-1, self.rings))).flatten(1, 2))
 
 
-class PlaneConvolutions(PolarTransformer):
+class PlaneConvolutions(PlainAverage):
     """2D convolutions over rings and angles instead of angular ones over all rings at once."""
 
-    def __init__(self, config: PolarConfig):
+    def __init__(self, config: PolarTransformerConfig):
         super().__init__(config)
-        told = config.rings + config.box // 2
-        self.encoder = PlaneNetwork(told, config, config.before)
-        gathered = told + config.hidden + config.value + config.rings
+        conditioned = config.rings + config.box // 2
+        self.encoder = PlaneNetwork(conditioned, config, config.before)
+        gathered = conditioned + config.hidden + config.value + config.rings
         self.decoder = PlaneNetwork(gathered, config, config.after)
 
 
@@ -278,41 +305,45 @@ class FourierGrid(nn.Module):
 class InFourierSpace(PolarTransformer):
     """The polar representation in Fourier space, where a CTF is diagonal, with CTF-weighted attended values."""
 
-    def __init__(self, config: PolarConfig):
+    def __init__(self, config: PolarTransformerConfig):
         nn.Module.__init__(self)
-        self.config = config
+        self.config = config = replace(config, passes=1)
         hidden, length, half, rings = config.hidden, config.length, config.box // 2, config.rings
         self.grid = FourierGrid(config.box, rings, config.angles, 1e-3)
-        told = 2 * rings + half
-        self.encoder = stack_angular_blocks(told, hidden, length, config.before)
+        conditioned = 2 * rings + half
+        self.encoder = stack_angular_blocks(conditioned, hidden, length, config.before)
         self.to_query = AngularConv(hidden, config.query, length)
         self.to_key = AngularConv(hidden, config.query, length)
         self.to_value = AngularConv(hidden, config.value, length)
-        self.attention = AngularAttention()
-        gathered = told + hidden + config.value + 2 * rings + half
+        self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE).log())
+        gathered = conditioned + hidden + config.value + 2 * rings + half
         self.decoder = stack_angular_blocks(gathered, hidden, length, config.after)
         self.to_rings = AngularConv(hidden, 2 * rings, length)
         self.log_floor = nn.Parameter(torch.zeros(rings))
+        self.evidence_weights = LearnedEvidenceWeights(0)
 
-    def describe(self, images: Tensor, profiles: Tensor) -> Described:
-        """Compute what each image asks, answers and gives; see `CtfWeightedTransformer`."""
+    def encode(self, images: Tensor, ctf_rings: Tensor) -> Encoded:
+        """Compute features, queries, keys and values, as the polar transformer does."""
         with torch.autocast(images.device.type, enabled=False):
             polar = self.grid.to_polar(images)  # (n, 2 rings, angles)
-        told = append_profiles(polar, profiles)
-        features = self.encoder(told)
-        weighted = polar * self.at_rings(profiles)[..., None].repeat(1, 2, 1)
-        power = profiles.square()[..., None].expand(*profiles.shape, polar.shape[-1])
+        conditioned = append_ctf_rings(polar, ctf_rings)
+        features = self.encoder(conditioned)
+        weighted = polar * self.at_rings(ctf_rings)[..., None].repeat(1, 2, 1)
+        power = ctf_rings.square()[..., None].expand(*ctf_rings.shape, polar.shape[-1])
         value = torch.cat([self.to_value(features).to(polar.dtype), weighted, power], dim=1)
-        query, key = self.to_query(features), self.to_key(features)
-        return Described(told, features, query.to(polar.dtype), key.to(polar.dtype), value)
+        query, key = (
+            scale_to_unit_norm(convolution(features).to(polar.dtype))
+            for convolution in (self.to_query, self.to_key)
+        )
+        return Encoded(conditioned, features, query * self.log_scale.exp(), key, value)
 
-    def at_rings(self, profiles: Tensor) -> Tensor:
-        """Give profiles `(n, box // 2)`, at whole cycles per box, at the rings' frequencies, `(n, rings)`."""
-        next_one = torch.cat([profiles[:, 1:], profiles[:, -1:]], dim=1)
-        between = 0.5 * (profiles + next_one)  # at half cycles
+    def at_rings(self, ctf_rings: Tensor) -> Tensor:
+        """Give CTF rings `(n, box // 2)`, at whole cycles per box, at the rings' frequencies, `(n, rings)`."""
+        next_one = torch.cat([ctf_rings[:, 1:], ctf_rings[:, -1:]], dim=1)
+        between = 0.5 * (ctf_rings + next_one)  # at half cycles
         return F.interpolate(between[:, None], size=self.config.rings, mode="nearest")[:, 0]
 
-    def estimate(self, described: Described, attended: Tensor) -> Tensor:
+    def decode(self, encoded: Encoded, attended: Tensor) -> Tensor:
         """Estimate the clean images from what they are and what they have gathered."""
         value, rings = self.config.value, self.config.rings
         weighted, power = attended[:, value : value + 2 * rings], attended[:, value + 2 * rings :]
@@ -320,7 +351,7 @@ class InFourierSpace(PolarTransformer):
         average = weighted / floor.repeat(1, 2)[..., None]
         gathered = torch.cat([attended[:, :value], average, power], dim=1)
         estimate = self.to_rings(
-            self.decoder(torch.cat([described.told, described.features, gathered], dim=1))
+            self.decoder(torch.cat([encoded.conditioned, encoded.features, gathered], dim=1))
         )
         with torch.autocast(attended.device.type, enabled=False):
             estimate = self.grid.truncate(OUTPUT_SCALE * estimate.to(attended.dtype) + average)

@@ -1,4 +1,4 @@
-"""What each part of the polar transformer is worth: one thing changed at a time, all trained alike.
+"""Ablations: what each part of the polar transformer is worth, one thing changed at a time, all trained alike.
 
     python -m benchmarks ablations -o benchmarks/results [--steps 600] [--seeds 0 1] [--rows NAME ...] [--keep DIR]
 
@@ -29,8 +29,7 @@ from benchmarks.studies.attention_supervision import supervise_attention
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import average_rings, best_radial_filter
-from polardenoise.engine.networks.ctf_weighted import CtfWeightedTransformer
-from polardenoise.engine.networks.registry import PolarConfig, PolarTransformer
+from polardenoise.engine.networks.polar_transformer import PolarTransformer, PolarTransformerConfig
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.simulate.sources import Density
 from polardenoise.engine.train.loop import (
@@ -55,7 +54,9 @@ from polardenoise.engine.train.simulated_sets import (
     stack_molecules,
 )
 
-SIZES = PolarConfig(box=32, rings=16, angles=64, hidden=64, query=32, value=64, before=4, after=4)
+SIZES = PolarTransformerConfig(
+    box=32, rings=16, angles=64, hidden=64, query=32, value=64, before=4, after=4, passes=1
+)
 RECIPE = Recipe(
     snr=(0.02, 0.3),
     images_per_set=(16, 24, 32, 48),
@@ -84,12 +85,12 @@ class Row:
     """One row of the table: what is built, and what its training minimises."""
 
     says: str
-    build: Callable[[PolarConfig], PolarTransformer]
+    build: Callable[[PolarTransformerConfig], PolarTransformer]
     objective: Objective = measure_objective
 
 
 ROWS = {
-    "polar-transformer": Row("as shipped: one block, rotation search, told the CTF", PolarTransformer),
+    "polar-transformer": Row("the paper's network: one block, one pass, told the CTF", networks.PlainAverage),
     "no-rotation-search": Row("attention without rotation search", networks.WithoutRotationSearch),
     "plane-convolutions": Row("2D convolution on the polar grid", networks.PlaneConvolutions),
     "bilinear-map": Row("bilinear instead of Gaussian polar map", networks.BilinearMap),
@@ -98,9 +99,9 @@ ROWS = {
     "three-blocks": Row("three attention blocks", networks.ThreeBlocks),
     "no-raw-values": Row("no raw polar values in the attended sum", networks.WithoutRawValues),
     "dot-product": Row("dot-product instead of cosine logits", networks.DotProductLogits),
-    "supervised": Row("attention supervised by who and at which rotation", PolarTransformer, supervise_attention),
-    "phase-flip-only": Row("phase flipping alone: not told the CTF", networks.NotTold),
-    "ctf-weighted": Row("attended average CTF-weighted, a group's Wiener solution", CtfWeightedTransformer),
+    "supervised": Row("attention supervised by who and at which rotation", networks.PlainAverage, supervise_attention),
+    "phase-flip-only": Row("phase flipping alone: not told the CTF", networks.NotConditioned),
+    "ctf-weighted": Row("attended average CTF-weighted, a group's Wiener solution", PolarTransformer),
     "fourier-polar": Row("polar grid in Fourier space, CTF-weighted", networks.InFourierSpace),
 }  # fmt: skip
 
@@ -144,7 +145,7 @@ def draw_condition(molecules: list[Density], condition: str, sets_each: int) -> 
 def relative_error(estimate: Tensor, batch: TrainingBatch) -> float:
     """Mean over sets of the relative MSE on the disk, of what the microscope would have seen."""
     disk = disk_mask(SIZES.box, SIZES.box / 2 - 1)
-    seen, truth = (apply_ctf(one, batch.transfer) * disk for one in (estimate, batch.clean))
+    seen, truth = (apply_ctf(one, batch.abs_ctf) * disk for one in (estimate, batch.clean))
     error = (seen - truth).square().sum((-3, -2, -1)) / truth.square().sum((-3, -2, -1))
     return float(error.mean())
 
@@ -185,7 +186,7 @@ def measure_row(name: str, seed: int, steps: int, molecules: list[Density], fold
         "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
         "time": time.strftime("%Y-%m-%d %H:%M"),
         **judge(
-            lambda batch: model(batch.noisy, average_rings(batch.transfer)),
+            lambda batch: model(batch.noisy, average_rings(batch.abs_ctf)),
             molecules[len(fitted) :],
         ),
     }

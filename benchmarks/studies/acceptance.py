@@ -15,14 +15,14 @@ random views
     the first molecule).
 
 The baseline is the better of the DnCNN, which was trained on the same images for the same time, and of the best radial
-filter. *One look* is the same network without its second attention, by matches. Writes
+filter. *One pass* is the same network after its first pass, without evidence. Writes
 `base_bars.csv` and `.rst`, with a mean row for each case, and these alone as `base_bars_means`.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -47,13 +47,13 @@ from benchmarks.speed.aspire import ASPIRE_SCRIPT
 from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.ctf import phase_flip
 from polardenoise.engine.networks.checkpoint import find_model, load_model, read_card, save_model
-from polardenoise.engine.networks.registry import build_model
+from polardenoise.engine.networks.registry import start_model_from
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 
 PHANTOMS = ("phantom:10001", "phantom:10005")
 ASPIRE_NEIGHBOURS = "20"
 DENOISE_SEED = 0
-FIGURES = ("radial filter", "DnCNN", "one look", "polar transformer", "oracle", "ASPIRE")
+FIGURES = ("radial filter", "DnCNN", "one pass", "polar transformer", "oracle", "ASPIRE")
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,10 @@ def judge(case: Case, figures: dict[str, float]) -> Row:
     return row
 
 
-def cut_to_one_look(model: str, folder: Path) -> str:
-    """Save a matched transformer's weights as those of a network without its further looks."""
-    matched, card = load_model(model)
-    sizes = {name: size for name, size in card.sizes.items() if name != "looks"}
-    plain = build_model("polar-transformer-ctf", sizes)
-    plain.load_state_dict({name: matched.state_dict()[name] for name in plain.state_dict()})
-    save_model(folder, plain, replace(card, architecture="polar-transformer-ctf"))
+def cut_to_one_pass(model: str, folder: Path) -> str:
+    """Save a polar transformer's weights as those of one that makes a single pass."""
+    network, card = load_model(model)
+    save_model(folder, start_model_from(network, card.architecture, {"passes": 1}), card)
     return str(folder)
 
 
@@ -189,10 +186,10 @@ def main(words: Sequence[str]) -> None:
     for model in (arguments.model, arguments.baseline):
         check_unseen(read_card(find_model(model)), sources)
     rows: list[Row] = []
-    one_look = tempfile.TemporaryDirectory()
+    one_pass = tempfile.TemporaryDirectory()
     models = {
         "DnCNN": arguments.baseline,
-        "one look": cut_to_one_look(arguments.model, Path(one_look.name)),
+        "one pass": cut_to_one_pass(arguments.model, Path(one_pass.name)),
         "polar transformer": arguments.model,
     }
     for case in CASES:

@@ -1,14 +1,14 @@
-"""Training the attention on what the simulation knows: who shows the same view, and at which rotation."""
+"""Supervised attention: trained on what the simulation knows, who shows the same view and at which rotation."""
 
 import torch
 from torch import Tensor
 
-from benchmarks.studies.ablation_networks import attend_in_sets
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.networks.angular_attention import attention_logits_fourier
 from polardenoise.engine.networks.layers import scale_to_unit_norm
-from polardenoise.engine.networks.registry import Described, PolarTransformer
-from polardenoise.engine.train.loop import measure_loss, mixed_precision
+from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
+from polardenoise.engine.runtime.devices import mixed_precision
+from polardenoise.engine.train.loop import measure_loss
 from polardenoise.engine.train.simulated_sets import TrainingBatch
 
 #: Clean images whose polar images, less their mean over angles, correlate by more than this are a match: the poses of
@@ -19,25 +19,24 @@ MATCHES_FROM = 0.95
 SHARE = 0.05
 
 
-def supervise_attention(model: PolarTransformer, batch: TrainingBatch, precision: str) -> Tensor:
+def supervise_attention(
+    model: PolarTransformer, batch: TrainingBatch, precision: torch.dtype
+) -> Tensor:
     """Add to the loss of the estimate the cross-entropy of attention on the images and rotations that match."""
     images = batch.noisy
     with mixed_precision(images.device, precision):
-        profiles = average_rings(batch.transfer).flatten(0, 1)
-        described = model.describe(images.flatten(0, 1), profiles)
-        attended = attend_in_sets(model.attention, described, images.shape[:2])
-        estimate = model.estimate(described, attended).unflatten(0, images.shape[:2])
+        ctf_rings = average_rings(batch.abs_ctf)
+        encoded = model.encode(images.flatten(0, 1), ctf_rings.flatten(0, 1))
+        estimate = model.estimate_by_passes(encoded, images, ctf_rings)[-1]
     polar = model.grid.to_polar(batch.clean)  # (sets, images, rings, angles)
     loss = measure_loss(estimate.float(), batch)
-    return loss + SHARE * cross_entropy(weigh_rotations(model, described, images.shape[:2]), polar)
+    return loss + SHARE * cross_entropy(weigh_rotations(encoded, images.shape[:2]), polar)
 
 
-def weigh_rotations(model: PolarTransformer, described: Described, shape: torch.Size) -> Tensor:
+def weigh_rotations(encoded: Encoded, shape: torch.Size) -> Tensor:
     """Logits of every pair of images at every rotation, `(sets, images, images, angles)`."""
-    query, key = (
-        scale_to_unit_norm(one.unflatten(0, shape)) for one in (described.query, described.key)
-    )
-    return attention_logits_fourier(query * model.attention.log_scale.exp(), key)
+    query, key = (one.unflatten(0, shape) for one in (encoded.query, encoded.key))
+    return attention_logits_fourier(query, key)
 
 
 def cross_entropy(logits: Tensor, clean: Tensor) -> Tensor:

@@ -18,11 +18,13 @@ from torch import Tensor
 
 from benchmarks.common.places import find_structures
 from benchmarks.common.tables import write_table
+from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.neighbours.centred_denoising import denoise_sets
 from polardenoise.engine.networks.checkpoint import load_model
+from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.simulated_sets import (
     Molecules,
@@ -61,7 +63,7 @@ def relative_error(estimate: Tensor, batch: TrainingBatch) -> float:
     """Relative MSE on the disk, of all sets together, of what the microscope would have seen."""
     box = estimate.shape[-1]
     disk = disk_mask(box, box / 2 - 1)
-    seen, truth = (apply_ctf(one, batch.transfer) * disk for one in (estimate, batch.clean))
+    seen, truth = (apply_ctf(one, batch.abs_ctf) * disk for one in (estimate, batch.clean))
     return float((seen - truth).square().sum() / truth.square().sum())
 
 
@@ -78,10 +80,11 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         "python -m benchmarks centring", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("model", nargs="?", default="first", help="a polar transformer")
+    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="a polar transformer")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args(words)
-    model, _ = load_model(arguments.model)
+    network, _ = load_model(arguments.model)
+    model = as_joint(network)
     densities = [load_molecule(source, model.config.box, 0.9) for source in find_molecules()]
     molecules = stack_molecules(densities, torch.device("cpu"))
     rows = []
@@ -89,10 +92,10 @@ def main(words: Sequence[str]) -> None:
         for ctf in (False, True):
             for shifts in (False, True):
                 batch = draw_case(molecules, views, snr, ctf, shifts)
-                profiles = average_rings(batch.transfer)
+                ctf_rings = average_rings(batch.abs_ctf)
                 with torch.inference_mode():
-                    as_they_lie = model(batch.noisy, profiles)
-                    centred = denoise_sets(model, batch.noisy, profiles)
+                    as_they_lie = model(batch.noisy, ctf_rings)
+                    centred = denoise_sets(model, batch.noisy, ctf_rings)
                 moved = centred.displacements.abs().amax((1, 2)) > 0
                 rows.append(
                     {
@@ -101,7 +104,7 @@ def main(words: Sequence[str]) -> None:
                         "CTF": "yes" if ctf else "no",
                         "off the centre": f"{LARGEST_SHIFT:g} px" if shifts else "no",
                         "as they lie": f"{relative_error(as_they_lie, batch):.4f}",
-                        "denoise": f"{relative_error(centred.put_back(), batch):.4f}",
+                        "denoise": f"{relative_error(centred.undo_recentring(), batch):.4f}",
                         "sets moved": f"{int(moved.sum())} of {len(moved)}",
                     }
                 )

@@ -39,7 +39,7 @@ from polardenoise.engine.runtime.provenance import provenance
 
 #: The other test structures are symmetric, or nearly so.
 MOLECULES = ("1u6g.pdb.gz", "6bqn.cif.gz")
-METHODS = ("DnCNN=first-dncnn", "polar transformer=first")
+METHODS = ("DnCNN=base-dncnn", "polar transformer=base")
 SEED = 41
 #: Errors up to this count as found, degrees.
 FOUND = 15.0

@@ -18,9 +18,9 @@ from polardenoise.engine.imaging.ring_harmonics import FourierRings, build_fouri
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.imaging.rotational_matching import (
     ROTATIONS,
-    describe_observed,
+    compute_image_harmonics,
     match_images,
-    ring_transfers,
+    select_ctf_rings,
 )
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images
 from polardenoise.engine.particles.set_checks import common_pixel_size
@@ -51,22 +51,22 @@ def find_orientations(particles: ParticleSet, rows: np.ndarray, reference: Tenso
     """
     images = torch.from_numpy(read_images(particles, rows))
     rings = build_fourier_rings(particles.box)
-    profiles = torch.ones(len(rows), particles.box // 2)
+    ctf_rings = torch.ones(len(rows), particles.box // 2)
     if particles.ctf is not None:
         index = torch.from_numpy(rows)
         ctf = compute_ctf(particles.ctf.select(index), common_pixel_size(particles), particles.box)
-        profiles = average_rings(ctf.abs())
+        ctf_rings = average_rings(ctf.abs())
         images = phase_flip(images, ctf)
     views = spread_views(VIEWS)
-    estimates = rings.describe(take_projections(prepare_volume(reference), views))
+    estimates = rings.to_harmonics(take_projections(prepare_volume(reference), views))
     # Rings on which the map says next to nothing tell nothing.
     told = rings.ring_energies(estimates).sum(0)
     estimates = estimates * (told > LEAST_TOLD * told.max())
     strength, noise = None, torch.ones(rings.rings)
     for _ in range(ROUNDS):
-        view, rotation = choose_best(images, profiles, estimates, rings, strength, noise)
-        shown = turn_estimates(estimates, view, rotation) * ring_transfers(profiles, rings)
-        strength, noise = learn_noise(rings.describe(images), shown, noise, rings)
+        view, rotation = choose_best(images, ctf_rings, estimates, rings, strength, noise)
+        shown = turn_estimates(estimates, view, rotation) * select_ctf_rings(ctf_rings, rings)
+        strength, noise = learn_noise(rings.to_harmonics(images), shown, noise, rings)
     angles = views[view].clone()
     # The image is its view turned counter-clockwise by so many steps; psi turns clockwise.
     angles[:, 2] = -rotation.double() * 360 / ROTATIONS
@@ -93,7 +93,7 @@ def spread_views(count: int) -> Tensor:
 
 def choose_best(
     images: Tensor,
-    profiles: Tensor,
+    ctf_rings: Tensor,
     estimates: Tensor,
     rings: FourierRings,
     strength: float | None,
@@ -104,14 +104,14 @@ def choose_best(
     `strength` scales the estimates; where it is not known yet, the best correlation is taken, which needs none. `noise`
     `(rings,)` is the deviation on each ring: whitened images are compared with estimates whitened alike.
     """
-    white = torch.cat([torch.ones(1), 1 / noise, torch.zeros(profiles.shape[1] - rings.rings - 1)])
+    white = torch.cat([torch.ones(1), 1 / noise, torch.zeros(ctf_rings.shape[1] - rings.rings - 1)])
     scale = 1.0 if strength is None else strength
-    whitened = profiles * white
-    observed = describe_observed(images, whitened, rings) / noise
+    whitened = ctf_rings * white
+    observed = compute_image_harmonics(images, whitened, rings) / noise
     matches = match_images(observed, whitened, scale * estimates, rings)
     score = matches.likelihood
     if strength is None:
-        energy = ring_transfers(whitened, rings).square() @ rings.ring_energies(estimates).T
+        energy = select_ctf_rings(whitened, rings).square() @ rings.ring_energies(estimates).T
         score = (score + 0.5 * energy) / energy.sqrt()
     view = score.argmax(1)
     return view, matches.rotation.gather(1, view[:, None])[:, 0]

@@ -36,6 +36,7 @@ from polardenoise.engine.evaluate.noise_test import (
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.networks.checkpoint import load_model, save_model
+from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.simulate.sources import read_density
 
@@ -94,7 +95,7 @@ def list_models(given: list[str], scratch: Path) -> dict[str, str]:
 def list_energies(model: str) -> list[tuple[int, str, str]]:
     """List images, CTF and grouping to measure the energy for; a single-image network minds only the CTF."""
     found = [(400, ctf, "neighbours") for ctf in ("no", "yes")]
-    if load_model(model)[1].architecture.startswith("polar-transformer"):
+    if is_joint(load_model(model)[1].architecture):
         found += [(400, ctf, "random") for ctf in ("no", "yes")]
         found += [(2000, ctf, "neighbours") for ctf in ("no", "yes")]
     return found

@@ -3,7 +3,7 @@
     python -m benchmarks random_views -o benchmarks/results [SOURCE ...]
 
 For every molecule: 2,000 particles of random orientations at 64 px, filling 0.7 of the box, two random halves; denoised
-by `first` among random images and among the neighbours that it finds (the default), K the same; by `first-dncnn`, image
+by `base` among random images and among the neighbours that it finds (the default), K the same; by `base-dncnn`, image
 by image; and by the best radial filter, which knows the truth. Without a CTF also among the neighbours that the true
 orientations give: what a perfect search would reach. The median angle between the viewing directions of an image and
 its 20 nearest stands beside the best possible and that of images taken at random (molecules without symmetry).
@@ -25,8 +25,14 @@ from benchmarks.studies.one_view_sets import apply_radial
 from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.background import measure_background, normalise
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
-from polardenoise.engine.neighbours.search import describe_cell, estimate_all, gather_from
+from polardenoise.engine.neighbours.search import (
+    Search,
+    denoise_among,
+    denoise_by_evidence,
+    encode_cluster,
+)
 from polardenoise.engine.networks.checkpoint import load_model
+from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 
 PHANTOMS = ("phantom:10001", "phantom:10005", "phantom:10013")
@@ -68,7 +74,7 @@ def measure_molecule(
 def measure_true_neighbours(noisy: Path, clean: Path, model_name: str, size: int) -> float:
     """Relative MSE of images denoised among the K whose true viewing directions are the nearest."""
     particles = read_particles(noisy)
-    model, _ = load_model(model_name)
+    model = as_joint(load_model(model_name)[0])
     images = torch.from_numpy(read_images(particles, slice(None)))
     background = measure_background(images)
     truth = torch.from_numpy(read_images(read_particles(clean), slice(None)))
@@ -78,10 +84,13 @@ def measure_true_neighbours(noisy: Path, clean: Path, model_name: str, size: int
         rows = np.flatnonzero(particles.random_subset == half)
         nearest = (directions[rows] @ directions[rows].T).topk(size, dim=1).indices
         with torch.inference_mode():
-            profiles = torch.ones(len(rows), particles.box // 2)
-            cell = describe_cell(model, normalise(images, background)[rows], profiles)
-            attended = gather_from(cell, nearest).attended
-            estimates[rows] = estimate_all(model, cell.described, attended)
+            ctf_rings = torch.ones(len(rows), particles.box // 2)
+            cluster = encode_cluster(model, normalise(images, background)[rows], ctf_rings)
+            denoised = denoise_among(model, cluster, nearest)
+            for evidence_weights in model.evidence_weights.list_passes():
+                search = Search(nearest, cluster.rings.to_harmonics(denoised.estimates))
+                denoised = denoise_by_evidence(model, cluster, search, evidence_weights)
+            estimates[rows] = denoised.estimates
     return relative_mse(estimates * background.deviation, truth)
 
 
@@ -99,8 +108,8 @@ def main(words: Sequence[str]) -> None:
     )
     parser.add_argument("sources", nargs="*", metavar="SOURCE")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--model", default="first", help="name or folder of a polar transformer")
-    parser.add_argument("--baseline", default="first-dncnn", help="name or folder of a DnCNN")
+    parser.add_argument("--model", default="base", help="name or folder of a polar transformer")
+    parser.add_argument("--baseline", default="base-dncnn", help="name or folder of a DnCNN")
     parser.add_argument("--set-size", type=int, default=32, metavar="K")
     arguments = parser.parse_args(words)
     rows: list[dict[str, str]] = []

@@ -40,7 +40,7 @@ from polardenoise.engine.imaging.projections import (
 from polardenoise.engine.imaging.rings import ring_index
 from polardenoise.engine.imaging.rotation import rotate_images
 from polardenoise.engine.networks.checkpoint import load_model
-from polardenoise.engine.networks.registry import Denoiser
+from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.simulate.sources import read_density
 

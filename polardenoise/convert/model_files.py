@@ -5,16 +5,9 @@ import json
 import os
 import struct
 
+from polardenoise.architectures import ARCHITECTURES
+
 CARD, WEIGHTS = "model.json", "weights.safetensors"
-# Projects store places in this list: names are only ever added at the end.
-ARCHITECTURES = (
-    "polar-transformer",
-    "polar-cnn",
-    "dncnn",
-    "unet",
-    "polar-transformer-ctf",
-    "polar-transformer-matched",
-)
 
 
 def find_model_folder(path):

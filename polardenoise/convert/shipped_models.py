@@ -2,6 +2,7 @@
 
 import os
 
+from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.constants import SHIPPED_MODELS
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -25,5 +26,4 @@ def list_installed_models():
 
 def get_default_model():
     """Return the place in `SHIPPED_MODELS` of the model for everyone."""
-    name = "base" if "base" in list_installed_models() else "first"
-    return SHIPPED_MODELS.index(name)
+    return SHIPPED_MODELS.index(DEFAULT_MODEL)

@@ -50,7 +50,6 @@ class ModelChoice:
             label="Shipped model",
             help="*base*: polar transformer, images are denoised together; for everyone.\n"
             "*base-dncnn*: single-image network, for comparison.\n"
-            "*first*, *first-dncnn*: those of the first version.\n"
             "Each says in its card (pretrained/NAME/CARD.rst) what it was trained on.",
         )
         form.addParam(

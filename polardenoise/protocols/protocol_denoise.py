@@ -256,6 +256,11 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
                 f"*{faint} particles* show no more than pure noise would: their raw images stand "
                 "there, faint."
             )
+        if summary and not summary["noise_guard"]:
+            lines.append(
+                "The model's card does not state what it makes of pure noise: nothing keeps it from "
+                "drawing particles into noise."
+            )
         if self.ctfOutput == CTF_CORRECTED:
             lines.append("Images carry no CTF: reconstruct them without CTF correction.")
         lines.append("For looking, cleaning and aligning; reconstruct from the raw particles.")

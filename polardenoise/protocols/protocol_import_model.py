@@ -76,8 +76,7 @@ class ProtPolarImportModel(RememberedSettings, ProtImport):
             condition=f"importFrom=={FROM_SHIPPED}",
             label="Shipped model",
             help="*base*: polar transformer, images are denoised together; for everyone.\n"
-            "*base-dncnn*: single-image network, for comparison.\n"
-            "*first*, *first-dncnn*: those of the first version.",
+            "*base-dncnn*: single-image network, for comparison.",
         )
 
     # --------------------------- steps -----------------------------------------------------

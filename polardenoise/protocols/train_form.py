@@ -4,9 +4,9 @@ import os
 
 import pyworkflow.protocol.params as params
 
+from polardenoise.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE
 from polardenoise.constants import SHIPPED_MODELS
 from polardenoise.convert.convert import RANDOM_SUBSET
-from polardenoise.convert.model_files import ARCHITECTURES
 from polardenoise.convert.shipped_models import list_installed_models
 from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
 
@@ -137,15 +137,12 @@ class TrainForm(MoleculeSources):
             "architecture",
             params.EnumParam,
             choices=list(ARCHITECTURES),
-            default=0,
+            default=list(ARCHITECTURES).index(DEFAULT_ARCHITECTURE),
             condition="not doContinue",
             label="Network",
-            help="*polar-transformer*: images are denoised together, at every in-plane rotation.\n"
-            "*polar-transformer-ctf*: the same, and images of different defocus complete one "
-            "another's zeros; may start from a polar-transformer.\n"
-            "*polar-transformer-matched*: that one, and then it looks again, by what its first "
-            "estimates show, as base does; may start from a polar-transformer-ctf.\n"
-            "*polar-cnn*, *dncnn*, *unet*: one image at a time, for comparison.",
+            help="\n".join(
+                f"*{name}*: {entry.description}" for name, entry in ARCHITECTURES.items()
+            ),
         )
         form.addParam(
             "preset",

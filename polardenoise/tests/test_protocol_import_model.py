@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("project")
 def folder(tmp_path):
     """A copy of the shipped single-image network, as a colleague would send it."""
     target = tmp_path / "sent" / "model"
-    shutil.copytree(os.path.join(PRETRAINED_FOLDER, "first-dncnn"), target)
+    shutil.copytree(os.path.join(PRETRAINED_FOLDER, "base-dncnn"), target)
     return target
 
 
@@ -48,7 +48,7 @@ def test_a_changed_parameter_changes_the_output(project, folder):
     run.importFrom.set(1)
     project.launchProtocol(run, wait=True)
     assert run.isFinished(), scipion_project.read_log(run)
-    assert run.outputModel.getArchitecture() == "polar-transformer-matched"
+    assert run.outputModel.getArchitecture() == "polar-transformer"
     assert [name for name, _ in run.iterOutputAttributes()] == ["outputModel"]
 
 

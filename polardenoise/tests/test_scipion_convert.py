@@ -137,7 +137,7 @@ def make_denoised(particles, rows, corrected=False, path="denoised.sqlite", **ch
     denoised = open_denoised_set(
         path, particles, lambda: em.SetOfParticles(filename=path), corrected, **changes
     )
-    replace = PixelsReplaced(rows, "first", **changes)
+    replace = PixelsReplaced(rows, "base", **changes)
     add_denoised_chunk(denoised, particles, list_enabled_ids(particles), replace)
     return denoised
 
@@ -156,7 +156,7 @@ def test_everything_but_the_location_survives(stacks, alignment, with_ctf):
     assert list(before) == list(after) == sorted(LOCATIONS)
     for number, attributes in before.items():
         own = after[number]
-        assert own.pop("_polardenoiseModel") == "first"
+        assert own.pop("_polardenoiseModel") == "base"
         # Scipion may write a number that it read back in another way (1 and 1.0).
         changed = {
             name
@@ -306,7 +306,7 @@ def test_chunks_of_any_ids_are_added_once(stacks):
         denoised = open_denoised_set(
             "grown.sqlite", particles, lambda: em.SetOfParticles(filename="grown.sqlite"), False
         )
-        replace = PixelsReplaced({number: rows[number] for number in part.tolist()}, "first")
+        replace = PixelsReplaced({number: rows[number] for number in part.tolist()}, "base")
         add_denoised_chunk(denoised, particles, part, replace)
         denoised.write()
         denoised.close()

@@ -441,8 +441,8 @@ def test_card_says_what_a_model_was_trained_on(project):
 
 
 def test_shipped_model_with_its_card(project, tmp_path):
-    folder = str(tmp_path / "first")
-    shutil.copytree(os.path.join(PRETRAINED_FOLDER, "first"), folder)
+    folder = str(tmp_path / "base")
+    shutil.copytree(os.path.join(PRETRAINED_FOLDER, "base"), folder)
     model = PolarModel(folder)
     model.readCard()
     card, text = PolarModelViewer(project=project)._visualize(model)
@@ -450,7 +450,7 @@ def test_shipped_model_with_its_card(project, tmp_path):
     assert text.getFileList() == [os.path.join(folder, "CARD.rst")]
     written = get_texts(card)
     assert "120 phantoms (0 to 119); 50 structures or maps (1bxn" in written
-    with open(os.path.join(PRETRAINED_FOLDER, "first", "model.json")) as file:
+    with open(os.path.join(PRETRAINED_FOLDER, "base", "model.json")) as file:
         steps = json.load(file)["trained_on"]["steps"]
     assert f"{steps} steps" in written
     shutil.rmtree(folder)

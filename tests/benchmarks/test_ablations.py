@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from polardenoise.engine.networks.registry import PolarConfig
+from polardenoise.engine.networks.polar_transformer import PolarTransformerConfig
 from tests.places import BENCHMARKS
 from tests.smooth_images import draw_smooth_images, relative_norm
 
-CONFIG = PolarConfig(box=32, rings=16, angles=64, hidden=16, query=8, value=16, before=2, after=2)
+CONFIG = PolarTransformerConfig(
+    box=32, rings=16, angles=64, hidden=16, query=8, value=16, before=2, after=2, passes=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +43,16 @@ def test_every_row_turns_with_its_input_and_keeps_sets_apart(ablations, name):
     model = ablations.ROWS[name].build(CONFIG).eval()
     images = torch.randn(2, 4, 32, 32)
     images[..., 0, :], images[..., :, 0] = 0, 0
-    profiles = torch.rand(2, 4, 16)
+    ctf_rings = torch.rand(2, 4, 16)
     with torch.inference_mode():
-        given = model(images, profiles)
+        given = model(images, ctf_rings)
         turned = torch.zeros_like(images)
         turned[..., 1:, 1:] = images[..., 1:, 1:].flip(-2).transpose(-1, -2)
         expected = torch.zeros_like(given)
         expected[..., 1:, 1:] = given[..., 1:, 1:].flip(-2).transpose(-1, -2)
-        assert relative_norm(model(turned, profiles) - expected, expected) < 1e-5
+        assert relative_norm(model(turned, ctf_rings) - expected, expected) < 1e-5
         alone = torch.cat(
-            [model(*one) for one in zip(images[:, None], profiles[:, None], strict=True)]
+            [model(*one) for one in zip(images[:, None], ctf_rings[:, None], strict=True)]
         )
         assert relative_norm(alone - given, given) < 1e-5
 

@@ -184,7 +184,7 @@ def test_a_denoiser_sees_neither_poses_nor_the_truth(simulated):
     assert not given.angles.any()
     assert not given.origins.any()
     sys.addaudithook(watch)
-    network = load_shipped("first")
+    network = load_shipped("base")
     point = Point("CTF", "", images, judged=64)
     watching.append(True)
     try:
@@ -203,7 +203,7 @@ def test_what_the_others_give_is_their_signal(simulated):
     images = Images(128, 1)
     data = simulated(images)
     point = Point("K", "8", images, set_size=8, judged=64)
-    joint, single = load_shipped("first"), load_shipped("first-dncnn")
+    joint, single = load_shipped("base"), load_shipped("base-dncnn")
     errors = measure_controls(data, point, joint, single, "cpu")
     assert errors[OTHER_NOISE] == pytest.approx(errors[AS_IT_IS], rel=0.1)
     assert errors[PURE_NOISE] > 1.5 * errors[AS_IT_IS]

@@ -45,7 +45,7 @@ def maps(studies, tmp_path_factory):
     """Run the study of maps, small."""
     folder = tmp_path_factory.mktemp("maps")
     words = ["-o", str(folder), PHANTOM, "--particles", str(COUNT), "--snr", "0.2"]
-    methods = ["DnCNN=first-dncnn", "gone=/nowhere"]
+    methods = ["DnCNN=base-dncnn", "gone=/nowhere"]
     studies["maps"].main([*words, "--box", str(BOX), "--methods", *methods])
     return folder
 
@@ -88,7 +88,7 @@ def test_a_model_that_is_not_there_is_left_out_and_what_is_known_is_not_measured
     assert "gone" not in before
     monkeypatch.setattr(studies["maps"], "measure_set", lambda *_: pytest.fail("measured again"))
     words = ["-o", str(maps), PHANTOM, "--particles", str(COUNT), "--snr", "0.2"]
-    studies["maps"].main([*words, "--box", str(BOX), "--methods", "DnCNN=first-dncnn"])
+    studies["maps"].main([*words, "--box", str(BOX), "--methods", "DnCNN=base-dncnn"])
     assert (maps / "maps_at_true_poses.csv").read_text() == before
 
 
@@ -98,7 +98,7 @@ def test_nothing_of_one_half_reaches_the_other_half_map(studies, tmp_path):
     noisy, truth = tmp_path / "particles.star", tmp_path / "volume.mrc"
 
     def map_halves(folder):
-        stars = sets.denoise_set(noisy, {"polar transformer": "first"})
+        stars = sets.denoise_set(noisy, {"polar transformer": "base"})
         sets.measure_map(stars["polar transformer"], truth, folder)
         return [read_volume(folder / name)[0] for name in ("half1.mrc", "half2.mrc")]
 
@@ -140,7 +140,7 @@ def test_projection_matching_finds_the_poses_of_clean_images(studies, tmp_path):
 
 def test_the_study_of_orientations_tells_true_poses_from_found_ones(studies, tmp_path):
     words = ["-o", str(tmp_path), PHANTOM, "--particles", "60", "--snr", "0.3", "--box", str(BOX)]
-    methods = ["--methods", "DnCNN=first-dncnn"]
+    methods = ["--methods", "DnCNN=base-dncnn"]
     studies["orientations"].main([*words, "--references", "20", *methods])
     true, raw, denoised = read_table(tmp_path / "orientations.csv")
     assert true["orientations found on"] == "(true ones)"

@@ -52,7 +52,7 @@ def test_a_packed_molecule_is_the_molecule(carry):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_recipes_of_base_can_be_read(name):
-    architecture = "dncnn" if name.endswith("dncnn") else "polar-transformer-matched"
+    architecture = "dncnn" if name.endswith("dncnn") else "polar-transformer"
     recipe = choose_recipe("base", architecture, BENCHMARKS / "models" / f"{name}.json")
     assert recipe.snr == (0.01, 0.3)
     assert recipe.fill == (0.35, 0.9)
@@ -82,7 +82,7 @@ def test_both_trainings_go_on_with_what_came_back(carry, tmp_path):
             return [int(row["step"]) for row in csv.DictReader(stream)]
 
     first, said = call(1, "0.05")
-    assert "speed of polar-transformer-matched: simulation " in said
+    assert "speed of polar-transformer: simulation " in said
     assert "paused" in (first / "base.log").read_text()
     files = list(first.iterdir())
     assert len(files) <= 8

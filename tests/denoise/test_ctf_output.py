@@ -115,11 +115,11 @@ def test_relion_gets_the_same_map_from_every_state(folder, relion):
     with open("flipped-in.star", "w") as file:
         file.write(text.replace(stack, "flipped-in.mrcs"))
     options = ("--group-by", "rlnClassNumber", "--set-size", "8")
-    assert denoise("first", *options, source="particles.star", output="raw.star") == 0
+    assert denoise("base", *options, source="particles.star", output="raw.star") == 0
     flipped = ("--ctf-state", "flipped", *options)
-    assert denoise("first", *flipped, source="flipped-in.star", output="flipped.star") == 0
+    assert denoise("base", *flipped, source="flipped-in.star", output="flipped.star") == 0
     corrected = ("--ctf-output", "corrected", *options)
-    assert denoise("first", *corrected, source="particles.star", output="corrected.star") == 0
+    assert denoise("base", *corrected, source="particles.star", output="corrected.star") == 0
     maps = {
         "raw": reconstruct(relion, "raw.star", "--ctf"),
         "flipped": reconstruct(relion, "flipped.star", "--ctf", "--ctf_phase_flipped"),

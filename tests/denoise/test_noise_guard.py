@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from polardenoise.engine.denoise.noise_guard import FAINT, fade_faint_images, measure_energy
+from polardenoise.engine.evaluate import noise_energy
 from polardenoise.engine.evaluate.noise_energy import measure_noise_energy
-from polardenoise.engine.imaging.ctf_profiles import filter_by_rings
+from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.neighbours.centred_denoising import CentredCluster
+from polardenoise.engine.neighbours.search import DenoisedCluster
+from polardenoise.engine.networks.registry import ARCHITECTURES, build_model
 from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
 
 LIMITS = {"none": 1.0, "ctf": 0.1}
@@ -21,16 +24,16 @@ def draw_images(count, seed):
     return torch.randn(count, BOX, BOX, generator=torch.manual_seed(seed))
 
 
-def scale_to_energy(images, profiles, energies):
-    return images * (energies / measure_energy(images, profiles)).sqrt()[:, None, None]
+def scale_to_energy(images, ctf_rings, energies):
+    return images * (energies / measure_energy(images, ctf_rings)).sqrt()[:, None, None]
 
 
 def test_from_once_to_twice_the_energy_of_noise_estimates_replace_raw_images():
-    profiles = torch.ones(5, BOX // 2)
+    ctf_rings = torch.ones(5, BOX // 2)
     raw = draw_images(5, 1)
     energies = torch.tensor([0.3, 1.0, 1.5, 2.01, 40.0])
-    estimates = scale_to_energy(draw_images(5, 2), profiles, energies)
-    shown, faint = fade_faint_images(estimates, raw, profiles, LIMITS)
+    estimates = scale_to_energy(draw_images(5, 2), ctf_rings, energies)
+    shown, faint = fade_faint_images(estimates, raw, ctf_rings, LIMITS)
     assert faint[[0, 2, 3, 4]].tolist() == [True, False, False, False]
     assert torch.equal(shown[3:], estimates[3:])  # bit for bit
     torch.testing.assert_close(shown[:2], FAINT * raw[:2], atol=1e-5, rtol=1e-4)
@@ -39,13 +42,13 @@ def test_from_once_to_twice_the_energy_of_noise_estimates_replace_raw_images():
 
 
 def test_an_image_with_a_ctf_is_held_against_noise_with_a_ctf_as_it_was_seen():
-    profiles = torch.ones(3, BOX // 2)
-    profiles[1:] = torch.linspace(0.1, 0.9, BOX // 2)
+    ctf_rings = torch.ones(3, BOX // 2)
+    ctf_rings[1:] = torch.linspace(0.1, 0.9, BOX // 2)
     raw = draw_images(3, 3)
-    estimates = scale_to_energy(draw_images(3, 4), profiles, torch.tensor([0.3, 0.3, 0.05]))
-    seen = filter_by_rings(estimates[1:2], profiles[1:2]) * disk_mask(BOX, BOX / 2 - 1)
+    estimates = scale_to_energy(draw_images(3, 4), ctf_rings, torch.tensor([0.3, 0.3, 0.05]))
+    seen = filter_by_rings(estimates[1:2], ctf_rings[1:2]) * disk_mask(BOX, BOX / 2 - 1)
     assert seen.square().sum() / disk_mask(BOX, BOX / 2 - 1).sum() == pytest.approx(0.3, rel=1e-4)
-    _, faint = fade_faint_images(estimates, raw, profiles, LIMITS)
+    _, faint = fade_faint_images(estimates, raw, ctf_rings, LIMITS)
     assert faint.tolist() == [True, False, True]
 
 
@@ -56,21 +59,17 @@ def test_of_a_model_that_was_not_measured_nothing_is_replaced():
     assert not faint.any()
 
 
-class Shrinking(nn.Module):
-    """Multiplies every image by 0.1."""
+def test_the_energy_of_noise_is_what_one_image_in_a_hundred_exceeds(monkeypatch):
+    """Images multiplied by 0.1; of 3,019 independent pixels the mean square has a deviation of 2.6 %."""
 
-    def __init__(self):
-        super().__init__()
-        self.factor = nn.Parameter(torch.tensor(0.1))
-        self.config = type("Config", (), {"box": 64})()
+    def shrink(model, images, ctf_rings, images_per_set, seed):
+        neighbours = torch.arange(len(images))[:, None]
+        denoised = DenoisedCluster(0.1 * images, neighbours, None)
+        return CentredCluster(None, denoised, torch.zeros(len(images), 2))
 
-    def forward(self, images, profiles):
-        return self.factor * images
-
-
-def test_the_energy_of_noise_is_what_one_image_in_a_hundred_exceeds():
-    """A hundredth of white noise's; of 3,019 independent pixels the mean square has a deviation of 2.6 %."""
-    found = measure_noise_energy(Shrinking(), images=512)
+    monkeypatch.setattr(noise_energy, "denoise_centred_cluster", shrink)
+    model = build_model("polar-transformer", ARCHITECTURES["polar-transformer"].tiny | {"box": 64})
+    found = measure_noise_energy(model, images=512)
     assert found["none"] == pytest.approx(0.01 * (1 + 2.33 * (2 / 3019) ** 0.5), rel=0.015)
     assert 0.2 * found["none"] < found["ctf"] < 0.9 * found["none"]  # |CTF|^2 is 0.5 in the mean
 
@@ -86,12 +85,21 @@ def test_a_run_returns_faint_raw_images_and_says_how_many(tmp_path, monkeypatch,
     options = ("--group-by", group_by, "--contrast", "dark", "--report", "report")
     assert denoise(plain, "--group-by", group_by, "--contrast", "dark", output="plain.star") == 0
     assert json.loads(Path("plain.json").read_text())["faint"] == 0
+    assert (
+        "WARNING: the card of tiny does not state what it makes of pure noise"
+        in capsys.readouterr().out
+    )
     card.write_text(json.dumps(facts | {"noise_energy": {"none": 1e9, "ctf": 1e9}}))
-    capsys.readouterr()
     assert denoise(measured, *options) == 0
-    assert "12 particles show no more than pure noise would" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "12 particles show no more than pure noise would" in said
+    assert "WARNING" not in said
     assert json.loads(Path("out.json").read_text())["faint"] == 12
-    assert "12 of 12 particles" in Path("report/index.html").read_text()
+    page = Path("report/index.html").read_text()
+    assert "12 of 12 particles" in page
+    assert "does not state" not in page
+    assert denoise(plain, *options[:4], "--report", "unguarded", output="unguarded.star") == 0
+    assert "The card of tiny does not state" in Path("unguarded/index.html").read_text()
     raw, shown = images_of("in.star"), images_of("out.star")
     inside = disk_mask(BOX, BOX / 2 - 1) > 0.999
     corners = disk_mask(BOX, BOX / 2 - 1) == 0

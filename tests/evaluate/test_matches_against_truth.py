@@ -14,7 +14,7 @@ from polardenoise.engine.evaluate.matches_against_truth import (
     compare_poses,
 )
 from polardenoise.engine.imaging.euler_angles import angles_from_matrices, matrices_from_angles
-from polardenoise.engine.imaging.frc import correlate_rings
+from polardenoise.engine.imaging.frc import fourier_ring_correlation
 from polardenoise.engine.imaging.symmetry import symmetry_matrices
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
@@ -215,7 +215,7 @@ def test_ring_correlation_is_that_of_the_fields_library(box):
     second = 3 * (first + torch.randn(5, box, box, generator=generator))
     first[2] = 0
     expected = library.fourier_ring_correlation(first, second).double()
-    torch.testing.assert_close(correlate_rings(first, second), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(fourier_ring_correlation(first, second), expected, atol=1e-6, rtol=0)
 
 
 # ---- real runs of the shipped model

@@ -147,7 +147,7 @@ def test_first_makes_next_to_nothing_of_noise():
     transfer = conditions.compute_transfer()
     noise = torch.from_numpy(generator.standard_normal((96, 64, 64), dtype=np.float32))
     denoised = apply_ctf(
-        denoise_images(noise, conditions, "first", 0, "cpu", "neighbours"), transfer
+        denoise_images(noise, conditions, "base", 0, "cpu", "neighbours"), transfer
     )
     assert denoised.square().mean() < MOST_ENERGY * SNR
     transform = prepare_volume(molecule.volume)
@@ -169,9 +169,9 @@ def test_base_makes_nothing_of_noise():
 
 def test_what_cannot_be_tested_is_told_in_a_line(tmp_path, capsys):
     for words, reason in (
-        (["--null", "first", "--images", "4"], "at least 16"),
+        (["--null", "base", "--images", "4"], "at least 16"),
         (["--null", str(tmp_path / "nothing")], "not shipped"),
-        (["--null", "first", "--truth", "x.star"], "noise has none"),
+        (["--null", "base", "--truth", "x.star"], "noise has none"),
         ([], "or --null MODEL"),
     ):
         assert main(["evaluate", *words]) == 2

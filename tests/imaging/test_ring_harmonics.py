@@ -49,7 +49,7 @@ def take_inner_products(one, other, rings):
 def test_inner_products_of_coefficients_are_those_of_pixels(box):
     images = draw_particles(6, box=box)
     rings = build_fourier_rings(box)
-    described = rings.describe(images)
+    described = rings.to_harmonics(images)
     inside = images * disk_mask(box, box / 2 - 0.5)
     expected = inside.flatten(1) @ inside.flatten(1).T
     found = take_inner_products(described, described, rings)
@@ -60,11 +60,11 @@ def test_inner_products_of_coefficients_are_those_of_pixels(box):
 def test_a_quarter_turn_multiplies_the_modes():
     images = torch.randn(3, BOX, BOX, generator=torch.Generator().manual_seed(0))
     rings = build_fourier_rings(BOX)
-    plain = as_complex(rings.describe(images))
+    plain = as_complex(rings.to_harmonics(images))
     for quarters in (1, 2, 3):
         angle = quarters * math.pi / 2
         turning = torch.polar(torch.ones(rings.modes), -angle * torch.arange(rings.modes))
-        found = as_complex(rings.describe(turn_quarters(images, quarters)))
+        found = as_complex(rings.to_harmonics(turn_quarters(images, quarters)))
         assert relative_norm(found - plain * turning, plain) < 1e-5
 
 
@@ -79,7 +79,7 @@ def test_any_turn_multiplies_the_modes():
     angle = 0.3
     plain, turned = (images.float() for images in draw_smooth_images(4, 1, 64, angle))
     rings = build_fourier_rings(64)
-    before, after = as_complex(rings.describe(plain)), as_complex(rings.describe(turned))
+    before, after = as_complex(rings.to_harmonics(plain)), as_complex(rings.to_harmonics(turned))
     turning = torch.polar(torch.ones(rings.modes), -angle * torch.arange(rings.modes))
     assert relative_norm(after - before * turning, before) < 5e-3
     assert relative_norm(after - before * turning.conj(), before) > 0.3
@@ -89,14 +89,14 @@ def test_a_radial_image_has_mode_0_only():
     axis = torch.arange(BOX) - BOX // 2
     radius = torch.hypot(axis[:, None].float(), axis[None].float())
     image = (radius.square() / -32).exp() * (1.3 * radius).cos()
-    energies = as_complex(build_fourier_rings(BOX).describe(image[None])).abs().square()
+    energies = as_complex(build_fourier_rings(BOX).to_harmonics(image[None])).abs().square()
     assert energies[0, :, 1:].sum() < 1e-4 * energies[0, :, 0].sum()
 
 
 def test_white_noise_has_the_energies_that_are_told():
     rings = build_fourier_rings(BOX)
     noise = torch.randn(2000, BOX, BOX, generator=torch.Generator().manual_seed(0))
-    energies = rings.ring_energies(rings.describe(noise))
+    energies = rings.ring_energies(rings.to_harmonics(noise))
     error = energies.std(0) / math.sqrt(len(noise))
     assert ((energies.mean(0) - rings.noise_energies()).abs() < 4 * error).all()
     # As many as samples of the discrete transform on the ring, less what lies outside the disk. (Farther out a ring
@@ -111,7 +111,7 @@ def test_modes_are_those_of_the_polar_fourier_transform():
     images = torch.randn(2, BOX, BOX, generator=torch.Generator().manual_seed(1)).double()
     inside = (images * disk_mask(BOX, BOX / 2 - 0.5)).numpy()
     rings = build_fourier_rings(BOX)
-    found = as_complex(rings.describe(images.float())).numpy()
+    found = as_complex(rings.to_harmonics(images.float())).numpy()
     along = np.arange(BOX) - BOX // 2
     angles = 2 * np.pi * np.arange(256) / 256
     for ring in (1, 4, rings.rings):

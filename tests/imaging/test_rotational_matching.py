@@ -9,10 +9,10 @@ from polardenoise.engine.imaging import rotational_matching as matching
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
     ROTATIONS,
-    describe_observed,
+    compute_image_harmonics,
     match_images,
     measure_affinity,
-    ring_transfers,
+    select_ctf_rings,
 )
 from tests.imaging.test_ring_harmonics import as_complex, turn_quarters
 from tests.smooth_images import draw_smooth_images
@@ -30,18 +30,23 @@ def draw_noise(count, seed=0):
     return torch.randn(count, BOX, BOX, generator=torch.Generator().manual_seed(seed))
 
 
-def match(images, estimates, rings, profiles=FLAT):
-    profiles = profiles.expand(len(images), -1)
-    observed = describe_observed(images, profiles, rings)
-    return match_images(observed, profiles, rings.describe(estimates), rings)
+def match(images, estimates, rings, ctf_rings=FLAT):
+    ctf_rings = ctf_rings.expand(len(images), -1)
+    observed = compute_image_harmonics(images, ctf_rings, rings)
+    return match_images(observed, ctf_rings, rings.to_harmonics(estimates), rings)
 
 
-def match_by_hand(images, estimates, rings, profiles):
+def match_by_hand(images, estimates, rings, ctf_rings):
     """Turn the coefficients of the estimate, filter them by the CTF, take inner products: one pair at a time."""
-    plain, others = as_complex(rings.describe(images)), as_complex(rings.describe(estimates))
+    plain, others = (
+        as_complex(rings.to_harmonics(images)),
+        as_complex(rings.to_harmonics(estimates)),
+    )
     weights = rings.weights(images.device)
     likelihood = torch.empty(len(images), len(estimates), ROTATIONS)
-    for i, (image, profile) in enumerate(zip(plain, ring_transfers(profiles, rings), strict=True)):
+    for i, (image, profile) in enumerate(
+        zip(plain, select_ctf_rings(ctf_rings, rings), strict=True)
+    ):
         for j, estimate in enumerate(others):
             for step in range(ROTATIONS):
                 angle = 2 * math.pi * step / ROTATIONS
@@ -52,7 +57,7 @@ def match_by_hand(images, estimates, rings, profiles):
     return likelihood.max(-1)
 
 
-def draw_profiles(count, seed=0):
+def draw_ctf_rings(count, seed=0):
     """Draw |CTF| that oscillates with the frequency."""
     generator = torch.Generator().manual_seed(seed)
     speed = 0.02 + 0.04 * torch.rand(count, 1, generator=generator)
@@ -61,9 +66,9 @@ def draw_profiles(count, seed=0):
 
 def test_it_is_the_readable_reference(rings):
     estimates = draw_smooth_images(3, 0, BOX)[0].float()
-    images, profiles = draw_noise(4) + estimates[[0, 1, 2, 0]], draw_profiles(4)
-    found = match(images, estimates, rings, profiles)
-    likelihood, rotation = match_by_hand(images, estimates, rings, profiles)
+    images, ctf_rings = draw_noise(4) + estimates[[0, 1, 2, 0]], draw_ctf_rings(4)
+    found = match(images, estimates, rings, ctf_rings)
+    likelihood, rotation = match_by_hand(images, estimates, rings, ctf_rings)
     assert torch.allclose(found.likelihood, likelihood, atol=1e-3, rtol=1e-4)
     assert torch.equal(found.rotation, rotation)
 
@@ -80,8 +85,8 @@ def test_any_rotation_is_recovered_with_its_sign(step):
     """`turned` is `plain` turned counter-clockwise: that takes the estimate onto the image."""
     plain, turned = draw_smooth_images(4, 2, 64, 2 * math.pi * step / ROTATIONS)
     rings, flat = build_fourier_rings(64), torch.ones(4, 32)
-    observed = describe_observed(turned.float(), flat, rings)
-    found = match_images(observed, flat, rings.describe(plain.float()), rings)
+    observed = compute_image_harmonics(turned.float(), flat, rings)
+    found = match_images(observed, flat, rings.to_harmonics(plain.float()), rings)
     assert (found.rotation.diagonal() == step).all()
     assert (found.likelihood.argmax(1) == torch.arange(4)).all()
 
@@ -89,9 +94,9 @@ def test_any_rotation_is_recovered_with_its_sign(step):
 def test_the_likelihood_of_an_exact_match_is_half_the_energy_seen(rings):
     """`<C x, y> - |C y|^2 / 2` with `x = C y`."""
     estimates = draw_smooth_images(3, 3, BOX)[0].float()
-    described, profiles = rings.describe(estimates), draw_profiles(3)
-    transfers = ring_transfers(profiles, rings)
-    found = match_images(described * transfers.square(), profiles, described, rings)
+    described, ctf_rings = rings.to_harmonics(estimates), draw_ctf_rings(3)
+    transfers = select_ctf_rings(ctf_rings, rings)
+    found = match_images(described * transfers.square(), ctf_rings, described, rings)
     seen = rings.ring_energies(described * transfers).sum(1)
     assert torch.allclose(found.likelihood.diagonal(), seen / 2, rtol=1e-4)
     assert (found.rotation.diagonal() == 0).all()
@@ -113,10 +118,10 @@ def test_noise_matches_nothing(rings):
 @pytest.mark.parametrize("values", [1, 5 * ROTATIONS * 3, 10**9])
 def test_blocks_change_nothing(rings, monkeypatch, values):
     estimates = draw_smooth_images(3, 5, BOX)[0].float()
-    images, profiles = draw_noise(7) + estimates[[0, 1, 2, 0, 1, 2, 0]], draw_profiles(7)
-    whole = match(images, estimates, rings, profiles)
+    images, ctf_rings = draw_noise(7) + estimates[[0, 1, 2, 0, 1, 2, 0]], draw_ctf_rings(7)
+    whole = match(images, estimates, rings, ctf_rings)
     monkeypatch.setattr(matching, "VALUES_AT_ONCE", {"cpu": values})
-    blocked = match(images, estimates, rings, profiles)
+    blocked = match(images, estimates, rings, ctf_rings)
     assert torch.allclose(blocked.likelihood, whole.likelihood, atol=1e-3)
     assert torch.equal(blocked.rotation, whole.rotation)
 

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.imaging.ctf_profiles import filter_by_rings
+from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.neighbours.centred_denoising import (
-    denoise_centred_cell,
+    denoise_centred_cluster,
     denoise_sets,
     list_others,
 )
 from polardenoise.engine.neighbours.centring import (
     correlate,
     find_displacements,
+    find_off_centre_groups,
     find_peaks,
-    tell_off_centre,
 )
-from polardenoise.engine.neighbours.search import denoise_described_cell, describe_cell
+from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.simulate.pipeline import SimulationPlan, simulate_particles
@@ -34,7 +34,7 @@ def no_gradients():
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model("first")[0].eval()
+    return load_model("base")[0].eval()
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +65,17 @@ def test_a_reference_tells_how_far_an_image_lies_off_it():
     generator = torch.Generator().manual_seed(1)
     clean = draw_smooth_images(40, seed=5)[0].float()
     clean *= (0.1 * 64**2 / clean.square().sum((1, 2))).sqrt()[:, None, None]  # SNR 0.1
-    profiles = torch.rand(40, 32, generator=generator)
+    ctf_rings = torch.rand(40, 32, generator=generator)
     truth = 4 * torch.rand(40, 2, generator=generator) - 2
-    seen = shift_images(filter_by_rings(clean, profiles), truth)
+    seen = shift_images(filter_by_rings(clean, ctf_rings), truth)
     noisy = seen + torch.randn(seen.shape, generator=generator)
-    likelihood = correlate(noisy, profiles, clean)
+    likelihood = correlate(noisy, ctf_rings, clean)
     assert likelihood.shape == (40, 13, 13)
     peak, variance = find_peaks(likelihood, likelihood)
     error = peak - truth
     assert error.square().mean().sqrt() < 0.4
     assert 0.5 < (error.square() / variance).mean() < 2.0
-    exact, _ = find_peaks(correlate(seen, profiles, clean), correlate(seen, profiles, clean))
+    exact, _ = find_peaks(correlate(seen, ctf_rings, clean), correlate(seen, ctf_rings, clean))
     assert (exact - truth).square().mean() < 0.15**2  # a parabola through whole pixels
 
 
@@ -98,7 +98,7 @@ def test_the_spread_is_that_of_the_displacements_and_nothing_where_there_are_non
 def test_sets_off_the_centre_are_moved_and_put_back(model, views):
     noisy, clean, off_centre = (part.unflatten(0, (3, K)) for part in views[3.0])
     centred = denoise_sets(model, noisy, torch.ones(3, K, 32))
-    estimates = centred.put_back()
+    estimates = centred.undo_recentring()
     assert relative_mse(estimates, clean) < 0.9 * relative_mse(model(noisy), clean)  # 0.8 of it
     # Where a view's images are centred as a whole, at the same point of the view, is nobody's to tell.
     for found, truth in zip(centred.displacements, off_centre, strict=True):
@@ -109,24 +109,25 @@ def test_centred_sets_are_the_networks_bit_for_bit(model, views):
     """Whatever lies in the batch beside them."""
     still = views[0.0][0].unflatten(0, (3, K))
     restless = views[3.0][0].unflatten(0, (3, K))
-    profiles = torch.ones(3, K, 32)
-    alone = denoise_sets(model, still, profiles)
+    ctf_rings = torch.ones(3, K, 32)
+    alone = denoise_sets(model, still, ctf_rings)
     assert not alone.displacements.any()
-    assert torch.equal(alone.put_back(), model(still, profiles))
-    mixed = denoise_sets(model, torch.cat([still[:1], restless[1:]]), profiles)
+    assert torch.equal(alone.undo_recentring(), model(still, ctf_rings))
+    mixed = denoise_sets(model, torch.cat([still[:1], restless[1:]]), ctf_rings)
     assert not mixed.displacements[0].any()
     assert mixed.displacements[1:].abs().amax((1, 2)).min() > 1
-    expected = model(torch.cat([still[:1], restless[1:]]), profiles)[0]
-    assert torch.equal(mixed.put_back()[0], expected)
+    expected = model(torch.cat([still[:1], restless[1:]]), ctf_rings)[0]
+    assert torch.equal(mixed.undo_recentring()[0], expected)
 
 
-def test_a_cell_off_the_centre_is_denoised_better_than_as_it_lies(model, views):
+def test_a_cluster_off_the_centre_is_denoised_better_than_as_it_lies(model, views):
     noisy, clean, off_centre = views[3.0]
     flat = torch.ones(COUNT, 32)
-    as_it_lies = denoise_described_cell(model, describe_cell(model, noisy, flat), 16, 0)
-    centred = denoise_centred_cell(model, noisy, flat, 16, 0)
+    as_it_lies = denoise_encoded_cluster(model, encode_cluster(model, noisy, flat), 16, 0)
+    centred = denoise_centred_cluster(model, noisy, flat, 16, 0)
     before, after = (
-        relative_mse(estimates, clean) for estimates in (as_it_lies.estimates, centred.put_back())
+        relative_mse(estimates, clean)
+        for estimates in (as_it_lies.estimates, centred.undo_recentring())
     )
     assert after < 0.9 * before
     # What comes out lies where the particle lay: moving it on by what was found would undo the gain.
@@ -135,12 +136,12 @@ def test_a_cell_off_the_centre_is_denoised_better_than_as_it_lies(model, views):
     assert np.corrcoef(found.flatten(), off_centre.flatten())[0, 1] > 0.5
 
 
-def test_a_centred_cell_stays_where_it_is(model, views):
+def test_a_centred_cluster_stays_where_it_is(model, views):
     noisy, flat = views[0.0][0], torch.ones(COUNT, 32)
-    centred = denoise_centred_cell(model, noisy, flat, 16, 0)
-    plain = denoise_described_cell(model, describe_cell(model, noisy, flat), 16, 0)
+    centred = denoise_centred_cluster(model, noisy, flat, 16, 0)
+    plain = denoise_encoded_cluster(model, encode_cluster(model, noisy, flat), 16, 0)
     assert not centred.displacements.any()
-    assert torch.equal(centred.put_back(), plain.estimates)
+    assert torch.equal(centred.undo_recentring(), plain.estimates)
 
 
 @pytest.mark.parametrize(
@@ -154,13 +155,15 @@ def test_a_centred_cell_stays_where_it_is(model, views):
     ],
 )
 def test_groups_are_moved_that_lie_off_the_centre_and_can_be_placed(images, spread, error, moved):
-    told = tell_off_centre(torch.tensor([spread]), torch.tensor([error]), images)
+    told = find_off_centre_groups(torch.tensor([spread]), torch.tensor([error]), images)
     assert told.tolist() == [moved]
 
 
 def test_noise_gives_nothing_when_it_is_centred(model, views):
     noise = torch.randn(COUNT, 64, 64, generator=torch.Generator().manual_seed(0))
-    estimates = denoise_centred_cell(model, noise, torch.ones(COUNT, 32), 16, 0).put_back()
+    estimates = denoise_centred_cluster(
+        model, noise, torch.ones(COUNT, 32), 16, 0
+    ).undo_recentring()
     assert estimates.square().mean() < 0.02 * views[3.0][1].square().mean()
 
 

@@ -1,4 +1,4 @@
-"""Classes of a cell: the views that are there, and no others, with each image's rotation."""
+"""Classes of a cluster: the views that are there, and no others, with each image's rotation."""
 
 import dataclasses
 import math
@@ -10,14 +10,14 @@ from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
     ROTATIONS,
-    describe_observed,
+    compute_image_harmonics,
     match_images,
-    ring_transfers,
+    select_ctf_rings,
 )
-from polardenoise.engine.neighbours.class_averages import CellClasses, form_classes, turn_images
+from polardenoise.engine.neighbours.class_averages import ClusterClasses, form_classes, turn_images
 from polardenoise.engine.neighbours.class_refinement import keep_from_swapping, match_each
 from tests.imaging.test_ring_harmonics import turn_quarters
-from tests.imaging.test_rotational_matching import draw_profiles
+from tests.imaging.test_rotational_matching import draw_ctf_rings
 from tests.smooth_images import draw_smooth_images, relative_norm
 
 BOX = 32
@@ -50,10 +50,10 @@ def draw_views(view, grid, snr=0.3, seed=0):
     return clean + noise, clean + 0.1 * math.sqrt(snr) * error, steps
 
 
-def form(noisy, estimates, rings, grid) -> CellClasses:
-    profiles = torch.ones(len(noisy), BOX // 2)
-    observed = describe_observed(noisy, profiles, rings)
-    return form_classes(estimates, observed, profiles, rings, grid)
+def form(noisy, estimates, rings, grid) -> ClusterClasses:
+    ctf_rings = torch.ones(len(noisy), BOX // 2)
+    observed = compute_image_harmonics(noisy, ctf_rings, rings)
+    return form_classes(estimates, observed, ctf_rings, rings, grid)
 
 
 def test_turning_images_is_counter_clockwise_and_exact_in_quarters(grid):
@@ -152,12 +152,12 @@ def test_matching_pair_by_pair_is_the_diagonal_of_matching_all(rings, modes):
     rings = dataclasses.replace(rings, modes=modes)
     generator = torch.Generator().manual_seed(0)
     observed, others = torch.randn(2, 2, modes, 3, rings.rings, generator=generator)
-    profiles = draw_profiles(3)
-    expected = match_images(observed, profiles, others, rings)
+    ctf_rings = draw_ctf_rings(3)
+    expected = match_images(observed, ctf_rings, others, rings)
     found, steps = match_each(
         torch.complex(*observed).permute(1, 2, 0),
         torch.complex(*others).permute(1, 2, 0),
-        ring_transfers(profiles, rings).square(),
+        select_ctf_rings(ctf_rings, rings).square(),
         rings,
     )
     assert torch.allclose(found, expected.likelihood.diagonal(), rtol=1e-4, atol=1e-2)

@@ -1,15 +1,15 @@
-"""Cells: each row once, inside one half, evenly filled, related images together."""
+"""Clusters: each row once, inside one half, evenly filled, related images together."""
 
 import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.neighbours import clusters as cells
+from polardenoise.engine.neighbours import clusters
 from polardenoise.engine.neighbours.clusters import (
     cut_groups,
     divide_landmarks,
     fill_evenly,
-    form_cells,
+    form_clusters,
 )
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import build_model
@@ -28,9 +28,9 @@ def no_gradients():
 
 
 @pytest.fixture
-def small_cells(monkeypatch):
-    monkeypatch.setattr(cells, "LARGEST_CELL", 48)
-    monkeypatch.setattr(cells, "LANDMARKS", 32)
+def small_clusters(monkeypatch):
+    monkeypatch.setattr(clusters, "LARGEST_CLUSTER", 48)
+    monkeypatch.setattr(clusters, "LANDMARKS", 32)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def tiny():
 
 @pytest.fixture
 def scratch(tmp_path):
-    """250 images of noise with profiles."""
+    """250 images of noise with ctf_rings."""
     generator = torch.Generator().manual_seed(0)
     with ScratchImages(tmp_path, 250, 32) as scratch:
         scratch.append(
@@ -52,34 +52,36 @@ def scratch(tmp_path):
 
 def form(model, scratch, halves, seed=0):
     advanced = []
-    found = form_cells(model, scratch, halves, seed, CPU, advanced.append)
+    found = form_clusters(model, scratch, halves, seed, CPU, advanced.append)
     assert sum(advanced) == len(halves)  # the progress line ends at 100 %
     return found
 
 
-def test_every_row_is_in_one_cell_of_its_half(small_cells, tiny, scratch):
+def test_every_row_is_in_one_cluster_of_its_half(small_clusters, tiny, scratch):
     halves = np.where(np.arange(250) % 5 < 3, 1, 2)  # 150 and 100 of them
     found = form(tiny, scratch, halves)
     assert sorted(np.concatenate([one.rows for one in found])) == list(range(250))
     assert all(one.kept == len(one.rows) for one in found)
     assert all(len(set(halves[one.rows])) == 1 for one in found)
     sizes = [len(one.rows) for one in found]
-    assert sorted(sizes) == [33, 33, 34, 37, 37, 38, 38]  # 4 cells of 150, 3 of 100, to one
+    assert sorted(sizes) == [33, 33, 34, 37, 37, 38, 38]  # 4 clusters of 150, 3 of 100, to one
 
 
-def test_one_half_does_not_decide_on_the_cells_of_the_other(small_cells, tiny, scratch, tmp_path):
+def test_one_half_does_not_decide_on_the_clusters_of_the_other(
+    small_clusters, tiny, scratch, tmp_path
+):
     halves = np.where(np.arange(250) % 5 < 3, 1, 2)
     before = form(tiny, scratch, halves)[:4]
-    images, profiles = scratch.read_with_profiles(np.arange(250))
+    images, ctf_rings = scratch.read_with_ctf_rings(np.arange(250))
     images[torch.from_numpy(halves == 2)] *= -3
     (tmp_path / "other").mkdir()
     with ScratchImages(tmp_path / "other", 250, 32) as other:
-        other.append(images, profiles)
+        other.append(images, ctf_rings)
         after = form(tiny, other, halves)[:4]
     assert all(np.array_equal(a.rows, b.rows) for a, b in zip(before, after, strict=True))
 
 
-def test_the_seed_fixes_the_cells(small_cells, tiny, scratch):
+def test_the_seed_fixes_the_clusters(small_clusters, tiny, scratch):
     halves = np.ones(250)
     first, again, other = (form(tiny, scratch, halves, seed) for seed in (0, 0, 1))
     assert all(np.array_equal(a.rows, b.rows) for a, b in zip(first, again, strict=True))
@@ -87,38 +89,38 @@ def test_the_seed_fixes_the_cells(small_cells, tiny, scratch):
 
 
 def test_how_many_images_are_compared_at_once_changes_nothing(
-    small_cells, tiny, scratch, monkeypatch
+    small_clusters, tiny, scratch, monkeypatch
 ):
     whole = form(tiny, scratch, np.ones(250))
-    monkeypatch.setattr(cells, "IMAGES_AT_ONCE", 37)
+    monkeypatch.setattr(clusters, "IMAGES_AT_ONCE", 37)
     parts = form(tiny, scratch, np.ones(250))
     assert all(np.array_equal(a.rows, b.rows) for a, b in zip(whole, parts, strict=True))
 
 
 @pytest.mark.parametrize("count", [1, 2, 48])
-def test_a_small_half_is_one_cell(small_cells, tiny, scratch, count):
+def test_a_small_half_is_one_cluster(small_clusters, tiny, scratch, count):
     (one,) = form(tiny, scratch, np.ones(count))
     assert one.rows.tolist() == list(range(count))
 
 
 @pytest.mark.parametrize("groups", [2, 3])
-def test_more_cells_than_groups(small_cells, tiny, scratch, monkeypatch, groups):
-    monkeypatch.setattr(cells, "MOST_GROUPS", groups)
+def test_more_clusters_than_groups(small_clusters, tiny, scratch, monkeypatch, groups):
+    monkeypatch.setattr(clusters, "MOST_GROUPS", groups)
     found = form(tiny, scratch, np.ones(250))
     assert sorted(np.concatenate([one.rows for one in found])) == list(range(250))
     assert max(len(one.rows) for one in found) <= 48
     assert min(len(one.rows) for one in found) >= 40
 
 
-def test_related_images_land_together(small_cells, tmp_path):
-    """Of 8 views, 36 images each, in 6 cells: an image shares its view with 1 in 8 of a random cell."""
+def test_related_images_land_together(small_clusters, tmp_path):
+    """Of 8 views, 36 images each, in 6 clusters: an image shares its view with 1 in 8 of a random cluster."""
     simulate_particles(
         SimulationPlan(("phantom:10001",), particles=288, views=8, snr=0.1, with_ctf=False),
         tmp_path,
     )
     particles = read_particles(tmp_path / "particles.star")
     view = np.array([int(number) for number in particles.column("rlnClassNumber")])
-    model = load_model("first")[0].eval()
+    model = load_model("base")[0].eval()
     with ScratchImages(tmp_path, 288, 64) as scratch:
         scratch.append(torch.from_numpy(read_images(particles, slice(None))))
         found = form(model, scratch, np.ones(288))
@@ -163,7 +165,7 @@ def test_any_evidence_fills_evenly(count, groups):
     assert equal.max() - equal.min() <= 1
 
 
-def test_a_large_group_is_cut_at_random(small_cells):
+def test_a_large_group_is_cut_at_random(small_clusters):
     rows = np.arange(1000, 1100)
     found = list(cut_groups(rows, np.zeros(100), 0))
     assert [len(one.rows) for one in found] == [34, 33, 33]

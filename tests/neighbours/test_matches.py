@@ -1,4 +1,4 @@
-"""What `--matches` writes: rows, classes and twins over all cells, the same however the run went."""
+"""What `--matches` writes: rows, classes and twins over all clusters, the same however the run went."""
 
 import os
 import signal
@@ -9,22 +9,25 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.denoise.cluster_runner import CellRunner, list_cells, name_cell
+from polardenoise.engine.denoise.cluster_runner import (
+    ClusterRunner,
+    list_matches_files,
+    name_matches_file,
+)
 from polardenoise.engine.denoise.resume_folder import name_unfinished
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
-from polardenoise.engine.neighbours import clusters as cells
-from polardenoise.engine.neighbours import matches
+from polardenoise.engine.neighbours import clusters, matches
 from polardenoise.engine.neighbours.class_averages import turn_images
 from polardenoise.engine.neighbours.matches import (
-    CellMatches,
+    ClusterMatches,
     as_degrees,
-    find_twins,
+    find_matching_classes,
     join_matches,
     look_up_weights,
-    save_cell_matches,
+    save_cluster_matches,
 )
-from polardenoise.engine.neighbours.search import DenoisedCell
+from polardenoise.engine.neighbours.search import DenoisedCluster
 from polardenoise.engine.networks.neighbour_attention import NeighbourAttention
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
@@ -52,10 +55,10 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder, in which cells are small."""
+    """An empty folder, in which clusters are small."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cells, "LARGEST_CELL", 12)
-    monkeypatch.setattr(cells, "LANDMARKS", 16)
+    monkeypatch.setattr(clusters, "LARGEST_CLUSTER", 12)
+    monkeypatch.setattr(clusters, "LANDMARKS", 16)
     return tmp_path
 
 
@@ -64,11 +67,11 @@ def load(path="found.npz"):
         return dict(saved)
 
 
-def made_up_cell(count, classes, seed, neighbours=5):
-    """Matches of a cell without meaning, but all different."""
+def made_up_cluster(count, classes, seed, neighbours=5):
+    """Matches of a cluster without meaning, but all different."""
     generator = np.random.default_rng(seed)
     shape = (count, min(count - 1, neighbours))
-    return CellMatches(
+    return ClusterMatches(
         neighbours=np.stack([(i + 1 + np.arange(shape[1])) % count for i in range(count)]),
         weights=generator.random(shape, dtype=np.float32),
         in_plane_degrees=generator.random(shape, dtype=np.float32),
@@ -80,14 +83,14 @@ def made_up_cell(count, classes, seed, neighbours=5):
     )
 
 
-def test_places_in_cells_become_rows_and_classes_are_counted_on(tmp_path):
-    """Three cells, their rows mixed: 7 and 4 images of half 1, one image of half 2."""
+def test_places_in_clusters_become_rows_and_classes_are_counted_on(tmp_path):
+    """Three clusters, their rows mixed: 7 and 4 images of half 1, one image of half 2."""
     halves = np.array([1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     rows = [np.array([0, 3, 4, 6, 8, 10, 11]), np.array([1, 5, 7, 9]), np.array([2])]
-    parts = [made_up_cell(7, 3, 0), made_up_cell(4, 2, 1), made_up_cell(1, 1, 2)]
+    parts = [made_up_cluster(7, 3, 0), made_up_cluster(4, 2, 1), made_up_cluster(1, 1, 2)]
     for number, (own, part) in enumerate(zip(rows, parts, strict=True)):
-        save_cell_matches(name_cell(tmp_path, number), own, part)
-    joined = join_matches(list_cells(tmp_path), halves, 3.5)
+        save_cluster_matches(name_matches_file(tmp_path, number), own, part)
+    joined = join_matches(list_matches_files(tmp_path), halves, 3.5)
     for own, part in zip(rows, parts, strict=True):
         wide = part.neighbours.shape[1]
         for place, row in enumerate(own):
@@ -118,18 +121,18 @@ def test_twins_are_the_same_view_of_the_other_half_at_any_rotation(monkeypatch, 
     averages = turn_images(views[[0, 1, 2, 2, 0]], steps, grid)
     averages = torch.cat([averages, 2 * views[[2, 0, 1]]]).numpy()
     halves = np.array([1, 1, 1, 1, 1, 2, 2, 2])
-    found = find_twins(averages, halves)
+    found = find_matching_classes(averages, halves)
     assert found[:5].tolist() == [7, 8, 6, 6, 7]
     assert found[5] in (3, 4)
     assert found[6] in (1, 5)
     assert found[7] == 2
-    assert find_twins(averages, np.ones(8)).tolist() == [0] * 8  # there is no other half
+    assert find_matching_classes(averages, np.ones(8)).tolist() == [0] * 8  # there is no other half
 
 
 def test_weights_are_looked_up_by_image():
     asked = torch.tensor([[0, 1, 3], [1, 0, 2], [2, 0, 1], [3, 1, 2]])
     attention = NeighbourAttention(torch.empty(0), torch.arange(12.0).view(4, 3), torch.empty(0))
-    denoised = DenoisedCell(torch.empty(0), asked, attention)
+    denoised = DenoisedCluster(torch.empty(0), asked, attention)
     others = torch.tensor([[3, 2, 1], [2, 3, 0], [0, 1, 3], [0, 1, 2]])
     expected = [[2, 0, 1], [5, 0, 4], [7, 8, 0], [0, 10, 11]]  # 0: the attention did not ask
     assert look_up_weights(denoised, others).tolist() == expected
@@ -160,7 +163,7 @@ def test_the_file_says_what_it_shall(folder, model):
         zip(found["neighbours"], found["weights"], strict=True)
     ):
         some = theirs[theirs >= 0]
-        assert len(some) == len(set(some)) >= 9  # a cell has 10 images at least
+        assert len(some) == len(set(some)) >= 9  # a cluster has 10 images at least
         assert row not in some
         assert (half[some] == half[row]).all()
         assert 0 <= weights.sum() <= 1.0001
@@ -211,21 +214,21 @@ def assert_same(found, expected):
 
 
 def write_launcher(folder, kill_after=1000):
-    """Write a program: the command line with cells as small as here, which may kill itself."""
+    """Write a program: the command line with clusters as small as here, which may kill itself."""
     (folder / "launcher.py").write_text(
         f"""
 import os, signal, sys
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise.cluster_runner import CellRunner
-from polardenoise.engine.neighbours import clusters as cells
-cells.LARGEST_CELL, cells.LANDMARKS = {cells.LARGEST_CELL}, {cells.LANDMARKS}
-run, done = CellRunner.run, []
+from polardenoise.engine.denoise.cluster_runner import ClusterRunner
+from polardenoise.engine.neighbours import clusters
+clusters.LARGEST_CLUSTER, clusters.LANDMARKS = {clusters.LARGEST_CLUSTER}, {clusters.LANDMARKS}
+run, done = ClusterRunner.run, []
 def run_or_die(self, batch):
     if len(done) == {kill_after}:
         os.kill(os.getpid(), signal.SIGKILL)
     done.append(1)
     return run(self, batch)
-CellRunner.run = run_or_die
+ClusterRunner.run = run_or_die
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """
@@ -233,7 +236,7 @@ if __name__ == "__main__":
     return str(folder / "launcher.py")
 
 
-def test_a_run_killed_between_cells_ends_with_the_same_bytes(folder, model, monkeypatch):
+def test_a_run_killed_between_clusters_ends_with_the_same_bytes(folder, model, monkeypatch):
     write_set(folder, count=60)
     assert denoise(model, *OPTIONS) == 0
     expected, pixels = load(), (folder / "out.mrcs").read_bytes()
@@ -245,14 +248,14 @@ def test_a_run_killed_between_cells_ends_with_the_same_bytes(folder, model, monk
     )
     assert killed.returncode == -signal.SIGKILL
     assert not (folder / "found.npz").exists()
-    assert len(list_cells(name_unfinished(folder / "out.star"))) == 3
-    run, done = CellRunner.run, []
+    assert len(list_matches_files(name_unfinished(folder / "out.star"))) == 3
+    run, done = ClusterRunner.run, []
 
     def count_runs(self, batch):
         done.append(1)
         return run(self, batch)
 
-    monkeypatch.setattr(CellRunner, "run", count_runs)
+    monkeypatch.setattr(ClusterRunner, "run", count_runs)
     assert denoise(model, *OPTIONS, "--resume") == 0
     assert 3 <= len(done) < 6  # of 6; the last of the first 3 may not have been written yet
     assert_same(load(), expected)

@@ -7,13 +7,13 @@ import torch
 
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
-    describe_observed,
+    compute_image_harmonics,
     match_images,
     measure_affinity,
 )
 from polardenoise.engine.neighbours.scores import score_images
 from polardenoise.engine.neighbours.search import choose_neighbours
-from tests.imaging.test_rotational_matching import draw_profiles
+from tests.imaging.test_rotational_matching import draw_ctf_rings
 from tests.smooth_images import draw_smooth_images
 
 BOX = 32
@@ -34,19 +34,21 @@ def draw_particles(count, snr):
     return clean, clean + noise
 
 
-def score(noisy, estimates, profiles, rings, neighbours=17):
-    described = rings.describe(estimates)
-    matches = match_images(describe_observed(noisy, profiles, rings), profiles, described, rings)
+def score(noisy, estimates, ctf_rings, rings, neighbours=17):
+    described = rings.to_harmonics(estimates)
+    matches = match_images(
+        compute_image_harmonics(noisy, ctf_rings, rings), ctf_rings, described, rings
+    )
     nearest = choose_neighbours(measure_affinity(matches.likelihood), neighbours)
-    return score_images(matches, nearest, described, profiles, rings)
+    return score_images(matches, nearest, described, ctf_rings, rings)
 
 
-def through_ctf(images, profiles, rings):
+def through_ctf(images, ctf_rings, rings):
     """Multiply the transform of images by |CTF|, interpolated between rings."""
     frequency = torch.fft.fftfreq(BOX)[:, None].hypot(torch.fft.rfftfreq(BOX)[None]) * BOX
     low = frequency.floor().long().clamp_max(BOX // 2 - 2)
     part = (frequency - low).clamp_max(1)
-    transfer = profiles[:, low] * (1 - part) + profiles[:, low + 1] * part
+    transfer = ctf_rings[:, low] * (1 - part) + ctf_rings[:, low + 1] * part
     shifted = torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1)))
     return torch.fft.fftshift(torch.fft.irfft2(shifted * transfer), dim=(-2, -1))
 
@@ -54,11 +56,11 @@ def through_ctf(images, profiles, rings):
 @pytest.mark.parametrize("with_ctf", [False, True])
 def test_particles_score_1_and_noise_0(rings, with_ctf):
     clean, noisy = draw_particles(60, 0.3)
-    profiles = torch.ones(60, BOX // 2)
+    ctf_rings = torch.ones(60, BOX // 2)
     if with_ctf:
-        profiles = 0.3 + 0.7 * draw_profiles(60)
-        noisy = noisy - clean + through_ctf(clean, profiles, rings)
-    found = score(noisy, clean, profiles, rings)
+        ctf_rings = 0.3 + 0.7 * draw_ctf_rings(60)
+        noisy = noisy - clean + through_ctf(clean, ctf_rings, rings)
+    found = score(noisy, clean, ctf_rings, rings)
     junk = torch.arange(60) % 5 == 0
     assert found.min() >= 0
     assert found.max() <= 1
@@ -78,9 +80,9 @@ def test_the_own_estimate_has_no_part(rings):
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_an_image_without_neighbours_has_0(rings, count):
     clean, noisy = draw_particles(count, 0.3)
-    profiles = torch.ones(count, BOX // 2)
-    assert score(noisy, clean, profiles, rings, 1).tolist() == [0.0] * count
-    assert score(noisy, clean, profiles, rings, 17).isfinite().all()
+    ctf_rings = torch.ones(count, BOX // 2)
+    assert score(noisy, clean, ctf_rings, rings, 1).tolist() == [0.0] * count
+    assert score(noisy, clean, ctf_rings, rings, 17).isfinite().all()
 
 
 def test_estimates_of_nothing_score_0(rings):

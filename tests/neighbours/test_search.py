@@ -8,11 +8,11 @@ from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.neighbours import search as neighbours
 from polardenoise.engine.neighbours.class_averages import turn_images
 from polardenoise.engine.neighbours.grouping import form_sets
-from polardenoise.engine.neighbours.matches import match_denoised_cell
+from polardenoise.engine.neighbours.matches import match_denoised_cluster
 from polardenoise.engine.neighbours.search import (
     choose_neighbours,
-    denoise_described_cell,
-    describe_cell,
+    denoise_encoded_cluster,
+    encode_cluster,
 )
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import build_model
@@ -23,12 +23,12 @@ from tests.imaging.test_ring_harmonics import turn_quarters
 from tests.smooth_images import relative_norm
 
 COUNT = 96
-PROFILES = torch.ones(COUNT, 32)  # no CTF
+CTF_RINGS = torch.ones(COUNT, 32)  # no CTF
 
 
-def denoise_cell(model, images, profiles, images_per_set, seed):
-    cell = describe_cell(model, images, profiles)
-    return denoise_described_cell(model, cell, images_per_set, seed)
+def denoise_cluster(model, images, ctf_rings, images_per_set, seed):
+    cluster = encode_cluster(model, images, ctf_rings)
+    return denoise_encoded_cluster(model, cluster, images_per_set, seed)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,19 +54,19 @@ def particles(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model("first")[0].eval()
+    return load_model("base")[0].eval()
 
 
 @pytest.fixture(scope="module")
 def denoised(model, particles):
-    return denoise_cell(model, particles[0], PROFILES, 16, 0)
+    return denoise_cluster(model, particles[0], CTF_RINGS, 16, 0)
 
 
 @pytest.fixture(scope="module")
 def found(model, particles, denoised):
-    """The matches of the cell as `--matches` gives them."""
-    cell = describe_cell(model, particles[0], PROFILES)
-    return match_denoised_cell(model, cell, denoised, torch.zeros(COUNT, 2))
+    """The matches of the cluster as `--matches` gives them."""
+    cluster = encode_cluster(model, particles[0], CTF_RINGS)
+    return match_denoised_cluster(model, cluster, denoised, torch.zeros(COUNT, 2))
 
 
 def relative_mse(estimates, clean):
@@ -95,7 +95,7 @@ def test_neighbours_are_worth_more_than_random_images(model, denoised, particles
 
 def test_turning_all_images_turns_the_output(model, denoised, particles):
     """The random sets of the first pass are drawn by the seed, whatever the images show."""
-    turned = denoise_cell(model, turn_quarters(particles[0], 1), PROFILES, 16, 0)
+    turned = denoise_cluster(model, turn_quarters(particles[0], 1), CTF_RINGS, 16, 0)
     expected = turn_quarters(denoised.estimates, 1)
     assert relative_norm(turned.estimates - expected, expected) < 1e-3
     assert torch.equal(turned.neighbours, denoised.neighbours)
@@ -130,11 +130,14 @@ def test_classes_are_views_turned_onto_the_particles(model, particles, found):
 
 def test_noise_gives_nothing_and_scores_low(model, denoised, found):
     noise = torch.randn(COUNT, 64, 64, generator=torch.Generator().manual_seed(0))
-    cell = describe_cell(model, noise, PROFILES)
-    of_noise = denoise_described_cell(model, cell, 16, 0)
+    cluster = encode_cluster(model, noise, CTF_RINGS)
+    of_noise = denoise_encoded_cluster(model, cluster, 16, 0)
     assert of_noise.estimates.square().mean() < 0.02 * denoised.estimates.square().mean()
     assert np.median(found.score) > 0.7
-    assert np.median(match_denoised_cell(model, cell, of_noise, torch.zeros(COUNT, 2)).score) < 0.2
+    assert (
+        np.median(match_denoised_cluster(model, cluster, of_noise, torch.zeros(COUNT, 2)).score)
+        < 0.2
+    )
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +155,12 @@ def draw_small(count):
 
 def test_the_order_of_the_images_matters_to_the_random_sets_only(tiny, monkeypatch):
     """With one set of all images in the first pass nothing is left that depends on the order."""
-    images, profiles = draw_small(40)
+    images, ctf_rings = draw_small(40)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
 
     def denoise_both():
-        plain = denoise_cell(tiny, images, profiles, 6, 0)
-        shuffled = denoise_cell(tiny, images[order], profiles[order], 6, 0)
+        plain = denoise_cluster(tiny, images, ctf_rings, 6, 0)
+        shuffled = denoise_cluster(tiny, images[order], ctf_rings[order], 6, 0)
         return plain, shuffled
 
     monkeypatch.setattr(neighbours, "FIRST_SET", 40)
@@ -170,33 +173,33 @@ def test_the_order_of_the_images_matters_to_the_random_sets_only(tiny, monkeypat
 
 
 def test_how_many_images_are_computed_at_once_changes_nothing(tiny, monkeypatch):
-    images, profiles = draw_small(25)
-    whole = denoise_cell(tiny, images, profiles, 6, 0)
+    images, ctf_rings = draw_small(25)
+    whole = denoise_cluster(tiny, images, ctf_rings, 6, 0)
     monkeypatch.setattr(neighbours, "IMAGES_AT_ONCE", 7)
-    parts = denoise_cell(tiny, images, profiles, 6, 0)
+    parts = denoise_cluster(tiny, images, ctf_rings, 6, 0)
     assert torch.equal(parts.neighbours, whole.neighbours)
     assert relative_norm(parts.estimates - whole.estimates, whole.estimates) < 1e-5
 
 
 def test_describing_and_estimating_with_everybody_is_the_network(tiny):
-    """A cell no larger than K is one set, as the network was trained on."""
-    images, profiles = draw_small(9)
-    cell = describe_cell(tiny, images, profiles)
-    found = denoise_described_cell(tiny, cell, 32, 0)
-    expected = tiny(images[None], profiles[None])[0]
+    """A cluster no larger than K is one set, as the network was trained on."""
+    images, ctf_rings = draw_small(9)
+    cluster = encode_cluster(tiny, images, ctf_rings)
+    found = denoise_encoded_cluster(tiny, cluster, 32, 0)
+    expected = tiny(images[None], ctf_rings[None])[0]
     assert found.neighbours.shape == (9, 9)
     assert relative_norm(found.estimates - expected, expected) < 1e-4
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("images_per_set", [1, 2, 32])
-def test_cells_of_a_few_images(tiny, count, images_per_set):
-    images, profiles = draw_small(count)
-    found = denoise_cell(tiny, images, profiles, images_per_set, 0)
+def test_clusters_of_a_few_images(tiny, count, images_per_set):
+    images, ctf_rings = draw_small(count)
+    found = denoise_cluster(tiny, images, ctf_rings, images_per_set, 0)
     assert found.neighbours.shape == (count, min(count, images_per_set))
     assert found.estimates.isfinite().all()
     if images_per_set == 1:  # nothing but the image itself
-        alone = tiny(images[:, None], profiles[:, None])[:, 0]
+        alone = tiny(images[:, None], ctf_rings[:, None])[:, 0]
         assert relative_norm(found.estimates - alone, alone) < 1e-4
 
 

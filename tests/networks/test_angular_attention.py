@@ -20,7 +20,7 @@ from polardenoise.engine.networks.attention_direct import (
     attend_direct,
     count_images_at_once,
 )
-from polardenoise.engine.networks.registry import PolarConfig, PolarTransformer
+from polardenoise.engine.networks.polar_transformer import PolarTransformer, PolarTransformerConfig
 
 
 def draw(*shape, seed=0):
@@ -188,7 +188,9 @@ def test_memory_of_the_blocked_form_is_a_fraction_of_the_weights():
 
 def test_one_large_set_goes_through_the_network_block_by_block(monkeypatch):
     torch.manual_seed(0)
-    config = PolarConfig(box=16, rings=8, angles=32, hidden=16, query=8, value=8, before=1, after=1)
+    config = PolarTransformerConfig(
+        box=16, rings=8, angles=32, hidden=16, query=8, value=8, before=1, after=1
+    )
     model = PolarTransformer(config).eval()
     images = torch.randn(1, 40, 16, 16)
     with torch.inference_mode():

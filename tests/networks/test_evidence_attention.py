@@ -1,51 +1,47 @@
-"""Attention by matches: the two forms are one, it turns with its images, and it finds what plain attention does not."""
+"""Attention by evidence: its two forms are one, it turns with its images, it finds what attention alone does not."""
 
 import itertools
 import math
-from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
-from polardenoise.engine.imaging.rotational_matching import describe_observed, match_images
-from polardenoise.engine.neighbours.search import denoise_once_more, describe_cell
-from polardenoise.engine.networks import evidence_attention as matched_attention
-from polardenoise.engine.networks import neighbour_attention
-from polardenoise.engine.networks import template_evidence as third_images
-from polardenoise.engine.networks.ctf_weighted import CtfWeightedTransformer
+from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics, match_images
+from polardenoise.engine.neighbours.search import denoise_by_neighbours, encode_cluster
+from polardenoise.engine.networks import (
+    evidence_attention,
+    neighbour_attention,
+    template_evidence,
+)
 from polardenoise.engine.networks.evidence_attention import (
-    Trust,
-    attend_in_sets_by_match,
-    attend_to_neighbours_by_match,
+    FIRST_WEIGHTS,
+    PACE,
+    EvidenceWeights,
+    LearnedEvidenceWeights,
+    attend_in_sets_by_evidence,
+    attend_to_neighbours_by_evidence,
     weigh,
 )
 from polardenoise.engine.networks.layers import scale_to_unit_norm
-from polardenoise.engine.networks.matched_transformer import (
-    FIRST_TRUST,
-    TRUST_PACE,
-    MatchedConfig,
-    MatchedTransformer,
-)
-from polardenoise.engine.networks.polar_transformer import PolarConfig
+from polardenoise.engine.networks.polar_transformer import PolarTransformer, PolarTransformerConfig
 from polardenoise.engine.networks.template_evidence import (
     SPREAD,
     TEMPERATURE,
     choose_temperature,
-    correlate_chances,
-    observe,
+    correlate_probabilities,
+    prepare_comparison,
     score_neighbours,
     score_sets,
-    transform_chances,
+    transform_probabilities,
 )
 from tests.smooth_images import draw_smooth_images, relative_norm
 
 ANGLES, BOX = 64, 32
-CONFIG = MatchedConfig(
+CONFIG = PolarTransformerConfig(
     box=BOX, rings=16, angles=ANGLES, hidden=16, query=8, value=16, before=2, after=2
 )
-PLAIN = PolarConfig(**{name: value for name, value in asdict(CONFIG).items() if name != "looks"})
-TRUST = Trust(*(torch.tensor(value) for value in (0.5, 0.5, 0.2, 1.0)))
+WEIGHTS = EvidenceWeights(*(torch.tensor(value) for value in (0.5, 0.5, 0.2, 1.0)))
 
 
 def draw(*shape, seed):
@@ -55,9 +51,9 @@ def draw(*shape, seed):
 RINGS = build_fourier_rings(BOX)
 
 
-def observe_pixels(images, profiles, estimates):
-    described = describe_observed(images, profiles, RINGS)
-    return observe(described, profiles, RINGS.describe(estimates), RINGS)
+def compare_pixels(images, ctf_rings, estimates):
+    harmonics = compute_image_harmonics(images, ctf_rings, RINGS)
+    return prepare_comparison(harmonics, ctf_rings, RINGS.to_harmonics(estimates), RINGS)
 
 
 @pytest.fixture
@@ -65,23 +61,23 @@ def features():
     """Queries, keys and values of two sets of 6, and what matches compare."""
     query, key = 3 * draw(2, 6, 4, ANGLES, seed=1), draw(2, 6, 4, ANGLES, seed=2)
     value = draw(2, 6, 5, ANGLES, seed=3)
-    profiles = 0.2 + 0.8 * torch.rand(12, BOX // 2, generator=torch.manual_seed(5))
-    observed = observe_pixels(draw(12, BOX, BOX, seed=4), profiles, draw(12, BOX, BOX, seed=6))
-    return scale_to_unit_norm(query) * 5, scale_to_unit_norm(key), value, observed
+    ctf_rings = 0.2 + 0.8 * torch.rand(12, BOX // 2, generator=torch.manual_seed(5))
+    comparison = compare_pixels(draw(12, BOX, BOX, seed=4), ctf_rings, draw(12, BOX, BOX, seed=6))
+    return scale_to_unit_norm(query) * 5, scale_to_unit_norm(key), value, comparison
 
 
-def take_set(observed, number):
-    return observed.select(torch.arange(6 * number, 6 * number + 6))
+def take_set(comparison, number):
+    return comparison.select(torch.arange(6 * number, 6 * number + 6))
 
 
 def test_scores_are_the_likelihoods_of_matching_at_the_opposite_rotation():
     images, estimates = draw(12, BOX, BOX, seed=4), draw(12, BOX, BOX, seed=6)
-    profiles = 0.2 + 0.8 * torch.rand(12, BOX // 2, generator=torch.manual_seed(5))
-    described = describe_observed(images, profiles, RINGS)
-    shown = RINGS.describe(estimates)
-    observed = observe(described, profiles, shown, RINGS)
-    scores = score_sets(observed, (2, 6), slice(0, 6), 96)[1]  # (images, estimates, rotations)
-    matches = match_images(described[:, :, 6:], profiles[6:], shown[:, :, 6:], RINGS)
+    ctf_rings = 0.2 + 0.8 * torch.rand(12, BOX // 2, generator=torch.manual_seed(5))
+    harmonics = compute_image_harmonics(images, ctf_rings, RINGS)
+    shown = RINGS.to_harmonics(estimates)
+    comparison = prepare_comparison(harmonics, ctf_rings, shown, RINGS)
+    scores = score_sets(comparison, (2, 6), slice(0, 6), 96)[1]  # (images, estimates, rotations)
+    matches = match_images(harmonics[:, :, 6:], ctf_rings[6:], shown[:, :, 6:], RINGS)
     torch.testing.assert_close(scores.amax(-1), matches.likelihood, rtol=1e-4, atol=1e-3)
     # Matching turns the estimate onto the image, attention the image onto the estimate.
     assert torch.equal((-scores.argmax(-1)) % 96, matches.rotation)
@@ -90,24 +86,24 @@ def test_scores_are_the_likelihoods_of_matching_at_the_opposite_rotation():
 @pytest.fixture(params=[4, 6])
 def templates(request, monkeypatch):
     """As many estimates that the images of a set of 6 are compared with."""
-    monkeypatch.setattr(third_images, "TEMPLATES", request.param)
+    monkeypatch.setattr(template_evidence, "TEMPLATES", request.param)
     return request.param
 
 
 def test_with_everybody_for_a_neighbour_it_is_the_attention_of_sets(features, templates):
-    query, key, value, observed = features
-    in_sets = attend_in_sets_by_match(query, key, value, observed, TRUST)
+    query, key, value, comparison = features
+    in_sets = attend_in_sets_by_evidence(query, key, value, comparison, WEIGHTS)
     # Each image is its own first neighbour, and the templates are the first: only the first image's are the set's.
     asking = 6 if templates == 6 else 1
     everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
     for number in range(2):
-        one = take_set(observed, number)
+        one = take_set(comparison, number)
         scores = score_sets(one, (1, 6), slice(0, 6), ANGLES)[0]
         of_neighbours = score_neighbours(one, everybody[:1], ANGLES)[0]
         assert of_neighbours.shape == (6, templates, ANGLES)
         torch.testing.assert_close(of_neighbours, scores, rtol=1e-4, atol=1e-3)
-        found = attend_to_neighbours_by_match(
-            query[number], key[number], value[number], everybody, one, TRUST
+        found = attend_to_neighbours_by_evidence(
+            query[number], key[number], value[number], everybody, one, WEIGHTS
         )
         difference = found.attended[:asking] - in_sets[number, :asking]
         assert relative_norm(difference, in_sets[number]) < 1e-5
@@ -116,39 +112,41 @@ def test_with_everybody_for_a_neighbour_it_is_the_attention_of_sets(features, te
 
 @pytest.mark.parametrize("queries", [1, 4, 5])
 def test_blocks_change_nothing(features, templates, monkeypatch, queries):
-    query, key, value, observed = features
+    query, key, value, comparison = features
     everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
     with torch.no_grad():
-        whole = attend_in_sets_by_match(query, key, value, observed, TRUST)
-        first = take_set(observed, 0)
-        asked = (query[0], key[0], value[0], everybody, first, TRUST)
-        own = attend_to_neighbours_by_match(*asked)
-        monkeypatch.setattr(matched_attention, "WEIGHTS_AT_ONCE", {"cpu": queries * 2 * 6 * ANGLES})
-        blocked = attend_in_sets_by_match(query, key, value, observed, TRUST)
+        whole = attend_in_sets_by_evidence(query, key, value, comparison, WEIGHTS)
+        first = take_set(comparison, 0)
+        asked = (query[0], key[0], value[0], everybody, first, WEIGHTS)
+        own = attend_to_neighbours_by_evidence(*asked)
+        monkeypatch.setattr(
+            evidence_attention, "WEIGHTS_AT_ONCE", {"cpu": queries * 2 * 6 * ANGLES}
+        )
+        blocked = attend_in_sets_by_evidence(query, key, value, comparison, WEIGHTS)
         numbers_each = 6 * 2 * (ANGLES // 2 + 1) * (4 + 5)
         monkeypatch.setattr(neighbour_attention, "VALUES_AT_ONCE", {"cpu": queries * numbers_each})
-        own_blocked = attend_to_neighbours_by_match(*asked)
+        own_blocked = attend_to_neighbours_by_evidence(*asked)
     assert relative_norm(blocked - whole, whole) < 1e-5
     assert relative_norm(own_blocked.attended - own.attended, own.attended) < 1e-5
     assert torch.equal(own_blocked.rotation, own.rotation)
 
 
-def test_matches_are_chances_that_both_show_a_third():
+def test_evidence_is_the_probability_that_both_show_a_third():
     """As the head of `template_evidence` has it, number by number."""
     count, angles = 4, 5
     scores = 3 * draw(1, count, count, angles, seed=1)
     own, temperature = torch.eye(count, dtype=torch.bool), 1.7
-    chance = torch.zeros(count, count, angles)  # (image, template, rotation)
+    probability = torch.zeros(count, count, angles)  # (image, template, rotation)
     for image in range(count):
         for template in range(count):
             if template != image:
-                chance[image, template] = (scores[0, image, template] / temperature).exp()
-        chance[image] /= chance[image].sum()
+                probability[image, template] = (scores[0, image, template] / temperature).exp()
+        probability[image] /= probability[image].sum()
     expected = torch.zeros(count, count, angles)
     for i, j, s, k, r in itertools.product(*map(range, (count, count, angles, count, angles))):
-        expected[i, j, s] += chance[i, k, r] * chance[j, k, (r + s) % angles]
-    chances_hat = transform_chances(scores, own, torch.tensor([temperature]))
-    found = correlate_chances(chances_hat, chances_hat, angles)
+        expected[i, j, s] += probability[i, k, r] * probability[j, k, (r + s) % angles]
+    probabilities_hat = transform_probabilities(scores, own, torch.tensor([temperature]))
+    found = correlate_probabilities(probabilities_hat, probabilities_hat, angles)
     torch.testing.assert_close(found[0], expected)
 
 
@@ -162,12 +160,12 @@ def test_temperature_falls_with_the_number_of_templates_that_an_image_shows():
     torch.testing.assert_close(found, expected)
 
 
-def test_an_image_trusts_itself_as_plain_attention_does_and_matches_share_the_rest():
+def test_an_image_weighs_itself_as_plain_attention_does_and_evidence_shares_the_rest():
     logits = draw(1, 3, ANGLES, seed=1)
     match = torch.rand(1, 3, ANGLES, generator=torch.manual_seed(2)) ** 4
     match[0, 1] *= 5
     itself = torch.tensor([[True, False, False]])
-    weights = weigh(logits, match, itself, TRUST)
+    weights = weigh(logits, match, itself, WEIGHTS)
     plain = logits.flatten(1).softmax(1).view_as(logits)
     torch.testing.assert_close(weights.sum((1, 2)), torch.ones(1))
     torch.testing.assert_close(weights[0, 0], plain[0, 0])
@@ -183,11 +181,11 @@ def test_where_there_is_no_third_it_is_plain_attention():
     logits, match = draw(1, 2, ANGLES, seed=1), torch.zeros(1, 2, ANGLES)
     itself = torch.tensor([[True, False]])
     plain = logits.flatten(1).softmax(1).view_as(logits)
-    assert torch.equal(weigh(logits, match, itself, TRUST), plain)
+    assert torch.equal(weigh(logits, match, itself, WEIGHTS), plain)
 
 
 def test_noisy_turned_copies_are_put_onto_one_another():
-    """Copies of one image at known rotations, in noise: attention that knows nothing, matches that know the image."""
+    """Copies of one image at known rotations, in noise: attention that knows nothing, evidence that knows the image."""
     steps = [0, 5, 17, 30, 44, 58]
     clean = torch.stack(
         [
@@ -196,12 +194,12 @@ def test_noisy_turned_copies_are_put_onto_one_another():
         ]
     ).float()
     noisy = clean / clean.std() * 0.7 + draw(6, BOX, BOX, seed=10)
-    profiles = torch.ones(6, BOX // 2)
-    observed = observe_pixels(noisy, profiles, clean / clean.std() * 0.7)
+    ctf_rings = torch.ones(6, BOX // 2)
+    comparison = compare_pixels(noisy, ctf_rings, clean / clean.std() * 0.7)
     nothing = torch.zeros(6, 4, ANGLES)
     everybody = (torch.arange(6)[:, None] + torch.arange(6)) % 6
-    found = attend_to_neighbours_by_match(
-        nothing, nothing, draw(6, 2, ANGLES, seed=3), everybody, observed, TRUST
+    found = attend_to_neighbours_by_evidence(
+        nothing, nothing, draw(6, 2, ANGLES, seed=3), everybody, comparison, WEIGHTS
     )
     turned = torch.tensor(steps)
     expected = (turned[:, None] - turned[everybody]) % ANGLES
@@ -209,51 +207,26 @@ def test_noisy_turned_copies_are_put_onto_one_another():
     assert off[:, 1:].abs().max() <= 1
 
 
-def test_later_estimates_learn_and_the_first_is_that_of_the_network_it_grew_from():
-    torch.manual_seed(0)
-    plain = CtfWeightedTransformer(PLAIN)
-    model = MatchedTransformer.from_ctf_weighted(plain)
-    images, profiles = draw(2, 5, BOX, BOX, seed=7), torch.ones(2, 5, BOX // 2)
-    estimates = model.denoise_by_looks(images, profiles)
-    assert len(estimates) == CONFIG.looks == 3
-    estimates[-1].square().mean().backward()
-    for name, steps in model.trust_steps.items():
-        # The second look's estimate only shows the third where to look: nothing is learned through it.
-        assert float(steps.grad[0]) == 0 < abs(float(steps.grad[1])), name
-    assert float(model.to_query.conv.weight.grad.abs().sum()) > 0
-    with torch.inference_mode():
-        expected = plain(images, profiles)
-        assert torch.equal(model(images, profiles), estimates[-1])
-    first, second, third = (estimate.detach() for estimate in estimates)
-    assert relative_norm(first - expected, expected) < 1e-5
-    assert relative_norm(second - first, first) > 1e-3
-    assert relative_norm(third - second, second) > 1e-4
-
-
-def test_to_look_once_is_another_network():
-    with pytest.raises(ValueError, match="looks 1: "):
-        MatchedTransformer(replace(CONFIG, looks=1))
-
-
-def test_trust_is_positive_and_moves_at_its_pace():
-    model = MatchedTransformer(CONFIG)
+def test_evidence_weights_are_positive_and_move_at_their_pace():
+    weights = LearnedEvidenceWeights(2)
     with torch.no_grad():
-        model.trust_steps["match"][1] = -0.1
-        second, third = model.list_trust()
-    assert float(second.match) == pytest.approx(FIRST_TRUST["match"])
-    assert float(third.match) == pytest.approx(FIRST_TRUST["match"] * math.exp(-0.1 * TRUST_PACE))
-    assert float(third.match_rotation) == pytest.approx(FIRST_TRUST["match_rotation"])
+        weights.steps["evidence"][1] = -0.1
+        second, third = weights.list_passes()
+    assert float(second.evidence) == pytest.approx(FIRST_WEIGHTS["evidence"])
+    assert float(third.evidence) == pytest.approx(FIRST_WEIGHTS["evidence"] * math.exp(-0.1 * PACE))
+    assert float(third.evidence_rotation) == pytest.approx(FIRST_WEIGHTS["evidence_rotation"])
 
 
-def test_in_cells_every_look_goes_by_the_estimates_of_the_one_before():
-    """With everybody for a neighbour, a cell is a set that was looked at as often."""
+def test_in_clusters_every_pass_goes_by_the_estimates_of_the_one_before():
+    """With everybody for a neighbour, a cluster is a set that had as many passes."""
     torch.manual_seed(0)
-    model = MatchedTransformer(CONFIG).eval()
-    images, profiles = draw(6, BOX, BOX, seed=7), torch.ones(6, BOX // 2)
+    model = PolarTransformer(CONFIG).eval()
+    images, ctf_rings = draw(6, BOX, BOX, seed=7), torch.ones(6, BOX // 2)
     with torch.inference_mode():
-        looks = model.denoise_by_looks(images[None], profiles[None])
-        first, second, third = (look[0] for look in looks)
-        cell = describe_cell(model, images, profiles)
-        found = denoise_once_more(model, cell, first, 6)
+        first, second, third = (
+            one[0] for one in model.denoise_by_passes(images[None], ctf_rings[None])
+        )
+        cluster = encode_cluster(model, images, ctf_rings)
+        found = denoise_by_neighbours(model, cluster, first, 6)
     assert relative_norm(found.estimates - third, third) < 1e-4
     assert relative_norm(found.estimates - second, second) > 1e-3

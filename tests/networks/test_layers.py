@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from polardenoise.engine.networks.angular_attention import attend
 from polardenoise.engine.networks.layers import (
-    AngularAttention,
     AngularBlock,
     AngularConv,
     WrapAngle,
+    scale_to_unit_norm,
 )
 
 
@@ -17,7 +18,6 @@ def draw(*shape, seed=0):
 
 
 def test_attention_is_equivariant_to_each_images_rotation():
-    attention = AngularAttention().double()
     query, key, value = (
         draw(1, 4, 5, 16, seed=1),
         draw(1, 4, 5, 16, seed=2),
@@ -28,15 +28,16 @@ def test_attention_is_equivariant_to_each_images_rotation():
     def rotate(features):
         return torch.stack([features[:, i].roll(step, -1) for i, step in enumerate(steps)], dim=1)
 
-    expected = rotate(attention(query, key, value))
-    assert (attention(rotate(query), rotate(key), rotate(value)) - expected).abs().max() < 1e-12
+    expected = rotate(attend(query, key, value))
+    assert (attend(rotate(query), rotate(key), rotate(value)) - expected).abs().max() < 1e-12
 
 
-def test_attention_does_not_depend_on_the_scale_of_queries_and_keys():
-    attention = AngularAttention().double()
-    query, key, value = draw(1, 3, 4, 16), draw(1, 3, 4, 16, seed=1), draw(1, 3, 2, 16, seed=2)
-    assert torch.allclose(attention(3 * query, 0.2 * key, value), attention(query, key, value))
-    assert attention(0 * query, key, value).isfinite().all()
+def test_features_of_unit_norm_do_not_depend_on_their_scale():
+    features = draw(1, 3, 4, 16)
+    unit = scale_to_unit_norm(features)
+    assert torch.allclose(scale_to_unit_norm(0.2 * features), unit)
+    assert torch.allclose(unit.square().sum((-2, -1)), torch.ones(1, 3, dtype=torch.float64))
+    assert (scale_to_unit_norm(0 * features) == 0).all()
 
 
 @pytest.mark.parametrize("length", [1, 3, 9])

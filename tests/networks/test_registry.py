@@ -6,27 +6,16 @@ import pytest
 import torch
 
 from polardenoise.engine.networks.checkpoint import load_model
-from polardenoise.engine.networks.registry import ARCHITECTURES, build_model, describe_sizes
+from polardenoise.engine.networks.registry import (
+    ARCHITECTURES,
+    build_model,
+    describe_sizes,
+    is_joint,
+)
 from tests.smooth_images import draw_smooth_images, relative_norm
 
 SMALL = {
     "polar-transformer": {
-        "box": 32,
-        "rings": 16,
-        "angles": 64,
-        "hidden": 16,
-        "query": 8,
-        "value": 16,
-    },
-    "polar-transformer-ctf": {
-        "box": 32,
-        "rings": 16,
-        "angles": 64,
-        "hidden": 16,
-        "query": 8,
-        "value": 16,
-    },
-    "polar-transformer-matched": {
         "box": 32,
         "rings": 16,
         "angles": 64,
@@ -46,10 +35,7 @@ def turn_quarter(images):
     return turned
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    ["polar-transformer", "polar-transformer-ctf", "polar-transformer-matched", "polar-cnn"],
-)
+@pytest.mark.parametrize("architecture", ["polar-transformer", "polar-cnn"])
 def test_quarter_turns_pass_through_an_untrained_network(architecture):
     torch.manual_seed(0)
     model = build_model(architecture, SMALL[architecture]).eval()
@@ -66,12 +52,12 @@ def test_quarter_turns_pass_through_an_untrained_network(architecture):
         assert relative_norm(model(one) - expected_one, expected_one) < 1e-5
 
 
-@pytest.fixture(scope="module", params=["untrained", "first"])
+@pytest.fixture(scope="module", params=["untrained", "base"])
 def transformer(request):
     torch.manual_seed(3)
     if request.param == "untrained":
         return build_model("polar-transformer", {}).eval()
-    return load_model("first")[0]
+    return load_model("base")[0]
 
 
 @pytest.mark.parametrize("steps", [3, 20, 32])
@@ -100,7 +86,7 @@ def test_sets_do_not_see_one_another_and_order_does_not_matter(architecture):
         assert relative_norm(model(images[:, order]) - together[:, order], together) < 1e-5
 
 
-def test_images_of_a_set_inform_one_another_in_the_transformer_only():
+def test_images_of_a_set_inform_one_another_in_joint_networks_only():
     torch.manual_seed(2)
     images = torch.randn(1, 4, 32, 32)
     changed = images.clone()
@@ -109,7 +95,7 @@ def test_images_of_a_set_inform_one_another_in_the_transformer_only():
         model = build_model(architecture, sizes).eval()
         with torch.inference_mode():
             difference = (model(changed) - model(images))[0, :3].abs().max()
-        if architecture.startswith("polar-transformer"):
+        if is_joint(architecture):
             assert difference > 1e-6
         else:
             assert difference < 1e-6

@@ -22,7 +22,7 @@ from polardenoise.engine.particles.particle_set import read_images, read_particl
 from polardenoise.engine.runtime.errors import InputError
 from tests.places import REPOSITORY
 
-PAIRS = {"first": "first-dncnn", "base": "base-dncnn"}
+PAIRS = {"base": "base-dncnn"}
 MODELS = (*PAIRS, *PAIRS.values())
 
 #: The error of base over its baseline's that was reached, by case of `benchmarks/studies/acceptance.py`: 0.5, 0.6 and
@@ -71,7 +71,6 @@ def test_the_transformer_beats_filter_and_single_image_network(unseen):
         assert errors[joint] <= 0.45 * radial
         assert errors[joint] <= 0.6 * errors[single]
         assert errors[single] < 0.95 * radial  # else it were no baseline
-    assert errors["base"] < errors["first"]
 
 
 def test_base_has_half_of_the_error_of_its_peers_where_noise_is_fifty_times_the_signal(tmp_path):
@@ -92,14 +91,13 @@ def test_noise_in_gives_almost_nothing_out(tmp_path):
     signal = images_of(tmp_path / "clean.star").square().mean()
     noise = np.random.default_rng(0).standard_normal((512, 64, 64)).astype(np.float32)
     write_stack(tmp_path / "particles.mrcs", noise, 3.0)
-    assert denoise(particles, "first").square().mean() < 0.1 * signal
     assert denoise(particles, "base").square().mean() < 0.02 * signal
 
 
 def test_an_estimate_with_ctf_is_close_to_the_clean_signal_with_ctf(tmp_path):
     particles = simulate("phantom:10009", tmp_path, "--ctf")
-    out = tmp_path / "first.star"
-    denoise(particles, "first")
+    out = tmp_path / "base.star"
+    denoise(particles, "base")
     summary = tmp_path / "evaluate.json"
     truth = str(tmp_path / "clean.star")
     assert main(["evaluate", str(out), "--truth", truth, "--json", str(summary)]) == 0
@@ -132,8 +130,6 @@ def test_a_card_states_what_the_model_was_trained_on(name):
 def test_the_readme_says_how_long_each_model_was_trained():
     text = (REPOSITORY / "README.rst").read_text()
     minutes = {name: read_card(find_model(name)).trained_on["minutes"] for name in MODELS}
-    assert f"``first-dncnn`` for {minutes['first-dncnn']:.0f} minutes" in text
-    assert f"for {minutes['first']:.0f} minutes more" in text
     assert f"``base-dncnn`` for {minutes['base-dncnn']:.0f} minutes" in text
     assert f"{read_card(find_model('base')).trained_on['steps']:,} steps" in text
 
@@ -161,10 +157,10 @@ def state_format(folder, value):
     ],
 )
 def test_a_damaged_model_is_named(tmp_path, damage, message):
-    source = find_model("first-dncnn")
+    source = find_model("base-dncnn")
     for name in ("model.json", "weights.safetensors"):
         (tmp_path / name).write_bytes((source / name).read_bytes())
-    assert load_model(str(tmp_path))[1].name == "first-dncnn"
+    assert load_model(str(tmp_path))[1].name == "base-dncnn"
     damage(tmp_path)
     with pytest.raises(InputError, match=message):
         load_model(str(tmp_path))

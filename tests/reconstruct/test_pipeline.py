@@ -49,7 +49,7 @@ def scene(tmp_path_factory):
     flipped = phase_flip(raw, transfer)
     stated = {"rlnCtfDataArePhaseFlipped": 1}
     write_particle_files(folder / "flipped.star", flipped, PIXEL_SIZE, columns | ctf, stated)
-    corrected = {"polardenoiseCtfState": "corrected", "polardenoiseModel": "first"}
+    corrected = {"polardenoiseCtfState": "corrected", "polardenoiseModel": "base"}
     write_particle_files(
         folder / "corrected.star", projections, PIXEL_SIZE, columns | ctf, corrected
     )
@@ -141,7 +141,7 @@ def test_provenance_beside_the_star_tells_a_denoised_set(scene, tmp_path):
     copy = tmp_path / "kept.star"
     copy.write_text((scene / "raw.star").read_text())
     assert not is_denoised(read_particles(copy))
-    facts = {"program": "polardenoise", "command": ["polardenoise", "denoise"], "model": "first"}
+    facts = {"program": "polardenoise", "command": ["polardenoise", "denoise"], "model": "base"}
     copy.with_suffix(".json").write_text(json.dumps(facts))
     assert is_denoised(read_particles(copy))
     copy.with_suffix(".json").write_text("{broken")

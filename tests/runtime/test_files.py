@@ -98,7 +98,7 @@ def test_json_takes_what_the_engine_has(tmp_path):
 
 
 def test_provenance_says_what_ran_where():
-    facts = provenance(["polardenoise", "denoise", "in.star"], seed=3, model="first")
+    facts = provenance(["polardenoise", "denoise", "in.star"], seed=3, model="base")
     assert facts["command"] == ["polardenoise", "denoise", "in.star"]
     assert facts["seed"] == 3
     assert {"version", "time", "machine", "working_directory"} <= facts.keys()

@@ -71,8 +71,8 @@ def test_a_pair_is_prepared_as_denoise_does(data, prepared):
     for step in range(20):
         batch = draw_pair_batch(prepared, training, TINY, 5, step)
         assert batch.noisy.shape[0] * batch.noisy.shape[1] == TINY.images_per_step
-        for one_noisy, one_clean, transfer in zip(
-            batch.noisy, batch.clean, batch.transfer, strict=True
+        for one_noisy, one_clean, abs_ctf in zip(
+            batch.noisy, batch.clean, batch.abs_ctf, strict=True
         ):
             found = find_rows(one_noisy, every)
             assert len(set(found)) == len(found)
@@ -81,7 +81,7 @@ def test_a_pair_is_prepared_as_denoise_does(data, prepared):
             ctf = compute_ctf(
                 noisy.ctf.select(found), torch.from_numpy(noisy.pixel_size[found]) * 1.5, 32
             )
-            torch.testing.assert_close(transfer, ctf.abs())
+            torch.testing.assert_close(abs_ctf, ctf.abs())
             assert len(set(noisy.random_subset[found])) == 1
             assert not set(found) & set(np.concatenate(list(held_out.values())))
             pure.append(len(set(classes[found])) == 1)
@@ -92,7 +92,7 @@ def test_a_pair_fits_together(prepared):
     """Noisy images less |CTF| times the clean ones are noise of variance 1: units and signs agree."""
     rows = {1: np.flatnonzero(prepared.pair.halves == 1)}
     batch = draw_pair_batch(prepared, rows, TINY, 0, 0)
-    seen = torch.fft.irfft2(torch.fft.rfft2(batch.clean) * batch.transfer, s=(32, 32))
+    seen = torch.fft.irfft2(torch.fft.rfft2(batch.clean) * batch.abs_ctf, s=(32, 32))
     noise = batch.noisy - seen
     assert abs(float(noise.var()) - 1) < 0.05
     cosine = torch.cosine_similarity(noise.flatten(), seen.flatten(), dim=0)
@@ -206,7 +206,7 @@ def test_a_molecule_has_its_true_size(tmp_path):
     ratio = squared[:, None] / expected
     assert ((ratio - 1).abs().min(1).values < 0.06).all()
     assert set((ratio - 1).abs().argmin(1).tolist()) == {0, 1}
-    assert (drawn.transfer == 1).all()
+    assert (drawn.abs_ctf == 1).all()
 
 
 def test_ctfs_are_those_of_the_set(tmp_path):
@@ -218,13 +218,13 @@ def test_ctfs_are_those_of_the_set(tmp_path):
     recipe = dataclasses.replace(TINY, ctf_share=1.0, noise_only_share=0.0, snr=(1e8, 1e8))
     drawn = draw_set_like(likeness, molecule, recipe, 8)
     expected = compute_ctf(ctf_parameters(columns), 4.5, 32).abs()
-    torch.testing.assert_close(drawn.transfer, expected[:1].expand(8, -1, -1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(drawn.abs_ctf, expected[:1].expand(8, -1, -1), atol=1e-4, rtol=0)
     # What is left of the molecule at each frequency, away from the constant that the background takes off.
     noisy, clean = torch.fft.rfft2(drawn.noisy).abs(), torch.fft.rfft2(drawn.clean).abs()
     strong = clean > 1e-2 * clean.amax((1, 2), keepdim=True)
     strong[:, 0, 0] = False
     kept = noisy[strong] / clean[strong]
-    torch.testing.assert_close(kept, drawn.transfer[strong], atol=0.02, rtol=0.02)
+    torch.testing.assert_close(kept, drawn.abs_ctf[strong], atol=0.02, rtol=0.02)
     assert kept.min() < 0.1
     again = draw_set_like(likeness, molecule, recipe, 8)
     assert torch.equal(again.noisy, drawn.noisy)

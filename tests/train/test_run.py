@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.networks.checkpoint import load_model
-from polardenoise.engine.networks.registry import build_model
+from polardenoise.engine.networks.checkpoint import find_model, load_model, read_card
+from polardenoise.engine.networks.registry import ARCHITECTURES, build_model, is_joint
 from polardenoise.engine.train.loop import start_training
 from polardenoise.engine.train.recipe import TINY
 from polardenoise.engine.train.resume_state import save_resume_state
@@ -83,7 +83,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(trained, tmp_path, monkeypa
     assert steps[-1] == 12
 
 
-@pytest.mark.parametrize("architecture", ["polar-transformer", "polar-cnn", "dncnn", "unet"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_learns(tmp_path, architecture):
     arguments = [
         "train",
@@ -99,6 +99,9 @@ def test_every_architecture_learns(tmp_path, architecture):
     with (tmp_path / "run" / "history.csv").open() as stream:
         error = float(list(csv.DictReader(stream))[-1]["validation_relative_mse"])
     assert error < 0.85  # returning zero has 1.0
+    noise_energy = load_model(str(tmp_path / "run"))[1].noise_energy
+    assert set(noise_energy) == ({"none", "ctf"} if is_joint(architecture) else set())
+    assert all(0 < energy < 0.2 for energy in noise_energy.values())
 
 
 def test_a_paused_training_goes_on(tmp_path):
@@ -107,11 +110,13 @@ def test_a_paused_training_goes_on(tmp_path):
     command = [*ARGUMENTS, "-o", str(folder), "--json", str(summary), "--steps", "6"]
     assert main([*command, "--pause-after", "1e-9"]) == 0
     assert json.loads(summary.read_text())["paused"]
+    assert load_model(str(folder))[1].noise_energy == {}  # measured at the end
     assert json.loads((folder / "resume" / "state.json").read_text())["step"] == 0
     assert main([*command, "--pause-after", "60", "--resume"]) == 0
     ended = json.loads(summary.read_text())
     assert ended["steps"] == 6
     assert not ended["paused"]
+    assert load_model(str(folder))[1].noise_energy["none"] > 0
 
 
 def test_training_goes_on_from_a_model(trained, tmp_path):
@@ -123,6 +128,49 @@ def test_training_goes_on_from_a_model(trained, tmp_path):
         for one, other in zip(before.parameters(), after.parameters(), strict=True)
     )
     assert 0 < change < 0.01
+
+
+def test_a_training_is_of_the_architecture_of_base_unless_told_otherwise(trained):
+    assert load_model(str(trained))[1].architecture == read_card(find_model("base")).architecture
+    assert load_model(str(trained))[0].config.passes == load_model("base")[0].config.passes
+
+
+def test_a_start_says_of_which_architecture_the_training_is(tmp_path, capsys):
+    """`--init` alone: its architecture and its sizes; another architecture beside it is refused."""
+    start = [*ARGUMENTS, "-o", str(tmp_path / "start"), "--architecture", "polar-cnn"]
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(
+        '{"sizes": {"box": 32, "rings": 16, "angles": 64, "hidden": 16, "blocks": 2}}'
+    )
+    assert main([*start, "--recipe", str(recipe), "--steps", "1"]) == 0
+    more = [*ARGUMENTS, "-o", str(tmp_path / "more"), "--init", str(tmp_path / "start")]
+    assert main([*more, "--steps", "1"]) == 0
+    model, card = load_model(str(tmp_path / "more"))
+    assert card.architecture == "polar-cnn"
+    assert model.config.hidden == 16
+    capsys.readouterr()
+    assert main([*more, "--architecture", "dncnn", "--steps", "1"]) == 2
+    assert "is a polar-cnn; leave --architecture dncnn out" in capsys.readouterr().err
+    recipe.write_text('{"sizes": {"hidden": 24}}')
+    assert main([*more, "--recipe", str(recipe), "--steps", "1"]) == 2
+    error = capsys.readouterr().err
+    assert f"no polar-cnn can start from {tmp_path / 'start'}" in error
+    assert error.count("\n") == 1
+
+
+def test_a_resumed_training_keeps_its_precision(tmp_path, monkeypatch):
+    """Begun where bfloat16 is fast, gone on with where it is not: what it computes in stays, and stands in the card."""
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('{"precision": "bfloat16"}')
+    command = [*ARGUMENTS, "-o", str(tmp_path / "run"), "--recipe", str(recipe), "--steps", "2"]
+    command += ["--architecture", "polar-cnn"]
+    choose = "polardenoise.engine.train.loop.choose_precision"
+    with monkeypatch.context() as patch:
+        patch.setattr(choose, lambda device, name: torch.bfloat16)
+        assert main([*command, "--pause-after", "1e-9"]) == 0
+    monkeypatch.setattr(choose, lambda device, name: torch.float32)
+    assert main([*command, "--resume"]) == 0
+    assert load_model(str(tmp_path / "run"))[1].trained_on["precision"] == "bfloat16"
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def test_a_batch_is_projected_blurred_shifted_and_drowned_one_by_one(densities, 
     shifts = generator.uniform(-2, 2, (sets, images, 2))
     blur = np.array([0.0, 120.0])
     parameters = draw_ctf(sets, images, Recipe(), generator)
-    transfer = compute_ctf(parameters, torch.from_numpy(pixel_sizes.ravel()), box).abs()
-    optics = Optics(pixel_sizes, magnification, transfer.unflatten(0, (sets, images)))
+    abs_ctf = compute_ctf(parameters, torch.from_numpy(pixel_sizes.ravel()), box).abs()
+    optics = Optics(pixel_sizes, magnification, abs_ctf.unflatten(0, (sets, images)))
     draws = SetDraws(
         molecules=shown,
         junk=np.array([[False, False, True], [False, False, False]]),
@@ -87,7 +87,7 @@ def test_a_batch_is_projected_blurred_shifted_and_drowned_one_by_one(densities, 
 
     batch = simulate_sets(molecules.stack, draws, optics, torch.Generator().manual_seed(0))
     assert not batch.clean[0, 1].any()
-    seen = torch.fft.irfft2(torch.fft.rfft2(expected) * transfer, s=(box, box))
+    seen = torch.fft.irfft2(torch.fft.rfft2(expected) * abs_ctf, s=(box, box))
     # At an SNR of a million the second set is its particles, all in one scale, on background 0.
     noisy, seen = batch.noisy[1], seen[3:]
     noisy, seen = (one - one.mean((1, 2), keepdim=True) for one in (noisy, seen))
@@ -112,8 +112,8 @@ def test_with_a_ctf_the_target_has_none(molecules):
     # The same clean images up to each one's scale (the SNR counts the CTF), seen through |CTF|.
     cosines = torch.cosine_similarity(drawn.clean.flatten(2), plain.clean.flatten(2), dim=-1)
     assert cosines.min() > 0.9999
-    assert (plain.transfer == 1).all()
-    assert drawn.transfer.min() < 0.1
+    assert (plain.abs_ctf == 1).all()
+    assert drawn.abs_ctf.min() < 0.1
     assert (drawn.noisy - drawn.clean).square().mean() > 5 * (
         plain.noisy - plain.clean
     ).square().mean()

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.runtime.errors import InputError
 
 HELP = "denoise a particle set jointly, random halves apart"
@@ -15,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.star")
     parser.add_argument(
         "--model",
-        default="default",
+        default=DEFAULT_MODEL,
         metavar="NAME|DIR",
-        help="see `polardenoise models` (default: first)",
+        help=f"a shipped model, see `polardenoise models`, or a model's folder (default: {DEFAULT_MODEL})",
     )
     parser.add_argument(
         "--set-size",
@@ -81,14 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=["auto", "float32", "bfloat16"],
         default="auto",
-        help="of the network's convolutions; auto (default): bfloat16 where the device computes in it, which changes a "
-        "result by less than a thousandth",
+        help="of the network's convolutions; auto (default): bfloat16 where the device multiplies in it, which changes "
+        "a result by less than a thousandth; a resumed run keeps what it began with",
     )
     parser.add_argument(
         "--batch",
         default="auto",
         metavar="auto|N",
-        help="images computed at once; never changes a result",
+        help="images computed at once; never changes a result (a resumed run keeps what it began with)",
     )
     parser.add_argument(
         "--report",
@@ -166,17 +167,36 @@ def parse_batch(text: str) -> int | None:
     return int(text)
 
 
+def word_grouping(summary: dict[str, Any]) -> str:
+    """Say which images were denoised together."""
+    if not summary["joint"]:
+        return "each by itself"
+    if summary["searched"]:
+        neighbours = min(summary["set_size"], summary["largest_set"]) - 1
+        clusters = f"{summary['sets']} clusters" if summary["sets"] > 1 else "1 cluster"
+        return (
+            f"each with its {neighbours} nearest neighbours, found in {clusters} of related images"
+        )
+    sets = f"{summary['sets']} sets" if summary["sets"] > 1 else "1 set"
+    return f"in {sets} of up to {summary['set_size']} (grouped by {summary['group_by']})"
+
+
 def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines."""
     lines = [
-        f"{summary['output']}: {summary['particles']} particles denoised by {summary['model']} in "
-        f"{summary['sets']} sets of up to {summary['set_size']} (grouped by {summary['group_by']})",
+        f"{summary['output']}: {summary['particles']} particles denoised by {summary['model']}, "
+        f"{word_grouping(summary)}",
         f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "
         f"protein {summary['contrast']}; nothing finer than {summary['finest_detail_angstrom']:.2f} A can come back",
     ]
     if summary["faint"]:
         lines.append(
             f"{summary['faint']} particles show no more than pure noise would: their raw images stand there, faint"
+        )
+    if not summary["noise_guard"]:
+        lines.append(
+            f"WARNING: the card of {summary['model']} does not state what it makes of pure noise: nothing keeps it "
+            "from drawing particles into noise"
         )
     if " and " in summary["contrast"]:
         lines.append("WARNING: the halves differ in contrast; say which it is with --contrast")

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from polardenoise.architectures import DEFAULT_MODEL
+
 HELP = "list the shipped models"
 
 
@@ -16,9 +18,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from polardenoise.engine.networks.checkpoint import find_model, list_shipped_models, read_card
 
-    default = find_model("default").name if list_shipped_models() else None
     cards = [asdict(read_card(find_model(name))) for name in list_shipped_models()]
-    return {"default": default, "models": cards}
+    return {"default": DEFAULT_MODEL, "models": cards}
 
 
 def summarise(summary: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from polardenoise.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, DEFAULT_MODEL
 from polardenoise.engine.runtime.errors import InputError
 
 HELP = "train a denoiser on simulated molecules, or on noisy particles and their truth"
@@ -27,16 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR")
     parser.add_argument(
         "--architecture",
-        default="polar-transformer",
-        choices=[
-            "polar-transformer",
-            "polar-transformer-ctf",
-            "polar-transformer-matched",
-            "polar-cnn",
-            "dncnn",
-            "unet",
-        ],
-        help="the network (default: polar-transformer)",
+        choices=list(ARCHITECTURES),
+        help=f"the network (default: that of --init, else {DEFAULT_ARCHITECTURE}, as the model {DEFAULT_MODEL} is)",
     )
     parser.add_argument(
         "--recipe", type=Path, metavar="FILE", help="JSON with settings of the recipe"

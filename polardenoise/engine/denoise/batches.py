@@ -1,6 +1,6 @@
-"""Run the network over sets of images, so many at once as memory holds."""
+"""Batches: the network is run over sets of images, as many at once as memory holds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,11 @@ from torch import Tensor
 
 from polardenoise.engine.neighbours.centred_denoising import denoise_sets
 from polardenoise.engine.neighbours.grouping import ImageSet
-from polardenoise.engine.networks.registry import Denoiser, PolarTransformer
+from polardenoise.engine.networks.checkpoint import ModelCard
+from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.registry import as_joint, is_joint
 from polardenoise.engine.particles.scratch_file import ScratchImages
+from polardenoise.engine.runtime.devices import mixed_precision
 from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
 
 NumberedBatch = tuple[int, list[ImageSet]]
@@ -65,7 +68,7 @@ class BatchOfImages:
         Of the batch, from 0.
     images : Tensor
         `(sets, K, box, box)`.
-    profiles : Tensor
+    ctf_rings : Tensor
         `(sets, K, box // 2)`.
     kept : ndarray
         `(sets, K)` bool: images that take their output from here.
@@ -75,7 +78,7 @@ class BatchOfImages:
 
     number: int
     images: Tensor
-    profiles: Tensor
+    ctf_rings: Tensor
     kept: np.ndarray
     own_rows: np.ndarray
 
@@ -83,15 +86,27 @@ class BatchOfImages:
 def read_batch(scratch: ScratchImages, number: int, sets: list[ImageSet]) -> BatchOfImages:
     """Read the images of a batch, which has a number."""
     rows = np.stack([one.rows for one in sets])  # (sets, K)
-    images, profiles = scratch.read_with_profiles(rows.ravel())
+    images, ctf_rings = scratch.read_with_ctf_rings(rows.ravel())
     kept = np.arange(rows.shape[1]) < np.array([one.kept for one in sets])[:, None]
     return BatchOfImages(
         number,
         images.unflatten(0, rows.shape),
-        profiles.unflatten(0, rows.shape),
+        ctf_rings.unflatten(0, rows.shape),
         kept,
         rows[kept],
     )
+
+
+#: From images `(sets, K, box, box)` and CTF rings `(sets, K, box // 2)` to float32 estimates of the images' shape.
+DenoiseSets = Callable[[Tensor, Tensor], Tensor]
+
+
+def choose_denoising(model: Denoiser, card: ModelCard) -> DenoiseSets:
+    """Choose how sets are denoised: jointly and recentred, or each image by itself."""
+    if not is_joint(card.architecture):
+        return lambda images, ctf_rings: model(images, ctf_rings).float()
+    joint = as_joint(model)
+    return lambda images, ctf_rings: denoise_sets(joint, images, ctf_rings).undo_recentring()
 
 
 class BatchRunner:
@@ -99,16 +114,16 @@ class BatchRunner:
 
     Parameters
     ----------
-    model : Denoiser
-        On its device.
+    denoise : DenoiseSets
+        What is run, from `choose_denoising`.
     device : torch.device
-        That device.
+        Where to compute.
     precision : torch.dtype
         Of the convolutions.
     """
 
-    def __init__(self, model: Denoiser, device: torch.device, precision: torch.dtype):
-        self.model, self.device, self.precision = model, device, precision
+    def __init__(self, denoise: DenoiseSets, device: torch.device, precision: torch.dtype):
+        self.denoise, self.device, self.precision = denoise, device, precision
         self._most_sets: int | None = None
 
     def run(self, batch: BatchOfImages) -> Tensor:
@@ -124,10 +139,10 @@ class BatchRunner:
         InputError
             If not even one set fits the memory.
         """
-        images, profiles = batch.images, batch.profiles
+        images, ctf_rings = batch.images, batch.ctf_rings
         while True:
             sets = min(self._most_sets or len(images), len(images))
-            parts = zip(images.split(sets), profiles.split(sets), strict=True)
+            parts = zip(images.split(sets), ctf_rings.split(sets), strict=True)
             try:
                 return torch.cat([self._run_part(*part) for part in parts])
             except Exception as error:
@@ -147,11 +162,6 @@ class BatchRunner:
                 flush=True,
             )
 
-    def _run_part(self, images: Tensor, profiles: Tensor) -> Tensor:
-        lower = self.precision != torch.float32
-        autocast = torch.autocast(self.device.type, dtype=self.precision, enabled=lower)
-        with torch.inference_mode(), autocast:
-            images, profiles = images.to(self.device), profiles.to(self.device)
-            if isinstance(self.model, PolarTransformer):
-                return denoise_sets(self.model, images, profiles).put_back()
-            return self.model(images, profiles).float()
+    def _run_part(self, images: Tensor, ctf_rings: Tensor) -> Tensor:
+        with torch.inference_mode(), mixed_precision(self.device, self.precision):
+            return self.denoise(images.to(self.device), ctf_rings.to(self.device))

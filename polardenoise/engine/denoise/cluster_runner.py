@@ -1,4 +1,4 @@
-"""Run the network over cells: each image among its own neighbours."""
+"""Clusters of neighbours: the network is run over them, each image among its own neighbours."""
 
 from pathlib import Path
 
@@ -7,39 +7,40 @@ from torch import Tensor
 
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cell
-from polardenoise.engine.neighbours.matches import match_denoised_cell, save_cell_matches
-from polardenoise.engine.networks.registry import PolarTransformer
-from polardenoise.engine.runtime.devices import choose_precision, release_freed_memory
+from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cluster
+from polardenoise.engine.neighbours.matches import match_denoised_cluster, save_cluster_matches
+from polardenoise.engine.networks.registry import as_joint
+from polardenoise.engine.runtime.devices import mixed_precision, release_freed_memory
 from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
 
 
-class CellRunner:
-    """Denoises batches that are cells of related images (see `neighbours`).
+class ClusterRunner:
+    """Denoises batches that are clusters of related images (see `neighbours`).
 
     Parameters
     ----------
     job : Job
         The network, K and the seed; whether matches are asked for.
     folder : Path
-        Of the run: receives the matches of each cell.
+        Of the run: receives the matches of each cluster.
+    precision : torch.dtype
+        Of the convolutions.
     """
 
-    def __init__(self, job: Job, folder: Path):
-        self.job, self.folder = job, folder
-        self.precision = choose_precision(job.device, job.plan.precision)
+    def __init__(self, job: Job, folder: Path, precision: torch.dtype):
+        self.job, self.folder, self.precision = job, folder, precision
 
     def run(self, batch: BatchOfImages) -> Tensor:
-        """Denoise one cell, `(1, n, box, box)` float32 on the device.
+        """Denoise one cluster, `(1, n, box, box)` float32 on the device.
 
         Raises
         ------
         InputError
-            If the cell does not fit the memory.
+            If the cluster does not fit the memory.
         """
         release_freed_memory()
         try:
-            return self._run_cell(batch)[None]
+            return self._run_cluster(batch)[None]
         except Exception as error:
             if not says_out_of_memory(error):
                 raise
@@ -48,29 +49,28 @@ class CellRunner:
                 f"{self.job.device.type}; lower --set-size, or use --device cpu"
             ) from error
 
-    def _run_cell(self, batch: BatchOfImages) -> Tensor:
-        job, device, model = self.job, self.job.device, self.job.model
-        assert isinstance(model, PolarTransformer)  # see `plan.choose_groups`
-        images, profiles = batch.images[0].to(device), batch.profiles[0].to(device)
-        lower = self.precision != torch.float32
-        autocast = torch.autocast(device.type, dtype=self.precision, enabled=lower)
-        with torch.inference_mode(), autocast:
+    def _run_cluster(self, batch: BatchOfImages) -> Tensor:
+        job, device, model = self.job, self.job.device, as_joint(self.job.model)
+        images, ctf_rings = batch.images[0].to(device), batch.ctf_rings[0].to(device)
+        with torch.inference_mode(), mixed_precision(device, self.precision):
             plan = job.plan
-            centred = denoise_centred_cell(model, images, profiles, plan.set_size, plan.seed)
+            centred = denoise_centred_cluster(model, images, ctf_rings, plan.set_size, plan.seed)
             if job.keeps_matches:
                 with torch.autocast(device.type, enabled=False):
-                    found = match_denoised_cell(
-                        model, centred.cell, centred.denoised, centred.displacements
+                    found = match_denoised_cluster(
+                        model, centred.cluster, centred.denoised, centred.displacements
                     )
-                save_cell_matches(name_cell(self.folder, batch.number), batch.own_rows, found)
-            return centred.put_back()
+                save_cluster_matches(
+                    name_matches_file(self.folder, batch.number), batch.own_rows, found
+                )
+            return centred.undo_recentring()
 
 
-def name_cell(folder: Path, number: int) -> Path:
-    """Name the file with the matches of a cell."""
+def name_matches_file(folder: Path, number: int) -> Path:
+    """Name the file with the matches of a cluster."""
     return folder / f"matches.{number:06d}.npz"
 
 
-def list_cells(folder: Path) -> list[Path]:
-    """List the files with the matches of the cells of a run, in their order."""
+def list_matches_files(folder: Path) -> list[Path]:
+    """List the files with the matches of the clusters of a run, in their order."""
     return sorted(folder.glob("matches.[0-9]*.npz"))

@@ -63,9 +63,9 @@ class ContrastEvidence:
             for half in np.unique(halves)
         }
 
-    def add(self, rows: np.ndarray, images: Tensor, profiles: Tensor) -> None:
-        """Look at images `(m, N, N)`, flipped and normalised, with profiles `(m, N // 2)`, of `(m,)` rows."""
-        correlations = correlate_with_blobs(images, profiles).double().cpu()  # (m, widths)
+    def add(self, rows: np.ndarray, images: Tensor, ctf_rings: Tensor) -> None:
+        """Look at images `(m, N, N)`, flipped and normalised, with ctf_rings `(m, N // 2)`, of `(m,)` rows."""
+        correlations = correlate_with_blobs(images, ctf_rings).double().cpu()  # (m, widths)
         for half, sums in self._sums.items():
             own = correlations[torch.from_numpy(self.halves[rows] == half)]
             sums += torch.stack([torch.ones_like(own), own, own.square()]).sum(1)
@@ -87,14 +87,14 @@ def judge_half(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> Con
     return Contrast(-1.0 if best <= -CLEAR else 1.0, best)
 
 
-def correlate_with_blobs(images: Tensor, profiles: Tensor) -> Tensor:
+def correlate_with_blobs(images: Tensor, ctf_rings: Tensor) -> Tensor:
     """Correlate images with centred Gaussian blobs that carry the images' |CTF|.
 
     Parameters
     ----------
     images : Tensor
         `(m, N, N)`, phase-flipped, noise of standard deviation 1.
-    profiles : Tensor
+    ctf_rings : Tensor
         `(m, N // 2)` ring averages of |CTF|.
 
     Returns
@@ -107,7 +107,7 @@ def correlate_with_blobs(images: Tensor, profiles: Tensor) -> Tensor:
     spectrum = torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1))).real  # of the even part
     member, blobs = (values.to(images) for values in describe_blobs(box))
     rings = spectrum.flatten(1) @ member  # (m, N // 2)
-    templates = profiles[:, None] * blobs  # (m, widths, N // 2)
+    templates = ctf_rings[:, None] * blobs  # (m, widths, N // 2)
     energy = (templates.square() * member.sum(0)).sum(-1)
     return (templates * rings[:, None]).sum(-1) / (box * energy.clamp(min=1e-12).sqrt())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from polardenoise.engine.denoise.cluster_runner import list_cells
+from polardenoise.engine.denoise.cluster_runner import list_matches_files
 from polardenoise.engine.denoise.contrast import Contrast
 from polardenoise.engine.denoise.output_columns import rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
@@ -15,15 +15,17 @@ from polardenoise.engine.denoise.preparation import (
     Preparation,
     load_sets,
     open_preparation,
+    read_computing,
     save_arrays,
 )
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches
+from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.particle_set import write_particles
-from polardenoise.engine.runtime.devices import choose_precision
+from polardenoise.engine.runtime.devices import name_precision
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.provenance import provenance
 
@@ -48,11 +50,12 @@ def finish_run(
     with UnfinishedStack(folder, 0, count, job.box) as stack:
         stack.finish(job.pixel_size)
     write_star(job, folder / STAR)
-    sets, _ = load_sets(folder / SETS)
+    sets, computing = load_sets(folder / SETS), read_computing(folder)
     with open_preparation(job, folder) as preparation:
         contrasts = preparation.contrasts
     faint = sum(batch.faint for batch in read_journals(folder).values())
-    summary = summarise_run(job, sets, contrasts, faint) | {"run": hash_facts(facts)}
+    precision = name_precision(computing.precision)
+    summary = summarise_run(job, sets, contrasts, faint, precision) | {"run": hash_facts(facts)}
     write_json(
         folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
     )
@@ -60,7 +63,7 @@ def finish_run(
     matches = None
     if job.keeps_matches:
         size = float(np.median(job.particles.pixel_size)) * job.particles.box / job.handling.box
-        matches = join_matches(list_cells(folder), job.halves, size)
+        matches = join_matches(list_matches_files(folder), job.halves, size)
     if matches is not None and job.plan.matches is not None:
         save_arrays(folder / MATCHES, **matches)
         names[MATCHES] = job.plan.matches
@@ -85,7 +88,7 @@ def write_star(job: Job, path: Path) -> None:
 
 
 def summarise_run(
-    job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast], faint: int
+    job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast], faint: int, precision: str
 ) -> dict[str, Any]:
     """Gather what the summary, the provenance and downstream programs need to know."""
     plan, particles, handling = job.plan, job.particles, job.handling
@@ -97,6 +100,7 @@ def summarise_run(
         "input": str(plan.particles.resolve()),
         "particles": len(particles),
         "faint": faint,
+        "noise_guard": bool(job.card.noise_energy),
         "first_row": particles.first_row,
         "model": job.card.name,
         "model_sha256": job.card.weights_sha256,
@@ -105,6 +109,9 @@ def summarise_run(
         "set_size": plan.set_size,
         "sets": len(sets),
         "smallest_set": min(len(one.rows) for one in sets),
+        "largest_set": max(len(one.rows) for one in sets),
+        "joint": is_joint(job.card.architecture),
+        "searched": job.groups is None,
         "halves": "ignored" if plan.ignore_halves else "drawn" if job.drawn else "rlnRandomSubset",
         "half_counts": [int((job.halves == half).sum()) for half in np.unique(job.halves)],
         "ctf_state": handling.ctf_state,
@@ -118,7 +125,7 @@ def summarise_run(
             }
             for half, contrast in contrasts.items()
         },
-        "precision": str(choose_precision(job.device, plan.precision)).removeprefix("torch."),
+        "precision": precision,
         "box": particles.box,
         "working_box": handling.box,
         "output_box": job.box,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.ctf_profiles import filter_by_rings
+from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.polar_grid import disk_mask
 
 #: Factor of the raw image: the Wiener filter of white noise at an SNR of 0.01.
@@ -19,7 +19,7 @@ FAINT = 0.01
 
 
 def fade_faint_images(
-    estimates: Tensor, images: Tensor, profiles: Tensor, noise_energy: Mapping[str, float]
+    estimates: Tensor, images: Tensor, ctf_rings: Tensor, noise_energy: Mapping[str, float]
 ) -> tuple[Tensor, Tensor]:
     """Replace estimates by faint raw images where their energy does not exceed that of denoised noise.
 
@@ -27,8 +27,8 @@ def fade_faint_images(
     ----------
     estimates, images : Tensor
         `(m, box, box)` CTF-free estimates and what they were made of, in units of the noise.
-    profiles : Tensor
-        `(m, box // 2)` ring profiles of |CTF|; ones for images without a CTF.
+    ctf_rings : Tensor
+        `(m, box // 2)` mean of |CTF| on each ring of frequencies; ones for images without a CTF.
     noise_energy : mapping
         As `noise_energy.measure_noise_energy` gives it. Empty: nothing is known of the model, and nothing is replaced.
 
@@ -42,17 +42,17 @@ def fade_faint_images(
     """
     if not noise_energy:
         return estimates, torch.zeros(len(estimates), dtype=torch.bool, device=estimates.device)
-    energy = measure_energy(estimates, profiles)
+    energy = measure_energy(estimates, ctf_rings)
     without, with_ctf = (energy.new_tensor(noise_energy[name]) for name in ("none", "ctf"))
-    limit = torch.where((profiles == 1).all(-1), without, with_ctf)
+    limit = torch.where((ctf_rings == 1).all(-1), without, with_ctf)
     share = (energy / limit - 1).clamp(0, 1)[:, None, None]
     faded = share * estimates + (1 - share) * FAINT * images
     return torch.where(share < 1, faded, estimates), (share == 0)[:, 0, 0]
 
 
-def measure_energy(estimates: Tensor, profiles: Tensor) -> Tensor:
+def measure_energy(estimates: Tensor, ctf_rings: Tensor) -> Tensor:
     """Mean square of CTF-free estimates `(m, box, box)` on the disk, as they are seen through their CTFs: `(m,)`."""
     box = estimates.shape[-1]
     disk = disk_mask(box, box / 2 - 1).to(estimates.device)
-    seen = filter_by_rings(estimates, profiles) * disk
+    seen = filter_by_rings(estimates, ctf_rings) * disk
     return seen.square().sum((-2, -1)) / disk.sum()

@@ -12,10 +12,11 @@ from polardenoise.engine.denoise.batches import (
     BatchOfImages,
     BatchRunner,
     NumberedBatch,
+    choose_denoising,
     gather_batches,
     read_batch,
 )
-from polardenoise.engine.denoise.cluster_runner import CellRunner
+from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
 from polardenoise.engine.denoise.plan import (
@@ -32,6 +33,7 @@ from polardenoise.engine.denoise.preparation import (
     load_sets,
     open_preparation,
     prepare_run,
+    read_computing,
 )
 from polardenoise.engine.denoise.report_folder import PAGE, check_report_folder
 from polardenoise.engine.denoise.resume_folder import (
@@ -43,7 +45,6 @@ from polardenoise.engine.denoise.resume_folder import (
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, read_journals
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
-from polardenoise.engine.runtime.devices import choose_precision
 from polardenoise.engine.runtime.distributed import Processes
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
@@ -125,20 +126,19 @@ def is_complete(plan: DenoisePlan, facts: dict[str, Any]) -> bool:
 
 def write_images(job: Job, folder: Path, processes: Processes) -> None:
     """Denoise this process's share of the batches and write each image to its row's place."""
-    sets, images_per_batch = load_sets(folder / SETS)
+    sets, computing = load_sets(folder / SETS), read_computing(folder)
     complete = read_journals(folder)
     own = [
         (number, batch)
-        for number, batch in enumerate(gather_batches(sets, job.halves, images_per_batch))
+        for number, batch in enumerate(gather_batches(sets, job.halves, computing.images_per_batch))
         if number % processes.count == processes.rank and number not in complete
     ]
     count = sum(one.kept for _, batch in own for one in batch)
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
-    precision = choose_precision(job.device, job.plan.precision)
     runner = (
-        CellRunner(job, folder)
+        ClusterRunner(job, folder, computing.precision)
         if job.groups is None
-        else BatchRunner(job.model, job.device, precision)
+        else BatchRunner(choose_denoising(job.model, job.card), job.device, computing.precision)
     )
     with ExitStack() as opened:
         preparation = opened.enter_context(open_preparation(job, folder))
@@ -163,7 +163,7 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
             estimates, faint = fade_faint_images(
                 estimates[kept.to(job.device)],
                 batch.images[kept].to(job.device),
-                batch.profiles[kept].to(job.device),
+                batch.ctf_rings[kept].to(job.device),
                 job.card.noise_energy,
             )
             returned = bring_back(job, preparation, batch, estimates)

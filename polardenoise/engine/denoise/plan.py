@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from polardenoise import __version__
+from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.networks.checkpoint import ModelCard, hash_file, load_model
-from polardenoise.engine.networks.registry import Denoiser, PolarTransformer
+from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.preprocessing import Handling
-from polardenoise.engine.runtime.devices import choose_device, choose_precision
+from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 from polardenoise.engine.runtime.files import make_folder
 
@@ -27,7 +29,7 @@ class DenoisePlan:
 
     particles: Path
     output: Path
-    model: str = "default"
+    model: str = DEFAULT_MODEL
     set_size: int = 32
     group_by: str = "neighbours"
     ctf_output: str = "kept"
@@ -112,7 +114,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     device = choose_device(plan.device, process)
     model, card = load_model(plan.model)
     handling = choose_handling(plan, particles, card)
-    groups = choose_groups(plan.group_by, particles, model)
+    groups = choose_groups(plan.group_by, particles, card)
     if plan.matches is not None and groups is not None:
         raise InputError(
             f"--matches: {card.name} is a {card.architecture}, which compares no images; use a polar transformer"
@@ -161,12 +163,12 @@ def choose_halves(plan: DenoisePlan, particles: ParticleSet) -> tuple[np.ndarray
     return draw_halves(len(particles), plan.seed), True
 
 
-def choose_groups(group_by: str, particles: ParticleSet, model: Denoiser) -> np.ndarray | None:
+def choose_groups(group_by: str, particles: ParticleSet, card: ModelCard) -> np.ndarray | None:
     """Give each row its group: all one for "random", else the text of a column; None where neighbours are looked for.
 
     Networks that see one image at a time have no use for neighbours: for them any grouping is as good as another.
     """
-    if group_by == "neighbours" and isinstance(model, PolarTransformer):
+    if group_by == "neighbours" and is_joint(card.architecture):
         return None
     if group_by in ("neighbours", "random"):
         return np.zeros(len(particles), dtype=np.int64)
@@ -227,9 +229,8 @@ def state_facts(job: Job) -> dict[str, Any]:
         "--output-box": plan.output_box,
         "--rows": [plan.rows.start, plan.rows.stop],
         "--seed": plan.seed,
-        "--batch": plan.batch,
         "--device": job.device.type,
-        "--precision": str(choose_precision(job.device, plan.precision)),
+        "--precision": plan.precision,
         "--matches": plan.matches and str(plan.matches.absolute()),
         "--report": plan.report and str(plan.report.absolute()),
     }

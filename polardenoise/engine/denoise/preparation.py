@@ -1,5 +1,6 @@
-"""What comes before the network: the input is read once, its contrast told, the sets formed."""
+"""Preparation of a run: the input is read once, its contrast found, the sets formed."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,17 +14,19 @@ from torch import Tensor
 from polardenoise.engine.denoise.batches import IMAGES_PER_BATCH
 from polardenoise.engine.denoise.contrast import Contrast, ContrastEvidence, word_contrasts
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.neighbours.clusters import form_cells
+from polardenoise.engine.neighbours.clusters import form_clusters
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
-from polardenoise.engine.networks.registry import PolarTransformer
+from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.preprocessing import prepare_particles
 from polardenoise.engine.particles.scratch_file import ScratchImages
-from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.devices import choose_precision, name_precision
+from polardenoise.engine.runtime.files import replace_when_complete, write_json
 from polardenoise.engine.runtime.progress import Progress
 
 WORKING = "working.f32"
 READ = "read.npz"
 SETS = "sets.npz"
+COMPUTING = "computing.json"
 
 
 @dataclass(frozen=True)
@@ -45,23 +48,50 @@ class Preparation:
     contrasts: dict[int, Contrast]
 
 
+@dataclass(frozen=True)
+class Computing:
+    """How the network is run. A resumed run keeps it, and so ends with the bytes of a run that was never stopped.
+
+    Attributes
+    ----------
+    precision : torch.dtype
+        Of the convolutions.
+    images_per_batch : int
+        Images computed at once.
+    """
+
+    precision: torch.dtype
+    images_per_batch: int
+
+
 def prepare_run(job: Job, folder: Path) -> None:
     """Read and check the pixels in row order and form the sets; what an earlier run has completed is not done again."""
+    if not (folder / COMPUTING).exists():
+        computing = {
+            "precision": name_precision(choose_precision(job.device, job.plan.precision)),
+            "images_per_batch": choose_images_per_batch(job),
+        }
+        write_json(folder / COMPUTING, computing)
     if not (folder / READ).exists():
         read_input(job, folder)
     with open_preparation(job, folder) as preparation:
         if preparation.contrasts:
             print(f"contrast: {word_contrasts(preparation.contrasts)}", flush=True)
         if not (folder / SETS).exists():
-            sets = form_job_sets(job, preparation.scratch)
-            save_sets(folder / SETS, sets, choose_images_per_batch(job))
+            save_sets(folder / SETS, form_job_sets(job, preparation.scratch))
 
 
 def choose_images_per_batch(job: Job) -> int:
-    """Choose how many images are computed at once; the cells of neighbours are computed one by one."""
+    """Choose how many images are computed at once; the clusters of neighbours are computed one by one."""
     if job.groups is None:
         return 1
     return job.plan.batch or IMAGES_PER_BATCH[job.device.type]
+
+
+def read_computing(folder: Path) -> Computing:
+    """Read how the network of a run is run."""
+    saved = json.loads((folder / COMPUTING).read_text())
+    return Computing(getattr(torch, saved["precision"]), saved["images_per_batch"])
 
 
 def read_input(job: Job, folder: Path) -> None:
@@ -71,9 +101,9 @@ def read_input(job: Job, folder: Path) -> None:
     working = ScratchImages(folder, count, job.handling.box, WORKING)
     with working as scratch, Progress("read and check", count) as progress:
 
-        def notice(rows: np.ndarray, images: Tensor, profiles: Tensor) -> None:
+        def notice(rows: np.ndarray, images: Tensor, ctf_rings: Tensor) -> None:
             if job.plan.contrast == "auto":
-                evidence.add(rows, images, profiles)
+                evidence.add(rows, images, ctf_rings)
             progress.advance(len(rows))
 
         scratch.clear()
@@ -109,7 +139,7 @@ def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
 
 
 def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
-    """Decide which images are denoised together: sets inside groups, or cells in which neighbours are looked for.
+    """Decide which images are denoised together: sets inside groups, or clusters in which neighbours are looked for.
 
     Parameters
     ----------
@@ -126,29 +156,26 @@ def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
     plan = job.plan
     if job.groups is not None:
         return form_sets(job.halves, job.groups, plan.set_size, plan.seed)
-    assert isinstance(job.model, PolarTransformer)  # see `choose_groups`
-    progress = Progress("find related images", len(job.particles))
+    model, progress = as_joint(job.model), Progress("find related images", len(job.particles))
     with torch.inference_mode(), progress:
-        return form_cells(job.model, scratch, job.halves, plan.seed, job.device, progress.advance)
+        return form_clusters(model, scratch, job.halves, plan.seed, job.device, progress.advance)
 
 
-def save_sets(path: Path, sets: list[ImageSet], images_per_batch: int) -> None:
-    """Save sets, and how many of their images are computed at once: a resumed run makes the same batches."""
+def save_sets(path: Path, sets: list[ImageSet]) -> None:
+    """Save sets: a resumed run has the same."""
     save_arrays(
         path,
         rows=np.concatenate([one.rows for one in sets]),
         sizes=np.array([len(one.rows) for one in sets]),
         kept=np.array([one.kept for one in sets]),
-        images_per_batch=np.array(images_per_batch),
     )
 
 
-def load_sets(path: Path) -> tuple[list[ImageSet], int]:
+def load_sets(path: Path) -> list[ImageSet]:
     """Load what `save_sets` saved."""
     with np.load(path) as saved:
         rows = np.split(saved["rows"], np.cumsum(saved["sizes"])[:-1])
-        sets = [ImageSet(*one) for one in zip(rows, saved["kept"].tolist(), strict=True)]
-        return sets, int(saved["images_per_batch"])
+        return [ImageSet(*one) for one in zip(rows, saved["kept"].tolist(), strict=True)]
 
 
 def save_arrays(path: Path, **arrays: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
-from polardenoise.engine.imaging.frc import correlate_rings
+from polardenoise.engine.imaging.frc import fourier_ring_correlation
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.engine.particles.set_checks import CTF_FREE_STATES, check_match
@@ -91,7 +91,7 @@ def compare_images(estimate: Tensor, truth: Tensor, radius: float | None = None)
         float(estimate.square().sum()),
         float(truth.square().sum()),
         float((estimate * truth).sum()),
-        correlate_rings(estimate, truth).sum(0),
+        fourier_ring_correlation(estimate, truth).sum(0),
         len(truth),
     )
 

@@ -1,15 +1,16 @@
-"""With how much energy pure noise comes out of a model: what its card says, and `noise_guard` judges by."""
+"""Energy of denoised noise: what a model's card states, and `noise_guard` judges by."""
 
 import numpy as np
 import torch
 
 from polardenoise.engine.denoise.noise_guard import measure_energy
 from polardenoise.engine.evaluate.noise_images import Conditions, draw_conditions
+from polardenoise.engine.imaging.background import measure_background, normalise
 from polardenoise.engine.imaging.rings import average_rings
-from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cell
-from polardenoise.engine.neighbours.clusters import LARGEST_CELL
-from polardenoise.engine.networks.registry import Denoiser, PolarTransformer
-from polardenoise.engine.runtime.devices import choose_precision
+from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cluster
+from polardenoise.engine.neighbours.clusters import LARGEST_CLUSTER
+from polardenoise.engine.networks.polar_transformer import PolarTransformer
+from polardenoise.engine.runtime.devices import choose_precision, mixed_precision
 
 #: Share of the noise images whose energy is above what is measured.
 EXCEPTIONS = 0.01
@@ -19,17 +20,17 @@ PIXEL_SIZE = 3.5
 
 
 def measure_noise_energy(
-    model: Denoiser, images_per_set: int = 32, images: int = LARGEST_CELL, seed: int = 0
+    model: PolarTransformer, images_per_set: int = 32, images: int = LARGEST_CLUSTER, seed: int = 0
 ) -> dict[str, float]:
-    """Measure with how much energy white noise comes out of a model, among its neighbours.
+    """Measure with how much energy white noise comes out of a joint model, among its neighbours.
 
     The more images are searched, the more alike is the noise that is found, and the more of it comes out: hence a full
-    cell.
+    cluster.
 
     Parameters
     ----------
-    model : Denoiser
-        On its device.
+    model : PolarTransformer
+        On its device, or another joint network.
     images_per_set : int
         K of the neighbours.
     images : int
@@ -54,14 +55,11 @@ def measure_noise_energy(
             conditions = Conditions(box, PIXEL_SIZE, None, images)
         shape = (images, box, box)
         noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(device)
-        profiles = average_rings(conditions.compute_transfer().abs()).to(device)
-        lower = precision != torch.float32
-        with torch.inference_mode(), torch.autocast(device.type, precision, enabled=lower):
-            if isinstance(model, PolarTransformer):
-                cell = denoise_centred_cell(model, noise, profiles, images_per_set, seed)
-                estimates = cell.put_back()
-            else:
-                estimates = model(noise[None], profiles[None])[0].float()
-        energy = measure_energy(estimates, profiles)
+        noise = normalise(noise, measure_background(noise))  # by its corners, as `denoise` does
+        ctf_rings = average_rings(conditions.compute_transfer().abs()).to(device)
+        with torch.inference_mode(), mixed_precision(device, precision):
+            cluster = denoise_centred_cluster(model, noise, ctf_rings, images_per_set, seed)
+            estimates = cluster.undo_recentring()
+        energy = measure_energy(estimates, ctf_rings)
         energies[name] = float(energy.quantile(1 - EXCEPTIONS))
     return energies

@@ -213,11 +213,11 @@ def _blob_window(padded: int, device: torch.device) -> Tensor:
     return values[squares[:, None, None] + squares[:, None] + squares]
 
 
-def reconstruct_map(images: Tensor, transfer: Tensor, angles: Tensor) -> Tensor:
+def reconstruct_map(images: Tensor, ctf: Tensor, angles: Tensor) -> Tensor:
     """Reconstruct a map `(N, N, N)` of images `(n, N, N)` with their CTFs; parameters as `reconstruct_noise`."""
     slices = torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1)))
     sums = begin_backprojection(images.shape[-1])
-    insert_slices(sums, slices * transfer, transfer**2, matrices_from_angles(angles).float())
+    insert_slices(sums, slices * ctf, ctf**2, matrices_from_angles(angles).float())
     return solve_backprojection(sums)
 
 

@@ -1,4 +1,4 @@
-"""Resample and shift images through their Fourier transforms.
+"""Fourier resampling and shifts of images.
 
 Images are `(..., N, N)` with their centre at pixel `(N // 2, N // 2)`, RELION's convention for even and odd boxes. The
 field of view stays, and the centre stays the centre: pixel `N // 2` becomes pixel `M // 2`.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-def correlate_rings(first: Tensor, second: Tensor) -> Tensor:
+def fourier_ring_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Correlate pairs of images ring by ring in Fourier space.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Images on a polar grid, where an in-plane rotation is a circular shift.
+"""The polar grid, on which an in-plane rotation is a circular shift.
 
 The map `P` follows section 2 of Andén & Sagemüller (arXiv 2506.11283): Gaussian radial basis functions sampled on
 rings, weighted so that `P` is nearly an isometry. Its inverse is the regularised least-squares solution on the

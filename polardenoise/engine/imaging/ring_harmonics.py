@@ -1,4 +1,4 @@
-"""Images on rings of their Fourier transform: where rotation, CTF and comparison are all diagonal.
+"""Circular harmonics of images on rings of their Fourier transform: rotation, CTF and comparison are diagonal.
 
 A plane wave is a sum of circular harmonics (Jacobi-Anger), so that the transform of an image on the ring of `k` cycles
 per box has the angular modes
@@ -56,8 +56,8 @@ class FourierRings:
     rings: int
     modes: int
 
-    def describe(self, images: Tensor) -> Tensor:
-        """Compute the coefficients of images.
+    def to_harmonics(self, images: Tensor) -> Tensor:
+        """Compute the harmonics of images: the coefficients of their circular harmonics.
 
         Parameters
         ----------
@@ -71,11 +71,11 @@ class FourierRings:
         """
         flat, device = images.flatten(1), images.device
         here, there = flat[:, self.pixels.to(device)], flat[:, self.opposite.to(device)]
-        described = images.new_empty(2, self.modes, len(images), self.rings)
+        harmonics = images.new_empty(2, self.modes, len(images), self.rings)
         for parity, seen, matrix in (0, here + there, self.even), (1, here - there, self.odd):
             parts = seen @ matrix.to(device)  # (n, 2 * modes of this parity * rings)
-            described[:, parity::2] = parts.view(len(images), 2, -1, self.rings).movedim(0, 2)
-        return described
+            harmonics[:, parity::2] = parts.view(len(images), 2, -1, self.rings).movedim(0, 2)
+        return harmonics
 
     def weights(self, device: torch.device) -> Tensor:
         """Weight of each mode `(modes,)` in an inner product: mode -m, the conjugate of mode m, counts with it."""
@@ -92,10 +92,10 @@ class FourierRings:
             squares[parity::2] = 2 * matrix.square().sum(0).view(2, -1, self.rings).sum(0)
         return (squares * self.weights(squares.device)[:, None]).sum(0)
 
-    def ring_energies(self, described: Tensor) -> Tensor:
+    def ring_energies(self, harmonics: Tensor) -> Tensor:
         """Give the energy of each image on each ring, `(n, rings)`, from `(2, modes, n, rings)`."""
-        weights = self.weights(described.device)[None, :, None, None]
-        return (described.square() * weights).sum((0, 1))
+        weights = self.weights(harmonics.device)[None, :, None, None]
+        return (harmonics.square() * weights).sum((0, 1))
 
 
 @lru_cache(maxsize=4)

@@ -31,7 +31,7 @@ def average_rings(values: Tensor) -> Tensor:
     Parameters
     ----------
     values : Tensor
-        `(..., N, N // 2 + 1)`, layout of `torch.fft.rfft2`; |CTF| for a CTF's profile.
+        `(..., N, N // 2 + 1)`, layout of `torch.fft.rfft2`; |CTF| for a CTF rings.
 
     Returns
     -------

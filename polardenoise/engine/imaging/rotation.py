@@ -1,4 +1,4 @@
-"""Turn images in the plane, by angles that need not be steps of a polar grid."""
+"""In-plane rotation of images, by angles that need not be steps of a polar grid."""
 
 import torch
 from torch import Tensor

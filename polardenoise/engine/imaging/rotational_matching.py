@@ -1,11 +1,11 @@
-"""Which image shows what, and how far it is turned: images against clean estimates, at every rotation.
+"""Rotational matching: the likelihood of every image given every clean estimate, at every in-plane rotation.
 
 For an image `x` with noise of variance 1 and a CTF `C`, the estimate `y` turned by `alpha` explains
 
     <C x, turn(y, alpha)> - |C y|^2 / 2
 
-of it: the logarithm of the likelihood that `x` shows `y` over that of `x` being noise. An image against a clean
-estimate is a far easier match than two noisy images against each other (a matched filter).
+of it: the logarithm of the ratio of two likelihoods, that `x` shows `y` and that `x` is noise. This is a matched
+filter: an image is compared with a clean estimate far more reliably than with another noisy image.
 """
 
 import math
@@ -22,15 +22,14 @@ ROTATIONS = 96
 #: Numbers of one block of comparisons: small enough for the caches.
 VALUES_AT_ONCE = {"cpu": 2**21, "cuda": 2**27}
 
-#: Log-likelihoods of many candidates are softened by this factor before they compete. The estimates that images are
-#: compared with are not perfect; at 1 the best one takes all. Chosen on phantoms 122 and 127 and on 6msm: 3 and 20 give
-#: neighbours 1 to 3 degrees farther off.
+#: Log-likelihoods of many candidates are divided by this before they are made probabilities, because the estimates are
+#: not perfect: at 1 the best candidate takes all (docs/constants.rst).
 TEMPERATURE = 8.0
 
 
 @dataclass(frozen=True)
-class Matches:
-    """Images against estimates.
+class RotationalMatches:
+    """The best rotation of every image with every estimate.
 
     Attributes
     ----------
@@ -45,14 +44,14 @@ class Matches:
     rotation: Tensor
 
 
-def describe_observed(images: Tensor, profiles: Tensor, rings: FourierRings) -> Tensor:
-    """Describe observed images, each multiplied by its CTF as a match needs it.
+def compute_image_harmonics(images: Tensor, ctf_rings: Tensor, rings: FourierRings) -> Tensor:
+    """Compute the harmonics of noisy images, each multiplied by its CTF, as matching takes them.
 
     Parameters
     ----------
     images : Tensor
         `(n, box, box)`, phases flipped, noise of variance 1.
-    profiles : Tensor
+    ctf_rings : Tensor
         `(n, box // 2)` |CTF| by ring.
     rings : FourierRings
         Of that box.
@@ -62,36 +61,36 @@ def describe_observed(images: Tensor, profiles: Tensor, rings: FourierRings) -> 
     Tensor
         `(2, modes, n, rings)`.
     """
-    return rings.describe(images) * ring_transfers(profiles, rings)
+    return rings.to_harmonics(images) * select_ctf_rings(ctf_rings, rings)
 
 
-def ring_transfers(profiles: Tensor, rings: FourierRings) -> Tensor:
-    """Take |CTF| of rings 1, 2, ... out of profiles `(n, box // 2)`, whose first value is ring 0: `(n, rings)`."""
-    return profiles[:, 1 : rings.rings + 1]
+def select_ctf_rings(ctf_rings: Tensor, rings: FourierRings) -> Tensor:
+    """Select |CTF| of rings 1, 2, ... from CTF rings `(n, box // 2)`, whose first value is ring 0: `(n, rings)`."""
+    return ctf_rings[:, 1 : rings.rings + 1]
 
 
 def match_images(
-    observed: Tensor, profiles: Tensor, estimates: Tensor, rings: FourierRings
-) -> Matches:
+    image_harmonics: Tensor, ctf_rings: Tensor, estimates: Tensor, rings: FourierRings
+) -> RotationalMatches:
     """Compare every image with every estimate at every rotation.
 
     Parameters
     ----------
-    observed : Tensor
-        `(2, modes, n, rings)` from `describe_observed`.
-    profiles : Tensor
+    image_harmonics : Tensor
+        `(2, modes, n, rings)` from `compute_image_harmonics`.
+    ctf_rings : Tensor
         `(n, box // 2)` |CTF| by ring.
     estimates : Tensor
-        `(2, modes, m, rings)`: clean estimates, described.
+        `(2, modes, m, rings)`: harmonics of clean estimates.
     rings : FourierRings
-        What described them.
+        Of the harmonics.
     """
-    device, count, others = observed.device, observed.shape[2], estimates.shape[2]
-    transfers = ring_transfers(profiles, rings).to(device)
-    seen_energy = transfers.square() @ rings.ring_energies(estimates).T  # (n, m): |C y|^2
+    device, count, others = image_harmonics.device, image_harmonics.shape[2], estimates.shape[2]
+    abs_ctf = select_ctf_rings(ctf_rings, rings).to(device)
+    seen_energy = abs_ctf.square() @ rings.ring_energies(estimates).T  # (n, m): |C y|^2
     to_rotations = rotation_matrix(rings, device)  # (ROTATIONS, 2 * modes)
     keys = torch.cat([estimates[0], estimates[1]], -1).mT.contiguous()  # (modes, 2 rings, m)
-    real, imaginary = observed
+    real, imaginary = image_harmonics
     likelihood = torch.empty(count, others, device=device)
     rotation = torch.empty(count, others, dtype=torch.int64, device=device)
     at_once = max(1, VALUES_AT_ONCE.get(device.type, 2**27) // (others * ROTATIONS))
@@ -105,7 +104,7 @@ def match_images(
         best, at = scores.max(0)
         likelihood[some] = best.view(-1, others) - 0.5 * seen_energy[some]
         rotation[some] = at.view(-1, others)
-    return Matches(likelihood, rotation)
+    return RotationalMatches(likelihood, rotation)
 
 
 def rotation_matrix(
@@ -123,7 +122,7 @@ def rotation_matrix(
 
 
 def measure_affinity(likelihood: Tensor) -> Tensor:
-    """How much images of one set belong together, seen from both sides.
+    """Measure how probable it is that two images of a set show the same, a symmetric affinity.
 
     Parameters
     ----------
@@ -133,10 +132,10 @@ def measure_affinity(likelihood: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        `(..., n, n)` symmetric: logarithm of the mean of the probabilities that i shows what j does, and j what i does,
-        among all others; -inf on the diagonal.
+        `(..., n, n)` symmetric: logarithm of the mean of two probabilities, that i shows what j does and that j shows
+        what i does, each among all others; -inf on the diagonal.
     """
     others = likelihood / TEMPERATURE
     others.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
-    chance = others.log_softmax(-1)
-    return torch.logaddexp(chance, chance.mT) - math.log(2)
+    log_probability = others.log_softmax(-1)
+    return torch.logaddexp(log_probability, log_probability.mT) - math.log(2)

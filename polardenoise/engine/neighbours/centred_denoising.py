@@ -1,4 +1,4 @@
-"""Joint denoising of clusters and of sets of images, moved to the centre where they lie off it."""
+"""Joint denoising of clusters and of sets, whose images are moved to the centre where they lie off it."""
 
 from dataclasses import dataclass
 
@@ -7,87 +7,87 @@ from torch import Tensor
 
 from polardenoise.engine.neighbours.centring import Centred, denoise_centred
 from polardenoise.engine.neighbours.search import (
-    Cell,
-    DenoisedCell,
+    Cluster,
+    DenoisedCluster,
     denoise_among,
-    denoise_described_cell,
-    denoise_once_more,
-    describe_cell,
+    denoise_by_neighbours,
+    denoise_encoded_cluster,
+    encode_cluster,
 )
-from polardenoise.engine.networks.polar_transformer import Described, PolarTransformer
+from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 
 
 @dataclass(frozen=True)
-class CentredCell:
-    """A denoised cell.
+class CentredCluster:
+    """A denoised cluster.
 
     Attributes
     ----------
-    cell : Cell
+    cluster : Cluster
         What is known of its images, moved to the centre.
-    denoised : DenoisedCell
+    denoised : DenoisedCluster
         Their estimates, at the centre, and their neighbours.
     displacements : Tensor
         `(n, 2)` pixels, `(x, y)`: how far each particle lay off the centre.
     """
 
-    cell: Cell
-    denoised: DenoisedCell
+    cluster: Cluster
+    denoised: DenoisedCluster
     displacements: Tensor
 
-    def put_back(self) -> Tensor:
+    def undo_recentring(self) -> Tensor:
         """Move the estimates to where the particles lay, `(n, box, box)`."""
         estimates = self.denoised.estimates[None]
-        return Centred(estimates, self.displacements[None]).put_back()[0]
+        return Centred(estimates, self.displacements[None]).undo_recentring()[0]
 
 
-def denoise_centred_cell(
-    model: PolarTransformer, images: Tensor, profiles: Tensor, images_per_set: int, seed: int
-) -> CentredCell:
-    """Denoise images `(n, box, box)` of one half with profiles `(n, box // 2)`, each among its neighbours.
+def denoise_centred_cluster(
+    model: PolarTransformer, images: Tensor, ctf_rings: Tensor, images_per_set: int, seed: int
+) -> CentredCluster:
+    """Denoise images `(n, box, box)` of one half with CTF rings `(n, box // 2)`, each among its neighbours.
 
-    Particles that lie off the centre are moved there by what their neighbours show, and neighbours are looked for once
-    more. The other parameters are those of `denoise_described_cell`.
+    Particles that lie off the centre are moved there by what their neighbours show, and neighbours are searched once
+    more. The other parameters are those of `denoise_encoded_cluster`.
     """
-    cell = describe_cell(model, images, profiles)
-    denoised = denoise_described_cell(model, cell, images_per_set, seed)
+    cluster = encode_cluster(model, images, ctf_rings)
+    denoised = denoise_encoded_cluster(model, cluster, images_per_set, seed)
 
-    moved_cell = cell
+    moved_cluster = cluster
 
-    def denoise_moved(moved: Tensor) -> tuple[Described, Tensor]:
-        nonlocal moved_cell
-        moved_cell = describe_cell(model, moved[0], profiles)
-        among = denoise_among(model, moved_cell, denoised.neighbours)
-        return moved_cell.described, among.estimates[None]
+    def denoise_moved(moved: Tensor) -> tuple[Encoded, Tensor]:
+        nonlocal moved_cluster
+        moved_cluster = encode_cluster(model, moved[0], ctf_rings)
+        among = denoise_among(model, moved_cluster, denoised.neighbours)
+        return moved_cluster.encoded, among.estimates[None]
 
     centred = denoise_centred(
         model,
         images[None],
-        profiles[None],
+        ctf_rings[None],
         denoised.neighbours[:, 1:],
         denoise_moved,
-        (cell.described, denoised.estimates[None]),
+        (cluster.encoded, denoised.estimates[None]),
     )
     displacements = centred.displacements[0]
     if not displacements.any():
-        return CentredCell(cell, denoised, displacements)
-    denoised = denoise_once_more(model, moved_cell, centred.estimates[0], images_per_set)
-    return CentredCell(moved_cell, denoised, displacements)
+        return CentredCluster(cluster, denoised, displacements)
+    denoised = denoise_by_neighbours(model, moved_cluster, centred.estimates[0], images_per_set)
+    return CentredCluster(moved_cluster, denoised, displacements)
 
 
-def denoise_sets(model: PolarTransformer, images: Tensor, profiles: Tensor) -> Centred:
-    """Denoise sets `(sets, K, box, box)` with profiles `(sets, K, box // 2)`; sets do not see one another.
+def denoise_sets(model: PolarTransformer, images: Tensor, ctf_rings: Tensor) -> Centred:
+    """Denoise sets `(sets, K, box, box)` with CTF rings `(sets, K, box // 2)`; sets do not see one another.
 
-    Where no set lies off the centre the estimates are the network's, `model(images, profiles)`.
+    Where no set lies off the centre the estimates are the network's, `model(images, ctf_rings)`.
     """
     shape = images.shape[:2]
 
-    def denoise(images: Tensor) -> tuple[Described, Tensor]:
-        described = model.describe_for_attention(images.flatten(0, 1), profiles.flatten(0, 1))
-        return described, model.look(described, images, profiles)[-1].float()
+    def denoise(images: Tensor) -> tuple[Encoded, Tensor]:
+        encoded = model.encode(images.flatten(0, 1), ctf_rings.flatten(0, 1))
+        return encoded, model.estimate_by_passes(encoded, images, ctf_rings)[-1].float()
 
     others = list_others(*shape).to(images.device)
-    return denoise_centred(model, images, profiles, others, denoise, denoise(images))
+    return denoise_centred(model, images, ctf_rings, others, denoise, denoise(images))
 
 
 def list_others(sets: int, size: int) -> Tensor:

@@ -1,14 +1,15 @@
-"""Find how far particles lie off the centre of their images, by the images that show the same.
+"""Recentring: how far particles lie off the centre of their images, found from the images that show the same.
 
-The attention turns images onto one another but does not move them: averages of particles that lie some pixels apart are
+Attention turns images onto one another but does not move them: averages of particles that lie some pixels apart are
 blurred, and with a CTF a set of one view loses much of what it could give (docs/centring.rst). Once denoised, though,
 the images that an image attends to, itself left out, are a reference for it. An image `x` with noise of variance 1 and
 a CTF `C` shows the reference `y` moved by `d` with log-likelihood
 
-    <C x, move(y, d)> + constant,
+    <C x, move(y, d)> + constant.
 
-the displacements of a group are normally distributed about the centre with a spread that its own images tell, and
-the image is moved back by the posterior mean. What is centred already has next to no spread and stays where it is.
+The displacements of a group are taken as normally distributed about the centre, with a spread that is estimated from
+its own images, and each image is moved back by the posterior mean. A group that is centred already has next to no
+spread and stays where it is.
 """
 
 from collections.abc import Callable
@@ -17,38 +18,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.ctf_profiles import filter_by_rings
+from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.networks.neighbour_attention import attend_to_neighbours
-from polardenoise.engine.networks.polar_transformer import Described, PolarTransformer
+from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 
-#: Displacements are looked for up to this share of the box (6 px of 64).
+#: Displacements are searched up to this share of the box (6 px of 64).
 LARGEST_SHARE = 6 / 64
 
-#: References are blurred by what their own images are displaced, so that likelihoods understate how well a displacement
-#: is known. On four validation molecules 1.7 gains all that 2.9 does, and costs 0.5 % where nothing is off centre
-#: instead of 3 %.
+#: Factor of the likelihood. References are blurred by the displacements of their own images, so that the likelihood
+#: understates how well a displacement is known.
 SHARPNESS = 1.7
 
 #: How often images are moved, denoised again and compared with better references.
 PASSES = 4
 
-#: Groups of 32 images of less spread (pixels, of either coordinate) stay as they are. Of centred images groups of 32
-#: show 0.06 to 0.31 and cells of 1,000 0.07 to 0.08; displaced by up to 3 px groups of 32 show 0.37 to 1.07 (but for
-#: some with a CTF at SNR 0.02: 0.21) and displaced by up to 2 px cells 0.16 and 0.26. So it falls as the cube root.
+#: Groups of 32 images of less spread (pixels, of either coordinate) stay as they are; it falls as the cube root of the
+#: number of images. This and the constants below were measured on validation molecules (docs/constants.rst).
 SMALLEST_SPREAD = 0.35
 
-#: Smallest spread over the error of a single displacement. Cells of 500 and 1,000 random views with a CTF (of four
-#: validation molecules, SNR 0.05 and 0.02) show 0.29 to 0.56 where they are centred, those off by up to 2 px at
-#: SNR 0.05 0.86 to 1.35; these gain from being moved (6rku, where it is 0.98: relative MSE 0.337 as it lies, 0.280
-#: moved).
+#: Groups whose spread is a smaller share than this of the error of a single displacement stay as they are.
 SMALLEST_SURENESS = 0.7
 
-#: Where images are moved: the spread is taken so many times as large, and steps are so many times as long, as the
-#: likelihood says. An image is in its neighbours' estimates too, where it lies, and holds itself back. On random views
-#: at SNR 0.05 with a CTF and shifts of 2 px (1u6g) the relative MSE is 0.262 with neither, 0.257 with the first, 0.245
-#: with both; with steps three times as long 0.272.
+#: Where images are moved, the spread is taken so many times as large, and steps are so many times as long, as the
+#: likelihood says: an image is in its neighbours' estimates too, where it lies, and holds itself back.
 SPREAD_FACTOR = 2.0
 STEP_FACTOR = 2.0
 
@@ -75,7 +69,7 @@ class Centred:
     estimates: Tensor
     displacements: Tensor
 
-    def put_back(self) -> Tensor:
+    def undo_recentring(self) -> Tensor:
         """Move the estimates to where the particles lay, `(groups, n, box, box)`; zero outside the disk."""
         moved = self.displacements.abs().amax((-2, -1)) > 0
         if not moved.any():
@@ -86,17 +80,17 @@ class Centred:
         return torch.where(moved[:, None, None, None], back, self.estimates)
 
 
-#: From images `(groups, n, box, box)` to what is known of them, all groups after one another, and their estimates.
-DenoiseGroups = Callable[[Tensor], tuple[Described, Tensor]]
+#: From images `(groups, n, box, box)` to their encoding, all groups after one another, and their estimates.
+DenoiseGroups = Callable[[Tensor], tuple[Encoded, Tensor]]
 
 
 def denoise_centred(
     model: PolarTransformer,
     images: Tensor,
-    profiles: Tensor,
+    ctf_rings: Tensor,
     neighbours: Tensor,
     denoise: DenoiseGroups,
-    as_they_lie: tuple[Described, Tensor],
+    as_they_lie: tuple[Encoded, Tensor],
 ) -> Centred:
     """Denoise groups of images, moved to the centre where they lie off it.
 
@@ -106,17 +100,17 @@ def denoise_centred(
         On the images' device.
     images : Tensor
         `(groups, n, box, box)`; each group by itself decides what is done with it.
-    profiles : Tensor
+    ctf_rings : Tensor
         `(groups, n, box // 2)`.
     neighbours : Tensor
         `(groups * n, k)` int64 other images that show what each one shows, counted over all groups; the first of them
         are what it is compared with. None where k is 0: nothing is moved then.
     denoise : DenoiseGroups
-        Describes and denoises images; queries and keys as `attend_to_neighbours` takes them.
+        Encodes and denoises images.
     as_they_lie : tuple
         What `denoise` gives for the images that are not moved.
     """
-    described, estimates = as_they_lie
+    encoded, estimates = as_they_lie
     shape = images.shape[:2]
     displacements = images.new_zeros(*shape, 2)
     others = neighbours[:, :REFERENCE_IMAGES]
@@ -125,23 +119,23 @@ def denoise_centred(
     off_centre = torch.ones(shape[0], dtype=torch.bool, device=images.device)
     moved = images
     for number in range(PASSES):
-        references = gather_references(model, described, estimates.flatten(0, 1), others)
-        likelihood = correlate(moved.flatten(0, 1), profiles.flatten(0, 1), references)
+        references = gather_references(model, encoded, estimates.flatten(0, 1), others)
+        likelihood = correlate(moved.flatten(0, 1), ctf_rings.flatten(0, 1), references)
         found, spread, error = find_displacements(likelihood.unflatten(0, shape), displacements)
         if number == 0:
-            off_centre = tell_off_centre(spread, error, shape[1])
+            off_centre = find_off_centre_groups(spread, error, shape[1])
             if not off_centre.any():
                 break
         displacements = found * off_centre[:, None, None]
         moved = shift_images(images, -displacements)
-        described, estimates = denoise(moved)
+        encoded, estimates = denoise(moved)
     # A group that stays gets what it had, bit for bit, whatever the groups beside it do.
     estimates = torch.where(off_centre[:, None, None, None], estimates, as_they_lie[1])
     return Centred(estimates, displacements)
 
 
-def tell_off_centre(spread: Tensor, error: Tensor, images: int) -> Tensor:
-    """Tell which groups lie off the centre, and can be placed nearly as well as they lie.
+def find_off_centre_groups(spread: Tensor, error: Tensor, images: int) -> Tensor:
+    """Find the groups that lie off the centre, and whose images can be placed well enough to gain by being moved.
 
     Parameters
     ----------
@@ -156,7 +150,7 @@ def tell_off_centre(spread: Tensor, error: Tensor, images: int) -> Tensor:
 
 
 def gather_references(
-    model: PolarTransformer, described: Described, estimates: Tensor, neighbours: Tensor
+    model: PolarTransformer, encoded: Encoded, estimates: Tensor, neighbours: Tensor
 ) -> Tensor:
     """Average for each image the estimates of others, turned onto it.
 
@@ -164,7 +158,7 @@ def gather_references(
     ----------
     model : PolarTransformer
         Whose attention weighs.
-    described : Described
+    encoded : Encoded
         The images.
     estimates : Tensor
         `(n, box, box)`.
@@ -178,18 +172,18 @@ def gather_references(
     """
     with torch.autocast(estimates.device.type, enabled=False):
         polar = model.grid.to_polar(estimates.float())
-        asked = (described.query, described.key, polar, neighbours)
-        return model.grid.to_images(attend_to_neighbours(*asked).attended)
+        attention = attend_to_neighbours(encoded.query, encoded.key, polar, neighbours)
+        return model.grid.to_images(attention.attended)
 
 
-def correlate(images: Tensor, profiles: Tensor, references: Tensor) -> Tensor:
+def correlate(images: Tensor, ctf_rings: Tensor, references: Tensor) -> Tensor:
     """Compute the log-likelihood of every displacement in whole pixels, up to a constant.
 
     Parameters
     ----------
     images : Tensor
         `(n, box, box)`, phases flipped, noise of variance 1.
-    profiles : Tensor
+    ctf_rings : Tensor
         `(n, box // 2)` |CTF| by ring.
     references : Tensor
         `(n, box, box)` clean, without CTF.
@@ -202,7 +196,7 @@ def correlate(images: Tensor, profiles: Tensor, references: Tensor) -> Tensor:
     box = images.shape[-1]
     radius = max(1, round(LARGEST_SHARE * box))
     with torch.autocast(images.device.type, enabled=False):
-        seen = torch.fft.rfft2(filter_by_rings(images.float(), profiles.float()))
+        seen = torch.fft.rfft2(filter_by_rings(images.float(), ctf_rings.float()))
         product = seen * torch.fft.rfft2(references.float()).conj()
         everywhere = torch.fft.irfft2(product, s=(box, box))
     around = torch.arange(-radius, radius + 1, device=images.device) % box
@@ -237,8 +231,8 @@ def find_displacements(likelihood: Tensor, current: Tensor) -> tuple[Tensor, Ten
         penalty = from_centre / (2 * variance[:, None, None, None])
         peak, uncertainty = find_peaks(sharp, sharp - penalty)
         uncertainty = step_factor**2 * uncertainty
-        trust = variance[:, None, None] / (variance[:, None, None] + uncertainty)
-        return trust * (current + step_factor * peak), trust * uncertainty, uncertainty
+        shrink = variance[:, None, None] / (variance[:, None, None] + uncertainty)
+        return shrink * (current + step_factor * peak), shrink * uncertainty, uncertainty
 
     variance = likelihood.new_full((len(likelihood),), FIRST_SPREAD**2)
     for _ in range(SPREAD_STEPS):

@@ -1,7 +1,7 @@
-"""2D classes without a classification: denoised images of a cell that look alike, turned onto one another, averaged.
+"""2D classes of a cluster: denoised images that are alike, aligned and averaged.
 
-Denoised images are clustered, into too many classes; then the raw images settle among them (see `class_refinement`),
-and classes that show the same view become one, so that the number of classes comes out by itself.
+Denoised images are divided into too many classes by average linkage; then the raw images are reassigned (see
+`class_refinement`), and classes that show the same view are merged, so that their number need not be given.
 """
 
 import math
@@ -15,10 +15,14 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
-from polardenoise.engine.imaging.rotational_matching import ROTATIONS, Matches, match_images
-from polardenoise.engine.neighbours.class_refinement import settle_classes
+from polardenoise.engine.imaging.rotational_matching import (
+    ROTATIONS,
+    RotationalMatches,
+    match_images,
+)
+from polardenoise.engine.neighbours.class_refinement import refine_classes
 
-#: Classes of a cell to begin with, and so the most of them.
+#: Classes of a cluster to begin with, and so the most of them.
 MOST_CLASSES = 50
 
 #: Images that come out as next to nothing, below this share of what one in ten exceeds, are a class of their own, the
@@ -27,8 +31,8 @@ EMPTY = 0.1
 
 
 @dataclass(frozen=True)
-class CellClasses:
-    """The classes of a cell.
+class ClusterClasses:
+    """The classes of a cluster.
 
     Attributes
     ----------
@@ -46,32 +50,36 @@ class CellClasses:
 
 
 def form_classes(
-    estimates: Tensor, observed: Tensor, profiles: Tensor, rings: FourierRings, grid: PolarGrid
-) -> CellClasses:
-    """Class the denoised images of a cell.
+    estimates: Tensor,
+    image_harmonics: Tensor,
+    ctf_rings: Tensor,
+    rings: FourierRings,
+    grid: PolarGrid,
+) -> ClusterClasses:
+    """Class the denoised images of a cluster.
 
     Parameters
     ----------
     estimates : Tensor
         `(n, box, box)`.
-    observed : Tensor
+    image_harmonics : Tensor
         `(2, modes, n, rings)` the images as they are matched.
-    profiles : Tensor
+    ctf_rings : Tensor
         `(n, box // 2)` |CTF| by ring.
     rings : FourierRings
-        What they are described on.
+        Of the harmonics.
     grid : PolarGrid
         Of the same box: turns images.
     """
-    described = rings.describe(estimates)
-    energy = rings.ring_energies(described).sum(1)
+    harmonics = rings.to_harmonics(estimates)
+    energy = rings.ring_energies(harmonics).sum(1)
     full = (energy >= EMPTY * energy.quantile(0.9)).nonzero()[:, 0]
-    among = match_estimates(described[:, :, full], rings)
-    number = cluster(among, energy[full])
-    signal_to_noise = rings.ring_energies(described[:, :, full]).mean(0) / rings.noise_energies()
-    number_of_full, rotation_of_full = settle_classes(
-        observed[:, :, full],
-        profiles[full],
+    among = match_estimates(harmonics[:, :, full], rings)
+    number = divide_into_classes(among, energy[full])
+    signal_to_noise = rings.ring_energies(harmonics[:, :, full]).mean(0) / rings.noise_energies()
+    number_of_full, rotation_of_full = refine_classes(
+        image_harmonics[:, :, full],
+        ctf_rings[full],
         number,
         turn_onto_middle(number, among),
         signal_to_noise.clamp_min(1e-3),
@@ -82,18 +90,18 @@ def form_classes(
     turned = turn_images(estimates, -rotation, grid)
     averages = turned.new_zeros(int(number.max()) + 1, *turned.shape[1:])
     averages.index_add_(0, number, turned)
-    return CellClasses(number, rotation, averages / number.bincount()[:, None, None])
+    return ClusterClasses(number, rotation, averages / number.bincount()[:, None, None])
 
 
-def match_estimates(described: Tensor, rings: FourierRings) -> Matches:
+def match_estimates(harmonics: Tensor, rings: FourierRings) -> RotationalMatches:
     """Compare clean images `(2, modes, n, rings)` with one another; `likelihood` becomes the inner product."""
-    everywhere = described.new_ones(described.shape[2], rings.box // 2)
-    matches = match_images(described, everywhere, described, rings)
-    energy = rings.ring_energies(described).sum(1)
-    return Matches(matches.likelihood + 0.5 * energy, matches.rotation)
+    everywhere = harmonics.new_ones(harmonics.shape[2], rings.box // 2)
+    matches = match_images(harmonics, everywhere, harmonics, rings)
+    energy = rings.ring_energies(harmonics).sum(1)
+    return RotationalMatches(matches.likelihood + 0.5 * energy, matches.rotation)
 
 
-def cluster(among: Matches, energy: Tensor) -> Tensor:
+def divide_into_classes(among: RotationalMatches, energy: Tensor) -> Tensor:
     """Divide images into `MOST_CLASSES` by average linkage of their squared differences, `(n,)` from 0."""
     if len(energy) < 2:
         return torch.zeros(len(energy), dtype=torch.int64, device=energy.device)
@@ -107,7 +115,7 @@ def cluster(among: Matches, energy: Tensor) -> Tensor:
     return torch.from_numpy(found - 1).to(energy.device)
 
 
-def turn_onto_middle(number: Tensor, among: Matches) -> Tensor:
+def turn_onto_middle(number: Tensor, among: RotationalMatches) -> Tensor:
     """Give for each image the steps that take the image in the middle of its class onto it."""
     rotation = torch.zeros_like(number)
     for one in range(int(number.max()) + 1):

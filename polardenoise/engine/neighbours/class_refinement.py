@@ -1,8 +1,8 @@
-"""Let raw images settle among classes, and classes of one view become one.
+"""Class refinement: raw images are reassigned among classes, and classes of one view are merged.
 
-Each raw image goes to the class whose average explains it best, again and again. The average that it is held against
-leaves the image itself out: else an image finds its own noise again where it is, and nothing moves. Then two classes
-become one where their images are explained as well by what both show together.
+Each raw image goes to the class whose average explains it best, again and again. The average of its own class is taken
+without the image: else it would find its own noise there, and nothing would move. Then two classes are merged where
+their images are explained as well by the average of both.
 """
 
 import math
@@ -14,81 +14,80 @@ from torch import Tensor
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
 from polardenoise.engine.imaging.rotational_matching import (
     ROTATIONS,
-    Matches,
+    RotationalMatches,
     match_images,
-    ring_transfers,
     rotation_matrix,
+    select_ctf_rings,
 )
 
 #: Rounds of reassignment; it settles earlier as a rule.
 ROUNDS = 12
 
-#: Two classes become one if that costs less than this of each image's log-likelihood. Parts of one view that noise has
-#: divided: 0.1 to 0.4; different views of 4: 2.5 and more; of views all around, at 0.05, 1 to 3 (phantom:10001).
+#: Two classes are merged if that costs less than this of each image's log-likelihood (docs/constants.rst).
 LIKELIHOOD_TO_LOSE = 0.5
 
 
 @dataclass(frozen=True)
-class Observed:
-    """The raw images of a cell as classes are formed of them.
+class ImageHarmonics:
+    """The harmonics of the raw images of a cluster, as classes are formed of them.
 
     Attributes
     ----------
-    described : Tensor
-        `(2, modes, n, rings)` from `describe_observed`.
-    profiles : Tensor
+    harmonics : Tensor
+        `(2, modes, n, rings)` from `compute_image_harmonics`.
+    ctf_rings : Tensor
         `(n, box // 2)` |CTF| by ring.
     modes : Tensor
-        `(n, rings, modes)` complex: `described` in another order.
+        `(n, rings, modes)` complex: `harmonics` in another order.
     squares : Tensor
         `(n, rings)` |CTF|^2.
     noise_to_signal : Tensor
         `(rings,)` energy of the noise over that of the signal: the Wiener constant.
     rings : FourierRings
-        What described the images.
+        Of the harmonics.
     """
 
-    described: Tensor
-    profiles: Tensor
+    harmonics: Tensor
+    ctf_rings: Tensor
     modes: Tensor
     squares: Tensor
     noise_to_signal: Tensor
     rings: FourierRings
 
 
-def settle_classes(
-    observed: Tensor,
-    profiles: Tensor,
+def refine_classes(
+    harmonics: Tensor,
+    ctf_rings: Tensor,
     number: Tensor,
     rotation: Tensor,
     signal_to_noise: Tensor,
     rings: FourierRings,
 ) -> tuple[Tensor, Tensor]:
-    """Let every raw image go to the class that explains it best, and classes of one view become one.
+    """Reassign every raw image to the class that explains it best, and merge classes of one view.
 
     Parameters
     ----------
-    observed : Tensor
-        `(2, modes, n, rings)` from `describe_observed`.
-    profiles : Tensor
+    harmonics : Tensor
+        `(2, modes, n, rings)` from `compute_image_harmonics`.
+    ctf_rings : Tensor
         `(n, box // 2)`.
     number, rotation : Tensor
         `(n,)` class and steps of each image to begin with.
     signal_to_noise : Tensor
         `(rings,)` energy of the signal over that of the noise.
     rings : FourierRings
-        What described the images.
+        Of the harmonics.
 
     Returns
     -------
     tuple of Tensor
         `(n,)` class, from 0 without gaps, and steps.
     """
-    seen = Observed(
-        observed,
-        profiles,
-        torch.complex(*observed).permute(1, 2, 0),
-        ring_transfers(profiles, rings).square().to(observed.device),
+    seen = ImageHarmonics(
+        harmonics,
+        ctf_rings,
+        torch.complex(*harmonics).permute(1, 2, 0),
+        select_ctf_rings(ctf_rings, rings).square().to(harmonics.device),
         1 / signal_to_noise,
         rings,
     )
@@ -98,7 +97,7 @@ def settle_classes(
     return reassign(seen, number, rotation)
 
 
-def reassign(seen: Observed, number: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor]:
+def reassign(seen: ImageHarmonics, number: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor]:
     """Let every raw image of classes `number` go to the one that explains it best, itself left out, until they stay."""
     everyone = torch.arange(len(number), device=number.device)
     for only_into_larger in [True, False] * (ROUNDS // 2):
@@ -115,7 +114,7 @@ def reassign(seen: Observed, number: Tensor, rotation: Tensor) -> tuple[Tensor, 
 
 
 def merge_two_classes(
-    seen: Observed, number: Tensor, rotation: Tensor
+    seen: ImageHarmonics, number: Tensor, rotation: Tensor
 ) -> tuple[Tensor, Tensor] | None:
     """Make one of the smallest class that can be and the one that explains its images best; None where none can be."""
     found = match_with_classes(seen, number, rotation)
@@ -141,19 +140,19 @@ def merge_two_classes(
     return None
 
 
-def match_with_classes(seen: Observed, number: Tensor, rotation: Tensor) -> Matches:
+def match_with_classes(seen: ImageHarmonics, number: Tensor, rotation: Tensor) -> RotationalMatches:
     """Compare every image with the average of every class, its own class without itself."""
     everyone = torch.arange(len(number), device=number.device)
     sums, weights = sum_classes(seen, everyone, number, rotation)
     averages = torch.view_as_real(sums / weights[..., None]).permute(3, 2, 0, 1).contiguous()
-    found = match_images(seen.described, seen.profiles, averages, seen.rings)
+    found = match_images(seen.harmonics, seen.ctf_rings, averages, seen.rings)
     own, steps = match_without_itself(seen, everyone, number, rotation)
     found.likelihood[everyone, number], found.rotation[everyone, number] = own, steps
     return found
 
 
 def sum_classes(
-    seen: Observed, images: Tensor, number: Tensor, rotation: Tensor
+    seen: ImageHarmonics, images: Tensor, number: Tensor, rotation: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Sum some images, each turned back by its steps, and their weights; the quotient is the class's Wiener average.
 
@@ -171,7 +170,7 @@ def sum_classes(
 
 
 def match_without_itself(
-    seen: Observed, images: Tensor, number: Tensor, rotation: Tensor
+    seen: ImageHarmonics, images: Tensor, number: Tensor, rotation: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Compare each of some images with the average of the others of its class, see `match_each`."""
     sums, weights = sum_classes(seen, images, number, rotation)
@@ -197,7 +196,7 @@ def keep_from_swapping(number: Tensor, best: Tensor) -> Tensor:
 def match_each(
     images: Tensor, others: Tensor, squares: Tensor, rings: FourierRings
 ) -> tuple[Tensor, Tensor]:
-    """Compare each of `(n, rings, modes)` observed images with one clean image of its own, as `match_images` does.
+    """Compare each of `(n, rings, modes)` noisy images with one clean image of its own, as `match_images` does.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Cut a half of any size into cells of related images, in which neighbours are looked for.
+"""Clusters: a half of any size cut into parts of related images, in which neighbours are searched.
 
 All pairs of a large set are too many. Some hundred images of the half, denoised in random sets, are its landmarks; they
-are divided into groups that look alike, every image goes to the group that explains it best, and groups are cut to
-cells. That is one comparison of each image with the landmarks: the work grows as the set, the memory hardly at all.
+are divided into groups that are alike, every image is assigned to the group that explains it best, and groups are cut
+into clusters. Each image is compared with the landmarks once: the work grows as the set, the memory hardly at all.
 """
 
 import math
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
-    describe_observed,
+    compute_image_harmonics,
     match_images,
     measure_affinity,
 )
 from polardenoise.engine.neighbours.grouping import ImageSet
-from polardenoise.engine.neighbours.search import denoise_at_random, describe_cell
-from polardenoise.engine.networks.registry import PolarTransformer
+from polardenoise.engine.neighbours.search import denoise_at_random, encode_cluster
+from polardenoise.engine.networks.polar_transformer import PolarTransformer
 from polardenoise.engine.particles.scratch_file import ScratchImages
 
-#: Most images of a cell. Everything about a cell is in memory at once: about 0.6 MB an image at 64 px.
-LARGEST_CELL = 1024
+#: Most images of a cluster. Everything about a cluster is in memory at once: about 0.6 MB an image at 64 px.
+LARGEST_CLUSTER = 1024
 
 #: Landmarks of a half, and the most groups that they are divided into.
 LANDMARKS = 256
@@ -36,7 +36,7 @@ MOST_GROUPS = 64
 IMAGES_AT_ONCE = 1024
 
 
-def form_cells(
+def form_clusters(
     model: PolarTransformer,
     scratch: ScratchImages,
     halves: np.ndarray,
@@ -44,7 +44,7 @@ def form_cells(
     device: torch.device,
     advance: Callable[[int], None],
 ) -> list[ImageSet]:
-    """Cut every half into cells; images of different halves never meet.
+    """Cut every half into clusters; images of different halves never meet.
 
     Parameters
     ----------
@@ -66,19 +66,19 @@ def form_cells(
     list of ImageSet
         In which every row is kept exactly once.
     """
-    cells = []
+    clusters = []
     for half in np.unique(halves):
         rows = np.flatnonzero(halves == half)
-        count = math.ceil(len(rows) / LARGEST_CELL)
+        count = math.ceil(len(rows) / LARGEST_CLUSTER)
         if count == 1:
-            cells.append(ImageSet(rows, len(rows)))
+            clusters.append(ImageSet(rows, len(rows)))
             advance(len(rows))
             continue
         groups = group_by_landmarks(
             model, scratch, rows, min(count, MOST_GROUPS), seed, device, advance
         )
-        cells += list(cut_groups(rows, groups, seed))
-    return cells
+        clusters += list(cut_groups(rows, groups, seed))
+    return clusters
 
 
 def group_by_landmarks(
@@ -93,18 +93,18 @@ def group_by_landmarks(
     """Give each row of one half the group, 0 to `groups - 1`, whose landmarks explain it best; none is overfull."""
     generator = np.random.default_rng([seed, 4])
     chosen = np.sort(generator.choice(rows, min(LANDMARKS, len(rows)), replace=False))
-    images, profiles = (part.to(device) for part in scratch.read_with_profiles(chosen))
-    cell = describe_cell(model, images, profiles)
-    estimates = cell.rings.describe(denoise_at_random(model, cell.described, seed))
-    among = match_images(cell.observed, profiles, estimates, cell.rings).likelihood
+    images, ctf_rings = (part.to(device) for part in scratch.read_with_ctf_rings(chosen))
+    cluster = encode_cluster(model, images, ctf_rings)
+    estimates = cluster.rings.to_harmonics(denoise_at_random(model, cluster.encoded, seed))
+    among = match_images(cluster.image_harmonics, ctf_rings, estimates, cluster.rings).likelihood
     group_of_landmark = divide_landmarks(measure_affinity(among), groups).to(device)
     evidence = np.empty((len(rows), groups), dtype=np.float16)
     rings = build_fourier_rings(images.shape[-1])
     for start in range(0, len(rows), IMAGES_AT_ONCE):
         some = slice(start, start + IMAGES_AT_ONCE)
-        images, profiles = (part.to(device) for part in scratch.read_with_profiles(rows[some]))
-        observed = describe_observed(images, profiles, rings)
-        likelihood = match_images(observed, profiles, estimates, rings).likelihood
+        images, ctf_rings = (part.to(device) for part in scratch.read_with_ctf_rings(rows[some]))
+        harmonics = compute_image_harmonics(images, ctf_rings, rings)
+        likelihood = match_images(harmonics, ctf_rings, estimates, rings).likelihood
         best = likelihood.new_full((len(images), groups), -math.inf)
         best.scatter_reduce_(1, group_of_landmark.expand_as(likelihood), likelihood, "amax")
         evidence[some] = (best - best.amax(1, keepdim=True)).clamp_min(-1e4).cpu().numpy()
@@ -113,7 +113,7 @@ def group_by_landmarks(
 
 
 def divide_landmarks(affinity: Tensor, groups: int) -> Tensor:
-    """Divide landmarks into groups of equal size (to one) that look alike: `(landmarks,)` int64.
+    """Divide landmarks into groups of equal size (to one) that are alike: `(landmarks,)` int64.
 
     Average-linkage clustering orders them so that the like are side by side; the order is cut.
     """
@@ -160,9 +160,9 @@ def fill_evenly(evidence: np.ndarray) -> np.ndarray:
 
 
 def cut_groups(rows: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[ImageSet]:
-    """Cut every group into cells of at most `LARGEST_CELL` rows, at random where it makes more than one."""
+    """Cut every group into clusters of at most `LARGEST_CLUSTER` rows, at random where it makes more than one."""
     generator = np.random.default_rng([seed, 5])
     for group in np.unique(groups):
         members = generator.permutation(rows[groups == group])
-        for part in np.array_split(members, math.ceil(len(members) / LARGEST_CELL)):
+        for part in np.array_split(members, math.ceil(len(members) / LARGEST_CLUSTER)):
             yield ImageSet(np.sort(part), len(part))

@@ -1,4 +1,4 @@
-"""Which images are denoised together: sets of K inside one half and one group."""
+"""Sets of images that are denoised together: K of one half and one group."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""What joint denoising knows beside the images: neighbours, in-plane rotations, classes, scores.
+"""Particle matches: neighbours, in-plane rotations, classes and scores, what `--matches` writes.
 
-Each cell of neighbours gives its own matches; those of a run are joined into one `.npz` for `--matches`.
+Each cluster of neighbours gives its own matches; those of a run are joined into one `.npz` for `--matches`.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,13 @@ from polardenoise.engine.imaging.rotational_matching import (
 )
 from polardenoise.engine.neighbours.class_averages import form_classes
 from polardenoise.engine.neighbours.scores import score_images
-from polardenoise.engine.neighbours.search import Cell, DenoisedCell, choose_neighbours, match_cell
-from polardenoise.engine.networks.registry import PolarTransformer
+from polardenoise.engine.neighbours.search import (
+    Cluster,
+    DenoisedCluster,
+    choose_neighbours,
+    match_cluster,
+)
+from polardenoise.engine.networks.polar_transformer import PolarTransformer
 from polardenoise.engine.runtime.files import replace_when_complete
 
 #: Most neighbours that are written for an image.
@@ -31,13 +36,13 @@ CLASSES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class CellMatches:
-    """The matches of one cell; rows and places are those of the cell's images.
+class ClusterMatches:
+    """The matches of one cluster; rows and places are those of the cluster's images.
 
     Attributes
     ----------
     neighbours : ndarray
-        `(n, k)` int64 places in the cell, the nearest first, the image itself not among them.
+        `(n, k)` int64 places in the cluster, the nearest first, the image itself not among them.
     weights : ndarray
         `(n, k)` float32 attention weights.
     in_plane_degrees : ndarray
@@ -65,17 +70,19 @@ class CellMatches:
     off_centre: np.ndarray
 
 
-def match_denoised_cell(
-    model: PolarTransformer, cell: Cell, denoised: DenoisedCell, displacements: Tensor
-) -> CellMatches:
-    """See which images of a denoised cell match, by the final estimates at the centre; see `CentredCell`."""
-    described = cell.rings.describe(denoised.estimates)
-    matches = match_cell(cell, denoised.estimates)
+def match_denoised_cluster(
+    model: PolarTransformer, cluster: Cluster, denoised: DenoisedCluster, displacements: Tensor
+) -> ClusterMatches:
+    """Match the images of a denoised cluster by the final estimates at the centre; see `CentredCluster`."""
+    harmonics = cluster.rings.to_harmonics(denoised.estimates)
+    matches = match_cluster(cluster, denoised.estimates)
     nearest = choose_neighbours(measure_affinity(matches.likelihood), MOST_NEIGHBOURS + 1)
-    score = score_images(matches, nearest, described, cell.profiles, cell.rings)
-    classes = form_classes(denoised.estimates, cell.observed, cell.profiles, cell.rings, model.grid)
+    score = score_images(matches, nearest, harmonics, cluster.ctf_rings, cluster.rings)
+    classes = form_classes(
+        denoised.estimates, cluster.image_harmonics, cluster.ctf_rings, cluster.rings, model.grid
+    )
     others = nearest[:, 1:]
-    return CellMatches(
+    return ClusterMatches(
         neighbours=others.cpu().numpy(),
         weights=look_up_weights(denoised, others).cpu().numpy(),
         in_plane_degrees=as_degrees(matches.rotation.gather(1, others)),
@@ -87,7 +94,7 @@ def match_denoised_cell(
     )
 
 
-def look_up_weights(denoised: DenoisedCell, others: Tensor) -> Tensor:
+def look_up_weights(denoised: DenoisedCluster, others: Tensor) -> Tensor:
     """Look up the attention weight of `(n, k)` neighbours; 0 for those that the attention did not ask."""
     count = len(others)
     weights = denoised.attention.weights
@@ -101,8 +108,8 @@ def as_degrees(steps: Tensor) -> np.ndarray:
     return ((degrees + 180.0) % 360.0 - 180.0).astype(np.float32)
 
 
-def save_cell_matches(path: Path, rows: np.ndarray, found: CellMatches) -> None:
-    """Save the matches of a cell with the rows of its images, complete or not at all."""
+def save_cluster_matches(path: Path, rows: np.ndarray, found: ClusterMatches) -> None:
+    """Save the matches of a cluster with the rows of its images, complete or not at all."""
     with replace_when_complete(path) as temporary:
         np.savez(temporary, rows=rows, **vars(found))
 
@@ -110,12 +117,12 @@ def save_cell_matches(path: Path, rows: np.ndarray, found: CellMatches) -> None:
 def join_matches(
     parts: list[Path], halves: np.ndarray, pixel_size: float
 ) -> dict[str, np.ndarray | float]:
-    """Join the matches of all cells into the arrays that `--matches` writes (see docs/files.rst).
+    """Join the matches of all clusters into the arrays that `--matches` writes (see docs/files.rst).
 
     Parameters
     ----------
     parts : list of Path
-        What `save_cell_matches` has written.
+        What `save_cluster_matches` has written.
     halves : ndarray
         `(n,)` the half of each row.
     pixel_size : float
@@ -149,13 +156,13 @@ def join_matches(
     joined["class_averages"] = np.stack(averages)
     joined["class_half"] = np.array(class_half, dtype=np.int64)
     joined["class_size"] = np.bincount(joined["class_number"], minlength=len(averages) + 1)[1:]
-    joined["class_twin"] = find_twins(joined["class_averages"], joined["class_half"])
+    joined["class_twin"] = find_matching_classes(joined["class_averages"], joined["class_half"])
     joined["pixel_size"] = pixel_size
     return joined
 
 
-def find_twins(averages: np.ndarray, halves: np.ndarray) -> np.ndarray:
-    """For each class find the one of the other half whose finished average is most like it.
+def find_matching_classes(averages: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """Find for each class the matching class of the other half: the one whose finished average is most like it.
 
     Only for display: nothing of one half goes into the other.
 
@@ -165,20 +172,20 @@ def find_twins(averages: np.ndarray, halves: np.ndarray) -> np.ndarray:
         `(classes,)` int64 numbers from 1; 0 where there is no other half.
     """
     rings = build_fourier_rings(averages.shape[-1])
-    described = rings.describe(torch.from_numpy(averages))
-    energy = rings.ring_energies(described).sum(1).clamp_min(1e-12)
-    twins = np.zeros(len(averages), dtype=np.int64)
+    harmonics = rings.to_harmonics(torch.from_numpy(averages))
+    energy = rings.ring_energies(harmonics).sum(1).clamp_min(1e-12)
+    matching = np.zeros(len(averages), dtype=np.int64)
     for half in np.unique(halves):
         own, others = np.flatnonzero(halves == half), np.flatnonzero(halves != half)
         if len(others) == 0:
             continue
-        theirs = described[:, :, torch.from_numpy(others)].contiguous()
+        theirs = harmonics[:, :, torch.from_numpy(others)].contiguous()
         for start in range(0, len(own), CLASSES_AT_ONCE):
             some = own[start : start + CLASSES_AT_ONCE]
-            images = described[:, :, torch.from_numpy(some)].contiguous()
+            images = harmonics[:, :, torch.from_numpy(some)].contiguous()
             everywhere = images.new_ones(len(some), rings.box // 2)
             likelihood = match_images(images, everywhere, theirs, rings).likelihood
             their_energy = energy[torch.from_numpy(others)]
             alike = (likelihood + 0.5 * their_energy) / their_energy.sqrt()
-            twins[some] = others[alike.argmax(1).numpy()] + 1
-    return twins
+            matching[some] = others[alike.argmax(1).numpy()] + 1
+    return matching

@@ -1,17 +1,17 @@
-"""How consistent an image is with the images it matches."""
+"""Scores: how consistent an image is with its neighbours."""
 
 import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
-from polardenoise.engine.imaging.rotational_matching import Matches, ring_transfers
+from polardenoise.engine.imaging.rotational_matching import RotationalMatches, select_ctf_rings
 
-#: Estimates with less than this share of the median energy are not asked for the whole of themselves: what is found of
-#: next to nothing would be noise over next to nothing.
+#: The energy of an estimate counts as at least this share of the median one: noise would else be divided by next to
+#: nothing.
 LEAST_ENERGY = 0.5
 
-#: Nor are those of less energy than this, in units of the noise, where most images are empty: what noise has in common
-#: with any estimate is 2.5 standard deviations at the best rotation, half the energy if that is 25.
+#: It counts as at least this too, in units of the noise, for sets in which most images are empty: noise has 2.5
+#: standard deviations in common with any estimate at the best rotation, half the energy if that is 25.
 LEAST_EVIDENCE = 25.0
 
 #: How many neighbours an image is held against.
@@ -19,7 +19,11 @@ NEIGHBOURS = 8
 
 
 def score_images(
-    matches: Matches, neighbours: Tensor, estimates: Tensor, profiles: Tensor, rings: FourierRings
+    matches: RotationalMatches,
+    neighbours: Tensor,
+    estimates: Tensor,
+    ctf_rings: Tensor,
+    rings: FourierRings,
 ) -> Tensor:
     """Score images by how much of what their neighbours show is in them.
 
@@ -28,16 +32,16 @@ def score_images(
 
     Parameters
     ----------
-    matches : Matches
-        Of all images of the cell with all estimates.
+    matches : RotationalMatches
+        Of all images of the cluster with all estimates.
     neighbours : Tensor
         `(n, K)` the image itself, then the nearest first.
     estimates : Tensor
-        `(2, modes, n, rings)` described.
-    profiles : Tensor
+        `(2, modes, n, rings)` harmonics.
+    ctf_rings : Tensor
         `(n, box // 2)` |CTF| by ring.
     rings : FourierRings
-        What described them.
+        Of the harmonics.
 
     Returns
     -------
@@ -48,8 +52,8 @@ def score_images(
     if nearest.shape[1] == 0:
         return matches.likelihood.new_zeros(len(neighbours))
     energies = rings.ring_energies(estimates)
-    transfers = ring_transfers(profiles, rings).to(energies.device).square()
-    seen = (transfers[:, None] * energies[nearest]).sum(-1)  # (n, neighbours): |C y|^2
+    squared_ctf = select_ctf_rings(ctf_rings, rings).to(energies.device).square()
+    seen = (squared_ctf[:, None] * energies[nearest]).sum(-1)  # (n, neighbours): |C y|^2
     found = matches.likelihood.gather(1, nearest) + 0.5 * seen
-    least = (LEAST_ENERGY * (transfers * energies).sum(1).median()).clamp_min(LEAST_EVIDENCE)
+    least = (LEAST_ENERGY * (squared_ctf * energies).sum(1).median()).clamp_min(LEAST_EVIDENCE)
     return (found / torch.maximum(seen, least)).mean(1).clamp(0, 1)

@@ -1,13 +1,12 @@
-"""Find each image's neighbours in a cell of related images and denoise it among them.
+"""Neighbour search: the images of a cluster that show the same as an image, and denoising among them.
 
-A cell is up to about a thousand images of one half, small enough that everything about them fits the memory and every
-image can be compared with every other. Its images are described by the network once. Then, by rounds:
+A cluster is up to about a thousand images of one half, small enough that everything about them fits the memory and
+every image can be compared with every other. Its images are encoded by the network once. Then, pass by pass:
 
     denoise in random sets -> compare every image with every estimate -> denoise among the neighbours -> once more
 
-An image is compared with the *estimates* of the others (see `rotational_matching`), and each image gets neighbours of
-its own: sets that share images at their borders would cost twice the neighbours' worth (relative MSE 0.81 of random
-sets' where own neighbours give 0.58).
+An image is compared with the *estimates* of the others (see `rotational_matching`), and every image has neighbours of
+its own rather than being put into one of several sets (docs/constants.rst has the figures).
 """
 
 from dataclasses import dataclass
@@ -18,24 +17,21 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ring_harmonics import FourierRings, build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
-    Matches,
-    describe_observed,
+    RotationalMatches,
+    compute_image_harmonics,
     match_images,
     measure_affinity,
 )
-from polardenoise.engine.networks.angular_attention import attend
-from polardenoise.engine.networks.evidence_attention import Trust, attend_to_neighbours_by_match
-from polardenoise.engine.networks.matched_transformer import MatchedTransformer
+from polardenoise.engine.networks.evidence_attention import (
+    EvidenceWeights,
+    attend_to_neighbours_by_evidence,
+)
 from polardenoise.engine.networks.neighbour_attention import (
     NeighbourAttention,
     attend_to_neighbours,
 )
-from polardenoise.engine.networks.registry import Described, PolarTransformer
-from polardenoise.engine.networks.template_evidence import observe
-
-#: How often neighbours are looked for. The first search goes by estimates from random sets, the second by estimates
-#: from neighbours. A network that looks again has as many rounds as further looks, two as it is shipped.
-ROUNDS = 2
+from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
+from polardenoise.engine.networks.template_evidence import prepare_comparison
 
 #: Images of a random set in the first pass, and images that the network computes at once.
 FIRST_SET = 64
@@ -43,15 +39,15 @@ IMAGES_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
-class DenoisedCell:
-    """The images of a cell, denoised among their neighbours.
+class DenoisedCluster:
+    """The images of a cluster, denoised among their neighbours.
 
     Attributes
     ----------
     estimates : Tensor
         `(n, box, box)` float32.
     neighbours : Tensor
-        `(n, K)` int64 places in the cell: the image itself, then its neighbours, the nearest first.
+        `(n, K)` int64 places in the cluster: the image itself, then its neighbours, the nearest first.
     attention : NeighbourAttention
         What each image gathered from them.
     """
@@ -62,152 +58,155 @@ class DenoisedCell:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What is known of the images of a cell before they see one another.
+class Cluster:
+    """What is known of the images of a cluster before they see one another.
 
     Attributes
     ----------
-    described : Described
-        By the network; queries carry the attention's scale, queries and keys have unit norm otherwise.
-    observed : Tensor
+    encoded : Encoded
+        By the network.
+    image_harmonics : Tensor
         `(2, modes, n, rings)` the images as they are matched.
-    profiles : Tensor
+    ctf_rings : Tensor
         `(n, box // 2)`.
     rings : FourierRings
-        What they are matched on.
+        Of the harmonics.
     """
 
-    described: Described
-    observed: Tensor
-    profiles: Tensor
+    encoded: Encoded
+    image_harmonics: Tensor
+    ctf_rings: Tensor
     rings: FourierRings
 
 
 @dataclass(frozen=True)
 class Search:
-    """Who looks like whom in a cell.
+    """The neighbours of every image of a cluster.
 
     Attributes
     ----------
     neighbours : Tensor
         `(n, K)` int64 places: the image itself, then its neighbours, the nearest first.
     estimates : Tensor
-        `(2, modes, n, rings)`: the estimates that images were compared with, described.
+        `(2, modes, n, rings)`: harmonics of the estimates that images were compared with.
     """
 
     neighbours: Tensor
     estimates: Tensor
 
 
-def denoise_described_cell(
-    model: PolarTransformer, cell: Cell, images_per_set: int, seed: int
-) -> DenoisedCell:
-    """Denoise the images of a cell, each among its nearest neighbours.
+def denoise_encoded_cluster(
+    model: PolarTransformer, cluster: Cluster, images_per_set: int, seed: int
+) -> DenoisedCluster:
+    """Denoise the images of a cluster, each among its nearest neighbours.
 
     Parameters
     ----------
     model : PolarTransformer
-        On the cell's device.
-    cell : Cell
-        From `describe_cell`.
+        On the cluster's device.
+    cluster : Cluster
+        From `encode_cluster`.
     images_per_set : int
         K: the image itself and its K - 1 neighbours.
     seed : int
         Fixes the random sets of the first pass.
     """
-    estimates = denoise_at_random(model, cell.described, seed)
-    if not isinstance(model, MatchedTransformer):
-        for _ in range(ROUNDS - 1):
-            estimates = denoise_once_more(model, cell, estimates, images_per_set).estimates
-    return denoise_once_more(model, cell, estimates, images_per_set)
+    estimates = denoise_at_random(model, cluster.encoded, seed)
+    return denoise_by_neighbours(model, cluster, estimates, images_per_set)
 
 
-def denoise_once_more(
-    model: PolarTransformer, cell: Cell, estimates: Tensor, images_per_set: int
-) -> DenoisedCell:
-    """Denoise each image of a cell among the neighbours that the estimates `(n, box, box)` of all find for it.
+def denoise_by_neighbours(
+    model: PolarTransformer, cluster: Cluster, estimates: Tensor, images_per_set: int
+) -> DenoisedCluster:
+    """Denoise each image of a cluster among the neighbours that the estimates `(n, box, box)` of all find for it.
 
-    A network that looks again does so for each of its further looks, by the estimates of the look before.
+    Neighbours are searched once for each refinement pass of the network, by the estimates of the pass before.
     """
-    if not isinstance(model, MatchedTransformer):
-        search = search_neighbours(cell, estimates, images_per_set)
-        return denoise_among(model, cell, search.neighbours)
-    for trust in model.list_trust():
-        search = search_neighbours(cell, estimates, images_per_set)
-        denoised = denoise_by_match(model, cell, search, trust)
-        estimates = denoised.estimates
-    return denoised
+    search = search_neighbours(cluster, estimates, images_per_set)
+    refinement_passes = model.evidence_weights.list_passes()
+    if not refinement_passes:
+        return denoise_among(model, cluster, search.neighbours)
+    for evidence_weights in refinement_passes[:-1]:
+        denoised = denoise_by_evidence(model, cluster, search, evidence_weights)
+        search = search_neighbours(cluster, denoised.estimates, images_per_set)
+    return denoise_by_evidence(model, cluster, search, refinement_passes[-1])
 
 
-def search_neighbours(cell: Cell, estimates: Tensor, images_per_set: int) -> Search:
+def search_neighbours(cluster: Cluster, estimates: Tensor, images_per_set: int) -> Search:
     """Search the neighbours of each image by the estimates `(n, box, box)` of all."""
     with torch.autocast(estimates.device.type, enabled=False):
-        described = cell.rings.describe(estimates)
-        matches = match_images(cell.observed, cell.profiles, described, cell.rings)
+        harmonics = cluster.rings.to_harmonics(estimates)
+        matches = match_images(cluster.image_harmonics, cluster.ctf_rings, harmonics, cluster.rings)
     affinity = measure_affinity(matches.likelihood)
-    return Search(choose_neighbours(affinity, images_per_set), described)
+    return Search(choose_neighbours(affinity, images_per_set), harmonics)
 
 
-def denoise_by_match(
-    model: MatchedTransformer, cell: Cell, search: Search, trust: Trust
-) -> DenoisedCell:
-    """Denoise each image among its neighbours by matches with the estimates that found them."""
-    known = cell.described
-    observed = observe(cell.observed, cell.profiles, search.estimates, cell.rings)
-    with torch.autocast(known.value.device.type, enabled=False):
-        asked = (known.query, known.key, known.value, search.neighbours)
-        attention = attend_to_neighbours_by_match(*asked, observed, trust)
-    estimates = estimate_all(model, known, attention.attended)
-    return DenoisedCell(estimates, search.neighbours, attention)
+def denoise_by_evidence(
+    model: PolarTransformer, cluster: Cluster, search: Search, evidence_weights: EvidenceWeights
+) -> DenoisedCluster:
+    """Denoise each image among its neighbours, by the evidence of the estimates that found them."""
+    encoded = cluster.encoded
+    comparison = prepare_comparison(
+        cluster.image_harmonics, cluster.ctf_rings, search.estimates, cluster.rings
+    )
+    with torch.autocast(encoded.value.device.type, enabled=False):
+        attention = attend_to_neighbours_by_evidence(
+            encoded.query,
+            encoded.key,
+            encoded.value,
+            search.neighbours,
+            comparison,
+            evidence_weights,
+        )
+    estimates = decode_all(model, encoded, attention.attended)
+    return DenoisedCluster(estimates, search.neighbours, attention)
 
 
-def denoise_among(model: PolarTransformer, cell: Cell, neighbours: Tensor) -> DenoisedCell:
-    """Denoise each image of a cell among its neighbours `(n, K)`, itself first."""
-    attention = gather_from(cell, neighbours)
-    estimates = estimate_all(model, cell.described, attention.attended)
-    return DenoisedCell(estimates, neighbours, attention)
+def denoise_among(model: PolarTransformer, cluster: Cluster, neighbours: Tensor) -> DenoisedCluster:
+    """Denoise each image of a cluster among its neighbours `(n, K)`, itself first."""
+    attention = gather_from(cluster, neighbours)
+    estimates = decode_all(model, cluster.encoded, attention.attended)
+    return DenoisedCluster(estimates, neighbours, attention)
 
 
-def describe_cell(model: PolarTransformer, images: Tensor, profiles: Tensor) -> Cell:
-    """Describe the images of a cell for the attention and for the matching."""
-    described = None
+def encode_cluster(model: PolarTransformer, images: Tensor, ctf_rings: Tensor) -> Cluster:
+    """Encode the images of a cluster for the attention and for the matching."""
+    encoded = None
     for start in range(0, len(images), IMAGES_AT_ONCE):
         some = slice(start, start + IMAGES_AT_ONCE)
-        part = model.describe_for_attention(images[some], profiles[some])
-        if described is None:  # filled part by part: joining parts would hold everything twice
-            described = make_room(part, len(images))
-        for room, own in zip(vars(described).values(), vars(part).values(), strict=True):
+        part = model.encode(images[some], ctf_rings[some])
+        if encoded is None:  # filled part by part: joining parts would hold everything twice
+            encoded = make_room(part, len(images))
+        for room, own in zip(vars(encoded).values(), vars(part).values(), strict=True):
             room[some] = own
-    assert described is not None  # a cell has an image
+    assert encoded is not None  # a cluster has an image
     rings = build_fourier_rings(images.shape[-1])
     with torch.autocast(images.device.type, enabled=False):
-        observed = describe_observed(images, profiles, rings)
-    return Cell(described, observed, profiles, rings)
+        image_harmonics = compute_image_harmonics(images, ctf_rings, rings)
+    return Cluster(encoded, image_harmonics, ctf_rings, rings)
 
 
-def make_room(part: Described, count: int) -> Described:
-    """Make room for `count` images described as those of a part are."""
-    return Described(*(one.new_empty(count, *one.shape[1:]) for one in vars(part).values()))
+def make_room(part: Encoded, count: int) -> Encoded:
+    """Make room for `count` images encoded as those of a part are."""
+    return Encoded(*(one.new_empty(count, *one.shape[1:]) for one in vars(part).values()))
 
 
-def denoise_at_random(model: PolarTransformer, described: Described, seed: int) -> Tensor:
-    """Denoise the images in random sets, `(n, box, box)`: what neighbours are first looked for by."""
-    count = len(described.told)
+def denoise_at_random(model: PolarTransformer, encoded: Encoded, seed: int) -> Tensor:
+    """Denoise the images in random sets, `(n, box, box)`: what the first neighbours are found by."""
+    count = len(encoded.value)
     order = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(count))
-    attended = torch.empty_like(described.value)
+    attended = torch.empty_like(encoded.value)
     # Even sets: the last one would else be small.
-    for rows in order.to(described.value.device).tensor_split(max(1, round(count / FIRST_SET))):
-        asked = (described.query, described.key, described.value)
-        with torch.autocast(attended.device.type, enabled=False):
-            attended[rows] = attend(*(features[rows][None] for features in asked))[0]
-    return estimate_all(model, described, attended)
+    for rows in order.to(attended.device).tensor_split(max(1, round(count / FIRST_SET))):
+        attended[rows] = model.attend(encoded.select(rows), (1, len(rows)))
+    return decode_all(model, encoded, attended)
 
 
-def match_cell(cell: Cell, estimates: Tensor) -> Matches:
-    """Compare every image of a cell with every estimate `(n, box, box)`."""
+def match_cluster(cluster: Cluster, estimates: Tensor) -> RotationalMatches:
+    """Compare every image of a cluster with every estimate `(n, box, box)`."""
     with torch.autocast(estimates.device.type, enabled=False):
-        described = cell.rings.describe(estimates)
-        return match_images(cell.observed, cell.profiles, described, cell.rings)
+        harmonics = cluster.rings.to_harmonics(estimates)
+        return match_images(cluster.image_harmonics, cluster.ctf_rings, harmonics, cluster.rings)
 
 
 def choose_neighbours(affinity: Tensor, images_per_set: int) -> Tensor:
@@ -226,17 +225,15 @@ def choose_neighbours(affinity: Tensor, images_per_set: int) -> Tensor:
     return torch.cat([itself, nearest], 1)
 
 
-def gather_from(cell: Cell, neighbours: Tensor) -> NeighbourAttention:
-    """Let each image of a cell attend to its neighbours `(n, K)`."""
-    known = cell.described
-    with torch.autocast(known.value.device.type, enabled=False):
-        return attend_to_neighbours(known.query, known.key, known.value, neighbours)
+def gather_from(cluster: Cluster, neighbours: Tensor) -> NeighbourAttention:
+    """Let each image of a cluster attend to its neighbours `(n, K)`."""
+    encoded = cluster.encoded
+    with torch.autocast(encoded.value.device.type, enabled=False):
+        return attend_to_neighbours(encoded.query, encoded.key, encoded.value, neighbours)
 
 
-def estimate_all(model: PolarTransformer, described: Described, attended: Tensor) -> Tensor:
+def decode_all(model: PolarTransformer, encoded: Encoded, attended: Tensor) -> Tensor:
     """Estimate the clean images `(n, box, box)` from what they have gathered, some at a time."""
     starts = range(0, len(attended), IMAGES_AT_ONCE)
     parts = (slice(start, start + IMAGES_AT_ONCE) for start in starts)
-    return torch.cat(
-        [model.estimate(described.select(some), attended[some]).float() for some in parts]
-    )
+    return torch.cat([model.decode(encoded.select(some), attended[some]).float() for some in parts])

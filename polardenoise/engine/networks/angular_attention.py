@@ -19,14 +19,11 @@ from torch.utils.checkpoint import checkpoint
 
 from polardenoise.engine.networks.attention_direct import attend_by_matrix_product
 
-#: Images times angles up to which the direct form is the faster one: 32 on the CPU, so one image of 32 angles (0.93 of
-#: the FFT's time; two: 1.16; one of 64 angles: 1.9, of 128: 8). Not measured on other devices: there the FFT serves.
-#: Measured by `python -m benchmarks speed`: `attention_crossover.csv`.
+#: Images times angles up to which the direct form is the faster one (docs/constants.rst). Measured on the CPU only:
+#: other devices use the FFT.
 DIRECT_UP_TO = {"cpu": 32}
 
-#: Weights (queries x keys x angles, of all sets together) in one block, by kind of device. CPU: 4 MB of float32; from 2
-#: to 8 MB a set of 128 images of 128 angles takes as long within the noise, with 1 MB 10 % longer. CUDA: 256 MB, little
-#: beside its memory.
+#: Weights (queries x keys x angles, of all sets together) in one block, by kind of device: 4 and 256 MB of float32.
 WEIGHTS_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 
 #: Fewer queries than this in a block make the matrix products slow: rather than that, keys are cut as well.

@@ -1,4 +1,4 @@
-"""A trained model on disk: model.json (what it is, what it was trained on) and weights.safetensors."""
+"""Model files: model.json (what a model is, what it was trained on) and weights.safetensors."""
 
 import hashlib
 import json
@@ -8,18 +8,12 @@ from typing import Any
 
 from safetensors.torch import load_file, save
 
-from polardenoise.engine.networks.registry import (
-    ARCHITECTURES,
-    Denoiser,
-    build_model,
-    describe_sizes,
-)
+from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.registry import ARCHITECTURES, build_model, describe_sizes
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import replace_when_complete, write_json
 
 SHIPPED_FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
-#: The first of these that is shipped is what `denoise` uses.
-DEFAULT_MODELS = ("base", "first")
 FORMAT = 1
 
 
@@ -44,7 +38,8 @@ class ModelCard:
     description : str
         One line for `polardenoise models`.
     noise_energy : dict
-        With how much energy pure noise comes out, see `noise_guard`; empty where it was not measured.
+        With how much energy pure noise comes out, see `noise_guard`; empty for single-image networks, and while a
+        training is not at its end.
     format : int
         Version of this file's layout.
     """
@@ -88,7 +83,7 @@ def load_model(name_or_folder: str) -> tuple[Denoiser, ModelCard]:
     Parameters
     ----------
     name_or_folder : str
-        "default", a shipped name, or a folder with model.json and weights.safetensors.
+        A shipped name, or a folder with model.json and weights.safetensors.
 
     Raises
     ------
@@ -118,8 +113,6 @@ def load_model(name_or_folder: str) -> tuple[Denoiser, ModelCard]:
 def find_model(name_or_folder: str) -> Path:
     """Find the folder of a model by shipped name or path; parameters and errors as `load_model`."""
     shipped = list_shipped_models()
-    if name_or_folder == "default":
-        name_or_folder = next((name for name in DEFAULT_MODELS if name in shipped), "first")
     if name_or_folder in shipped:
         return SHIPPED_FOLDER / name_or_folder
     folder = Path(name_or_folder)

@@ -1,24 +1,21 @@
-"""The convolutions of a network, compiled by torch: their norms and activations then move through memory once."""
+"""Compiled convolutions: torch makes one pass through memory of a convolution, its norm and its activation."""
 
 import torch
 from torch import Tensor, nn
 
-from polardenoise.engine.networks.registry import Denoiser
-
-#: Parts of the networks that are chains of convolutions, by the name they have there. Attention stays as it is: its
-#: sizes change with those of the sets.
-CHAINS = ("encoder", "decoder", "layers")
+from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.registry import ARCHITECTURES
 
 
-def compile_convolutions(model: Denoiser) -> None:
+def compile_convolutions(model: Denoiser, architecture: str) -> None:
     """Compile the chains of convolutions of a network for training; parameters and their names stay.
 
-    The first step then takes a minute. Results differ by rounding. In evaluation the network is as it was: its sizes
-    are others there, and each would be compiled for.
+    Attention stays as it is: its sizes change with those of the sets. The first step then takes a minute. Results
+    differ by rounding. In evaluation the network is as it was: its sizes are others there, and each would be compiled
+    for.
     """
-    for name in CHAINS:
-        if (chain := getattr(model, name, None)) is not None:
-            compile_for_training(chain)
+    for name in ARCHITECTURES[architecture].convolution_chains:
+        compile_for_training(getattr(model, name))
 
 
 def compile_for_training(chain: nn.Module) -> None:

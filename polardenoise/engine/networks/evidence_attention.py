@@ -1,20 +1,20 @@
-"""Angular attention by what earlier estimates show: who shows the same view, and at which rotation.
+"""Angular attention by evidence: who shows the same view, and at which rotation, by what earlier estimates show.
 
-Attention compares noisy images with noisy images. Once there are estimates, images match as far as they show the same
-third one (`template_evidence`). With attention weights `a`, and `who` and `shared` the sums of `a` and `match` over
-rotations, the weights are
+Attention compares noisy images with noisy images. Once there are estimates, they tell far more (`template_evidence`).
+With attention weights `a`, and `who` and `shared` the sums of `a` and `evidence` over rotations, the weights are
 
-    w[i, j, s] = (1 - a_own) share[i, j] softmax_s(g logit[i, j, s] + h log match[i, j, s])
+    w[i, j, s] = (1 - a_own) share[i, j] softmax_s(g logit[i, j, s] + h log evidence[i, j, s])
     share[i, .] = softmax over others j of (p log who[i, j] + q log shared[i, j])
 
-and those of an image with itself stay as they are: an estimate knows its own noise.
+and those of an image with itself stay as they are: an image's own estimate contains its noise, and is no evidence. The
+four exponents p, q, g, h are learned (`EvidenceWeights`).
 """
 
 import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polardenoise.engine.networks.angular_attention import (
     attention_logits_fourier,
@@ -25,13 +25,25 @@ from polardenoise.engine.networks.neighbour_attention import (
     attend_to_neighbours,
 )
 from polardenoise.engine.networks.template_evidence import (
-    Observed,
+    TemplateComparison,
     choose_temperature,
-    correlate_chances,
+    correlate_probabilities,
     score_neighbours,
     score_sets,
-    transform_chances,
+    transform_probabilities,
 )
+
+#: What the evidence weights begin with, chosen on validation molecules.
+FIRST_WEIGHTS = {
+    "attention": 0.3,
+    "evidence": 0.35,
+    "attention_rotation": 0.1,
+    "evidence_rotation": 1.0,
+}
+
+#: Unit in which evidence weights are learned. Adam moves every parameter by about its learning rate a step, whatever it
+#: is worth: a scalar alone would need the whole training to move as far as the thousand weights of a filter together.
+PACE = 30.0
 
 #: Weights (queries x keys x angles) in one block, by kind of device.
 WEIGHTS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
@@ -39,32 +51,65 @@ WEIGHTS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
 #: Smaller weights are taken as this one before their logarithm.
 SMALLEST = 1e-30
 
-#: Smaller shares of a rotation in a match are taken as this one: less is rounding.
+#: Smaller shares of a rotation in the evidence are taken as this one: less is rounding.
 SMALLEST_SHARE = 1e-6
 
 
 @dataclass(frozen=True)
-class Trust:
-    """How far attention and matches are trusted; scalars that are learned.
+class EvidenceWeights:
+    """How much attention and evidence count; scalars that are learned.
 
     Attributes
     ----------
-    attention, match : Tensor
-        Exponents of the attention's weight and of the match, in the choice of images: p and q.
-    attention_rotation, match_rotation : Tensor
-        Factor of the attention's logits and exponent of the match, in the choice of rotations: g and h.
+    attention, evidence : Tensor
+        Exponents of the attention weight and of the evidence in the choice of images: p and q.
+    attention_rotation, evidence_rotation : Tensor
+        Factor of the attention logits and exponent of the evidence in the choice of rotations: g and h.
     """
 
     attention: Tensor
-    match: Tensor
+    evidence: Tensor
     attention_rotation: Tensor
-    match_rotation: Tensor
+    evidence_rotation: Tensor
 
 
-def attend_in_sets_by_match(
-    query: Tensor, key: Tensor, value: Tensor, observed: Observed, trust: Trust
+class LearnedEvidenceWeights(nn.Module):
+    """The evidence weights of several passes as parameters of a network.
+
+    Each is what it begins with times `exp(PACE * step)`, and so stays positive.
+
+    Parameters
+    ----------
+    passes : int
+        Passes that attend by evidence.
+    """
+
+    def __init__(self, passes: int):
+        super().__init__()
+        self.passes = passes
+        self.steps = nn.ParameterDict(
+            {name: nn.Parameter(torch.zeros(passes)) for name in FIRST_WEIGHTS}
+        )
+
+    def list_passes(self) -> list[EvidenceWeights]:
+        """List the weights, pass by pass."""
+        learned = {
+            name: FIRST_WEIGHTS[name] * (PACE * steps).exp() for name, steps in self.steps.items()
+        }
+        return [
+            EvidenceWeights(**{name: values[number] for name, values in learned.items()})
+            for number in range(self.passes)
+        ]
+
+
+def attend_in_sets_by_evidence(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    comparison: TemplateComparison,
+    evidence_weights: EvidenceWeights,
 ) -> Tensor:
-    """Let each image attend to all of its set; the first of the set are the templates.
+    """Let each image attend to all of its set; the first images of the set give the templates.
 
     Parameters
     ----------
@@ -72,9 +117,9 @@ def attend_in_sets_by_match(
         `(sets, images, D, angles)`; any scale of the logits is already in the query.
     value : Tensor
         `(sets, images, C, angles)`.
-    observed : Observed
+    comparison : TemplateComparison
         Of the images of all sets, one set after another.
-    trust : Trust
+    evidence_weights : EvidenceWeights
         The learned scalars.
 
     Returns
@@ -89,35 +134,35 @@ def attend_in_sets_by_match(
     if torch.is_grad_enabled():
         blocks = [slice(0, count)]
     itself = torch.eye(count, dtype=torch.bool, device=query.device)
-    scores = [score_sets(observed, (sets, count), some, angles) for some in blocks]
+    scores = [score_sets(comparison, (sets, count), some, angles) for some in blocks]
     best = torch.cat([one.amax(-1) for one in scores], 1)
     own = itself[:, : best.shape[-1]]
     temperature = choose_temperature(best, own)
-    chances = [
-        transform_chances(one, own[some], temperature)
+    probabilities = [
+        transform_probabilities(one, own[some], temperature)
         for one, some in zip(scores, blocks, strict=True)
     ]
-    chances_hat = torch.cat(chances, -2)  # (frequencies, sets, images, templates)
+    probabilities_hat = torch.cat(probabilities, -2)  # (frequencies, sets, images, templates)
     value_hat = transform_angles(value)  # (frequencies, sets, images, C)
     parts = []
     for some in blocks:
         logits = attention_logits_fourier(query[:, some], key)
-        match = correlate_chances(chances_hat[:, :, some], chances_hat, angles)
-        weights = weigh(logits, match, itself[some], trust)
+        evidence = correlate_probabilities(probabilities_hat[:, :, some], probabilities_hat, angles)
+        weights = weigh(logits, evidence, itself[some], evidence_weights)
         spectra = torch.fft.rfft(weights).movedim(-1, 0)  # (frequencies, sets, queries, keys)
         parts.append(torch.fft.irfft((spectra @ value_hat).movedim(0, -1), n=angles))
     return torch.cat(parts, 1)
 
 
-def attend_to_neighbours_by_match(
+def attend_to_neighbours_by_evidence(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     neighbours: Tensor,
-    observed: Observed,
-    trust: Trust,
+    comparison: TemplateComparison,
+    evidence_weights: EvidenceWeights,
 ) -> NeighbourAttention:
-    """Let each image attend to its own neighbours; the nearest of them are the templates.
+    """Let each image attend to its own neighbours; the nearest of them give the templates.
 
     Parameters
     ----------
@@ -127,34 +172,38 @@ def attend_to_neighbours_by_match(
         `(n, C, angles)`.
     neighbours : Tensor
         `(n, K)` int64: the images that each one attends to, itself first, then the nearest.
-    observed : Observed
+    comparison : TemplateComparison
         Of the images.
-    trust : Trust
+    evidence_weights : EvidenceWeights
         The learned scalars.
     """
     itself = torch.eye(neighbours.shape[1], dtype=torch.bool, device=neighbours.device)
 
     def weigh_some(logits: Tensor, some: slice, theirs: Tensor) -> Tensor:
-        scores = score_neighbours(observed, theirs, logits.shape[-1])
+        scores = score_neighbours(comparison, theirs, logits.shape[-1])
         own = itself[:, : scores.shape[-2]]
         temperature = choose_temperature(scores.amax(-1), own)
-        chances_hat = transform_chances(scores, own, temperature)
-        match = correlate_chances(chances_hat[:, :, :1], chances_hat, logits.shape[-1])
-        return weigh(logits, match[:, 0], itself[0], trust)
+        probabilities_hat = transform_probabilities(scores, own, temperature)
+        evidence = correlate_probabilities(
+            probabilities_hat[:, :, :1], probabilities_hat, logits.shape[-1]
+        )
+        return weigh(logits, evidence[:, 0], itself[0], evidence_weights)
 
     return attend_to_neighbours(query, key, value, neighbours, weigh_some)
 
 
-def weigh(logits: Tensor, match: Tensor, itself: Tensor, trust: Trust) -> Tensor:
-    """Combine attention and matches into weights (see the head of this file).
+def weigh(
+    logits: Tensor, evidence: Tensor, itself: Tensor, evidence_weights: EvidenceWeights
+) -> Tensor:
+    """Combine attention and evidence into weights (see the head of this file).
 
     Parameters
     ----------
-    logits, match : Tensor
+    logits, evidence : Tensor
         `(..., K, angles)`.
     itself : Tensor
         `(..., K)` bool: where a key is the query's own image.
-    trust : Trust
+    evidence_weights : EvidenceWeights
         The learned scalars.
 
     Returns
@@ -164,12 +213,18 @@ def weigh(logits: Tensor, match: Tensor, itself: Tensor, trust: Trust) -> Tensor
     """
     attention = logits.flatten(-2).softmax(-1).view_as(logits)
     if logits.shape[-2] < 3:
-        return attention  # there is no third
+        return attention  # there is no third image
     who = attention.sum(-1)
     others = 1 - who.masked_fill(~itself, 0.0).sum(-1, keepdim=True)
-    shared = match.sum(-1).clamp_min(SMALLEST)
-    share = trust.attention * who.clamp_min(SMALLEST).log() + trust.match * shared.log()
+    shared = evidence.sum(-1).clamp_min(SMALLEST)
+    share = (
+        evidence_weights.attention * who.clamp_min(SMALLEST).log()
+        + evidence_weights.evidence * shared.log()
+    )
     share = share.masked_fill(itself, -math.inf).softmax(-1) * others
-    apart = (match / shared[..., None]).clamp_min(SMALLEST_SHARE).log()
-    rotations = trust.attention_rotation * logits + trust.match_rotation * apart
+    of_rotations = (evidence / shared[..., None]).clamp_min(SMALLEST_SHARE).log()
+    rotations = (
+        evidence_weights.attention_rotation * logits
+        + evidence_weights.evidence_rotation * of_rotations
+    )
     return torch.where(itself[..., None], attention, share[..., None] * rotations.softmax(-1))

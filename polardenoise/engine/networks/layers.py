@@ -1,17 +1,19 @@
-"""Layers on polar images that commute with in-plane rotation: angular convolution and angular attention.
+"""Angular convolutions: layers on polar images that commute with in-plane rotation.
 
 Polar features are `(..., channels, angles)`: rings and channels form one channel axis, and a rotation is a circular
 shift of the last axis.
 """
 
-import math
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polardenoise.engine.networks.angular_attention import attend
+#: Unit of the last angular convolution. A signal is a few tenths of the noise, and in units of the noise one step of
+#: Adam would change an estimate by as much as the signal is (docs/constants.rst).
+OUTPUT_SCALE = 0.1
 
 
 class WrapAngle(torch.autograd.Function):
@@ -79,39 +81,24 @@ class AngularBlock(nn.Module):
         return polar + activated if self.skips else activated
 
 
-class AngularAttention(nn.Module):
-    """Each image gathers, from all images of its set at all rotations, what they know about it.
+def stack_angular_blocks(channels_in: int, hidden: int, length: int, count: int) -> nn.Sequential:
+    """Chain `count` angular blocks from `channels_in` to `hidden` channels: a polar CNN without its last layer."""
+    channels = [channels_in] + [hidden] * count
+    return nn.Sequential(*(AngularBlock(a, b, length) for a, b in pairwise(channels)))
 
-    Cosine logits with one learned temperature: `q` and `k` are scaled to unit norm over channels and angles, so that
-    neither the number of channels nor the noise level decides how sharp the softmax is.
 
-    Parameters
-    ----------
-    scale : float
-        Initial inverse temperature.
+def smooth_rings(polar: Tensor) -> Tensor:
+    """Average each ring of `(images, rings, angles)` with its neighbours and fade out the two outermost.
+
+    Weights 1/4, 1/2, 1/4, then 1/2 and 0 at the edge. A polar image that changes from ring to ring, or that ends
+    abruptly at the edge of the box, cannot be held by the pixel grid: its inverse would depend on the orientation of
+    the pixels, and the network would not be equivariant to rotation (docs/constants.rst).
     """
-
-    def __init__(self, scale: float = 20.0):
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend over sets.
-
-        Parameters
-        ----------
-        query, key : Tensor
-            `(sets, images, D, angles)`.
-        value : Tensor
-            `(sets, images, C, angles)`.
-
-        Returns
-        -------
-        Tensor
-            `(sets, images, C, angles)`.
-        """
-        query, key = scale_to_unit_norm(query), scale_to_unit_norm(key)
-        return attend(query * self.log_scale.exp(), key, value)
+    padded = torch.cat([polar[:, :1], polar, polar[:, -1:]], dim=1)
+    smooth = 0.25 * padded[:, :-2] + 0.5 * polar + 0.25 * padded[:, 2:]
+    edge = torch.ones(polar.shape[1], 1, dtype=polar.dtype, device=polar.device)
+    edge[-2:, 0] = torch.tensor([0.5, 0.0], dtype=polar.dtype, device=polar.device)
+    return smooth * edge
 
 
 def scale_to_unit_norm(features: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ VALUES_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}
 
 @dataclass(frozen=True)
 class NeighbourAttention:
-    """What images have gathered, and from whom.
+    """What images have gathered from their neighbours, and from which.
 
     Attributes
     ----------

@@ -1,29 +1,60 @@
-"""The polar transformer: joint denoising of a set of images by angular attention."""
+"""The polar transformer: joint denoising of a set of images by angular attention (arXiv 2506.11283, section 4).
 
+    polar    = P images                                     polar map
+    features = encoder(polar, CTF rings)                    polar CNN
+    query, key, value = angular convolutions of features
+    attended = angular attention(query, key, value)         who shows the same, and at which rotation
+    estimate = P^-1 decoder(polar, features, attended)      polar CNN and least-squares inverse
+
+Two things go beyond the paper. Beside learned values, each image times its own |CTF| is attended, and its |CTF|^2:
+their quotient is the Wiener average of the images that an image attends to, in which images of different defocus
+complete one another's zeros, and the estimate starts from it. And the network makes several passes: after the first it
+knows what the images show, and the further ones attend by that evidence (`evidence_attention`) and decode again.
+"""
+
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from polardenoise.engine.imaging.ctf_profiles import append_profiles, flat_profiles
-from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.ctf_rings import (
+    append_ctf_rings,
+    filter_by_rings,
+    unit_ctf_rings,
+)
+from polardenoise.engine.imaging.polar_grid import PolarGrid, disk_mask
+from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
+from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics
 from polardenoise.engine.networks.angular_attention import attend
+from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.evidence_attention import (
+    EvidenceWeights,
+    LearnedEvidenceWeights,
+    attend_in_sets_by_evidence,
+)
 from polardenoise.engine.networks.layers import (
-    AngularAttention,
-    AngularBlock,
+    OUTPUT_SCALE,
     AngularConv,
     scale_to_unit_norm,
+    smooth_rings,
+    stack_angular_blocks,
 )
+from polardenoise.engine.networks.template_evidence import TemplateComparison, prepare_comparison
 
-#: The last angular convolution speaks in this unit. Signals are a few tenths of the noise, while one step of Adam moves
-#: the sum over a filter's thousand weights by about its learning rate times a thousand: in units of the noise that is
-#: as much as the signal, and the training would only settle at the end of the decay.
-OUTPUT_SCALE = 0.1
+#: Tikhonov weight of the inverse polar map of the attended average: what noise it holds, its own filter takes away.
+AVERAGE_REGULARISATION = 1e-3
+
+#: What the learned floor of the Wiener average begins with, in units of the CTF's power.
+FIRST_FLOOR = 0.5
+
+#: What the inverse temperature of the attention begins with.
+FIRST_SCALE = 20.0
 
 
 @dataclass(frozen=True)
-class PolarConfig:
-    """Sizes of a polar network.
+class PolarTransformerConfig:
+    """Sizes of a polar transformer.
 
     Attributes
     ----------
@@ -34,14 +65,16 @@ class PolarConfig:
     query : int
         Channels of the attention's queries and keys.
     value : int
-        Channels of the attended features; the raw polar image is attended beside them.
+        Channels of the learned values; the Wiener average is attended beside them.
     length : int
         Angular filter length in steps.
     before, after : int
-        Angular blocks before and after the attention.
+        Angular blocks of the encoder and of the decoder.
     regularisation : float
-        Tikhonov weight of the inverse polar map. Twenty times that of a faithful round trip: it bounds by 3.5 how much
-        the inverse amplifies a rough estimate; with less, training at the usual learning rates does not settle.
+        Tikhonov weight of the inverse polar map of the estimate. Twenty times that of a faithful round trip: the
+        inverse amplifies a rough estimate by at most 3.5, without which training does not settle.
+    passes : int
+        Estimates made of the images: the first by attention, each further one by the evidence of the one before.
     """
 
     box: int = 64
@@ -54,126 +87,35 @@ class PolarConfig:
     before: int = 4
     after: int = 4
     regularisation: float = 0.02
-
-    def make_grid(self, regularisation: float | None = None) -> PolarGrid:
-        """Build the polar grid of these sizes; with another regularisation of its inverse where one is given."""
-        weight = self.regularisation if regularisation is None else regularisation
-        return PolarGrid(self.box, self.rings, self.angles, regularisation=weight)
-
-
-class PolarTransformer(nn.Module):
-    """Joint denoising of a set of images by angular attention (arXiv 2506.11283, section 4).
-
-    Polar map, a polar CNN, one angular attention over the set, a second polar CNN over (noisy polar image, features,
-    attended values), and the least-squares inverse of the polar map.
-    """
-
-    def __init__(self, config: PolarConfig):
-        super().__init__()
-        self.config = config
-        hidden, length = config.hidden, config.length
-        self.grid = config.make_grid()
-        told = config.rings + config.box // 2  # the polar image and the CTF's profile
-        self.encoder = stack_angular_blocks(told, hidden, length, config.before)
-        self.to_query = AngularConv(hidden, config.query, length)
-        self.to_key = AngularConv(hidden, config.query, length)
-        self.to_value = AngularConv(hidden, config.value, length)
-        self.attention = AngularAttention()
-        gathered = told + hidden + config.value + config.rings
-        self.decoder = stack_angular_blocks(gathered, hidden, length, config.after)
-        self.to_rings = AngularConv(hidden, config.rings, length)
-        self.average_gain = nn.Parameter(torch.full((config.rings,), 0.5))
-
-    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
-        """Denoise `(sets, images, box, box)`; images of one set see one another, sets do not."""
-        profiles = flat_profiles(images) if profiles is None else profiles
-        described = self.describe(images.flatten(0, 1), profiles.flatten(0, 1))
-        # The softmax and the transforms of angular attention need single precision, whatever the convolutions use.
-        with torch.autocast(images.device.type, enabled=False):
-            asked = (described.query, described.key, described.value)
-            in_sets = (features.unflatten(0, images.shape[:2]) for features in asked)
-            attended = self.attention(*in_sets).flatten(0, 1)
-        return self.estimate(described, attended).unflatten(0, images.shape[:2])
-
-    def describe(self, images: Tensor, profiles: Tensor) -> "Described":
-        """Compute what each image asks, answers and gives, `images` of `(n, box, box)`, by itself."""
-        with torch.autocast(images.device.type, enabled=False):
-            polar = self.grid.to_polar(images)  # (n, rings, angles)
-        told = append_profiles(polar, profiles)
-        features = self.encoder(told)
-        value = torch.cat([self.to_value(features), polar.to(features.dtype)], dim=1)
-        query, key = self.to_query(features), self.to_key(features)
-        return Described(
-            told, features, query.to(polar.dtype), key.to(polar.dtype), value.to(polar.dtype)
-        )
-
-    def describe_for_attention(self, images: Tensor, profiles: Tensor) -> "Described":
-        """Describe images `(n, box, box)` with queries and keys as `attend` takes them: their scale is in the query."""
-        plain = self.describe(images, profiles)
-        query = scale_to_unit_norm(plain.query) * self.attention.log_scale.exp()
-        return replace(plain, query=query, key=scale_to_unit_norm(plain.key))
-
-    def look(self, described: "Described", images: Tensor, profiles: Tensor) -> list[Tensor]:
-        """Estimate images `(sets, images, box, box)`, as often as the network looks; the last estimate is the best.
-
-        Parameters
-        ----------
-        described : Described
-            From `describe_for_attention`, of one set after another.
-        images, profiles : Tensor
-            What was described, `(sets, images, box, box)` and `(sets, images, box // 2)`.
-        """
-        shape = images.shape[:2]
-        with torch.autocast(images.device.type, enabled=False):
-            asked = (described.query, described.key, described.value)
-            attended = attend(*(features.unflatten(0, shape) for features in asked))
-        return [self.estimate(described, attended.flatten(0, 1)).unflatten(0, shape)]
-
-    def estimate(self, described: "Described", attended: Tensor) -> Tensor:
-        """Estimate the clean images `(n, box, box)` from what they are and what they have gathered.
-
-        Parameters
-        ----------
-        described : Described
-            Of the images.
-        attended : Tensor
-            `(n, value + rings, angles)`.
-        """
-        told, features = described.told, described.features
-        estimate = self.to_rings(self.decoder(torch.cat([told, features, attended], dim=1)))
-        # The attended raw image, a weighted average of data, is where the estimate starts from.
-        average = attended[:, -self.config.rings :] * self.average_gain[:, None]
-        with torch.autocast(attended.device.type, enabled=False):
-            estimate = smooth_rings(OUTPUT_SCALE * estimate.to(attended.dtype) + average)
-            return self.grid.to_images(estimate)
+    passes: int = 3
 
 
 @dataclass(frozen=True)
-class Described:
-    """What the polar transformer knows of images before they see one another.
+class Encoded:
+    """What the network computes of each image by itself, before images see one another.
 
     Attributes
     ----------
-    told : Tensor
-        `(n, rings + box // 2, angles)`: the polar image and the CTF's profile.
+    conditioned : Tensor
+        `(n, rings + box // 2, angles)`: the polar image and the CTF rings.
     features : Tensor
         `(n, hidden, angles)`, in the precision of the convolutions.
     query, key : Tensor
-        `(n, query, angles)`.
+        `(n, query, angles)`, of unit norm; the query is multiplied by the scale of the logits.
     value : Tensor
-        `(n, value + rings, angles)`; the raw polar image comes last.
+        `(n, value + rings + box // 2, angles)`: learned values, the polar image times |CTF|, and |CTF|^2.
     """
 
-    told: Tensor
+    conditioned: Tensor
     features: Tensor
     query: Tensor
     key: Tensor
     value: Tensor
 
-    def select(self, images: Tensor | slice) -> "Described":
+    def select(self, images: Tensor | slice) -> "Encoded":
         """Take some of the images."""
-        return Described(
-            self.told[images],
+        return Encoded(
+            self.conditioned[images],
             self.features[images],
             self.query[images],
             self.key[images],
@@ -181,23 +123,199 @@ class Described:
         )
 
 
-def smooth_rings(polar: Tensor) -> Tensor:
-    """Average each ring of `(images, rings, angles)` with its neighbours and fade out the two outermost.
+class PolarTransformer(Denoiser):
+    """Joint denoising of sets of images by angular attention; the head of this file shows how."""
 
-    Weights 1/4, 1/2, 1/4, then 1/2 and 0 at the edge. A polar image that differs from ring to ring, or that ends
-    abruptly at the edge of the box, lies outside what the pixel grid can hold, and its inverse depends on the grid's
-    orientation: without this an untrained network is equivariant to 2e-2 only, with it to 4e-3.
-    """
-    padded = torch.cat([polar[:, :1], polar, polar[:, -1:]], dim=1)
-    smooth = 0.25 * padded[:, :-2] + 0.5 * polar + 0.25 * padded[:, 2:]
-    edge = torch.ones(polar.shape[1], 1, dtype=polar.dtype, device=polar.device)
-    edge[-2:, 0] = torch.tensor([0.5, 0.0], dtype=polar.dtype, device=polar.device)
-    return smooth * edge
+    config: PolarTransformerConfig
+    disk: Tensor
 
+    def __init__(self, config: PolarTransformerConfig):
+        super().__init__()
+        if config.passes < 1:
+            raise ValueError(f"passes {config.passes}: a network makes at least one")
+        self.config = config
+        box, rings, hidden, length = config.box, config.rings, config.hidden, config.length
+        ctf_rings = box // 2
+        self.grid = PolarGrid(box, rings, config.angles, regularisation=config.regularisation)
+        self.average_grid = PolarGrid(
+            box, rings, config.angles, regularisation=AVERAGE_REGULARISATION
+        )
+        self.register_buffer("disk", disk_mask(box, box / 2 - 0.5), persistent=False)
 
-def stack_angular_blocks(channels_in: int, hidden: int, length: int, count: int) -> nn.Sequential:
-    """Chain `count` angular blocks from `channels_in` to `hidden` channels."""
-    channels = [channels_in] + [hidden] * count
-    return nn.Sequential(
-        *(AngularBlock(a, b, length) for a, b in zip(channels, channels[1:], strict=False))
-    )
+        conditioned = rings + ctf_rings
+        self.encoder = stack_angular_blocks(conditioned, hidden, length, config.before)
+        self.to_query = AngularConv(hidden, config.query, length)
+        self.to_key = AngularConv(hidden, config.query, length)
+        self.to_value = AngularConv(hidden, config.value, length)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
+
+        gathered = conditioned + hidden + config.value + rings + ctf_rings
+        self.decoder = stack_angular_blocks(gathered, hidden, length, config.after)
+        self.to_rings = AngularConv(hidden, rings, length)
+        self.log_floor = nn.Parameter(torch.full((ctf_rings,), math.log(FIRST_FLOOR)))
+        self.average_gain = nn.Parameter(torch.ones(rings))
+        self.evidence_weights = LearnedEvidenceWeights(config.passes - 1)
+
+    def forward(self, images: Tensor, ctf_rings: Tensor | None = None) -> Tensor:
+        """Denoise `(sets, images, box, box)`; images of one set see one another, sets do not."""
+        return self.denoise_by_passes(images, ctf_rings)[-1]
+
+    def denoise_by_passes(self, images: Tensor, ctf_rings: Tensor | None = None) -> list[Tensor]:
+        """Give the estimates `(sets, images, box, box)` of all passes, the first one first."""
+        ctf_rings = unit_ctf_rings(images) if ctf_rings is None else ctf_rings
+        encoded = self.encode(images.flatten(0, 1), ctf_rings.flatten(0, 1))
+        return self.estimate_by_passes(encoded, images, ctf_rings)
+
+    def estimate_by_passes(
+        self, encoded: Encoded, images: Tensor, ctf_rings: Tensor
+    ) -> list[Tensor]:
+        """Give the estimates of all passes at images that are encoded already.
+
+        Parameters
+        ----------
+        encoded : Encoded
+            Of the images of one set after another.
+        images, ctf_rings : Tensor
+            What was encoded, `(sets, images, box, box)` and `(sets, images, box // 2)`.
+
+        Returns
+        -------
+        list of Tensor
+            `(sets, images, box, box)` each.
+        """
+        shape = images.shape[:2]
+        estimates = [self.decode(encoded, self.attend(encoded, shape)).unflatten(0, shape)]
+        for evidence_weights in self.evidence_weights.list_passes():
+            comparison = self.compare_with_templates(images, ctf_rings, estimates[-1])
+            attended = self.attend_by_evidence(encoded, shape, comparison, evidence_weights)
+            estimates.append(self.decode(encoded, attended).unflatten(0, shape))
+        return estimates
+
+    def encode(self, images: Tensor, ctf_rings: Tensor) -> Encoded:
+        """Compute features, queries, keys and values of images `(n, box, box)` with CTF rings `(n, box // 2)`."""
+        # The polar map, like attention and its transforms, is in single precision whatever the convolutions use.
+        with torch.autocast(images.device.type, enabled=False):
+            polar = self.grid.to_polar(images)  # (n, rings, angles)
+            weighted = self.grid.to_polar(filter_by_rings(images, ctf_rings))
+        conditioned = append_ctf_rings(polar, ctf_rings)
+        features = self.encoder(conditioned)
+        query, key, learned = (
+            convolution(features).to(polar.dtype)
+            for convolution in (self.to_query, self.to_key, self.to_value)
+        )
+        power = ctf_rings.square().to(polar.dtype)[..., None]
+        power = power.expand(*ctf_rings.shape, polar.shape[-1])
+        return Encoded(
+            conditioned=conditioned,
+            features=features,
+            query=scale_to_unit_norm(query) * self.log_scale.exp(),
+            key=scale_to_unit_norm(key),
+            value=torch.cat([learned, weighted, power], dim=1),
+        )
+
+    def attend(self, encoded: Encoded, shape: tuple[int, int] | torch.Size) -> Tensor:
+        """Let each image gather, from all images of its set at all rotations, what they know about it.
+
+        Parameters
+        ----------
+        encoded : Encoded
+            Of `shape` (sets, images), one set after another.
+
+        Returns
+        -------
+        Tensor
+            `(n, value + rings + box // 2, angles)`.
+        """
+        query, key, value = (
+            features.unflatten(0, shape) for features in (encoded.query, encoded.key, encoded.value)
+        )
+        with torch.autocast(query.device.type, enabled=False):
+            return attend(query, key, value).flatten(0, 1)
+
+    def attend_by_evidence(
+        self,
+        encoded: Encoded,
+        shape: tuple[int, int] | torch.Size,
+        comparison: TemplateComparison,
+        evidence_weights: EvidenceWeights,
+    ) -> Tensor:
+        """Let each image gather as `attend` does, by the evidence of earlier estimates."""
+        query, key, value = (
+            features.unflatten(0, shape) for features in (encoded.query, encoded.key, encoded.value)
+        )
+        with torch.autocast(query.device.type, enabled=False):
+            return attend_in_sets_by_evidence(
+                query, key, value, comparison, evidence_weights
+            ).flatten(0, 1)
+
+    @torch.no_grad()
+    def compare_with_templates(
+        self, images: Tensor, ctf_rings: Tensor, estimates: Tensor
+    ) -> TemplateComparison:
+        """Prepare images for the comparison with earlier estimates, all `(sets, images, box, box)`."""
+        rings = build_fourier_rings(self.config.box)
+        images, ctf_rings, estimates = (
+            one.flatten(0, 1) for one in (images, ctf_rings, estimates.float())
+        )
+        with torch.autocast(images.device.type, enabled=False):
+            image_harmonics = compute_image_harmonics(images, ctf_rings, rings)
+            templates = rings.to_harmonics(estimates)
+            return prepare_comparison(image_harmonics, ctf_rings, templates, rings)
+
+    def decode(self, encoded: Encoded, attended: Tensor) -> Tensor:
+        """Estimate the clean images `(n, box, box)` from what they are and what they have gathered.
+
+        Parameters
+        ----------
+        encoded : Encoded
+            Of the images.
+        attended : Tensor
+            `(n, value + rings + box // 2, angles)`.
+        """
+        sizes = [self.config.value, self.config.rings, self.config.box // 2]
+        learned, weighted, power = attended.split(sizes, dim=1)
+        average = self.solve_wiener_average(weighted, power)
+        gathered = [encoded.conditioned, encoded.features, learned, average, power]
+        estimate = self.to_rings(self.decoder(torch.cat(gathered, dim=1)))
+        with torch.autocast(attended.device.type, enabled=False):
+            estimate = OUTPUT_SCALE * estimate.to(attended.dtype)
+            estimate = smooth_rings(estimate + average * self.average_gain[:, None])
+            return self.grid.to_images(estimate)
+
+    def solve_wiener_average(self, weighted: Tensor, power: Tensor) -> Tensor:
+        """Divide the attended images by the attended power of their CTFs and a learned floor, ring by ring.
+
+        Parameters
+        ----------
+        weighted : Tensor
+            `(n, rings, angles)`: attention-weighted sums of polar images times |CTF|.
+        power : Tensor
+            `(n, box // 2, angles)`: of |CTF|^2, the same at every angle.
+
+        Returns
+        -------
+        Tensor
+            `(n, rings, angles)`.
+        """
+        with torch.autocast(weighted.device.type, enabled=False):
+            factors = 1 / (power.mean(-1) + self.log_floor.exp())  # (n, box // 2)
+            average = filter_by_rings(self.average_grid.to_images(weighted), factors)
+            return self.grid.to_polar(average * self.disk)
+
+    def start_from(self, trained: Denoiser) -> None:
+        """Take over the weights of a trained polar transformer, which may make another number of passes.
+
+        Evidence weights of passes that it does not make are what they begin with.
+
+        Raises
+        ------
+        ValueError
+            If its other sizes differ.
+        """
+        if replace(trained.config, passes=self.config.passes) != self.config:
+            raise ValueError(f"its sizes are {trained.config}, not {self.config}")
+        weights = trained.state_dict()
+        for name, own in self.evidence_weights.state_dict(prefix="evidence_weights.").items():
+            known = weights[name][: len(own)]
+            weights[name] = torch.cat([known, own[len(known) :]])
+        self.load_state_dict(weights)

@@ -1,48 +1,21 @@
-"""The networks by name: polar transformer, polar CNN and the single-image DnCNN and U-Net they are judged against.
-
-Every network maps sets of normalised images `(sets, images, box, box)` to clean estimates of the same shape: noise of
-standard deviation about 1 and background 0 in, the CTF-free clean signal in the same units out. It is told each image's
-CTF by its ring profile `(sets, images, box // 2)`, the mean of |CTF| over each ring of frequencies: flipped images
-without low frequencies mean something else than images that have none to show. No profile means no CTF.
-"""
+"""Networks by the name of their architecture."""
 
 from dataclasses import asdict
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
-from polardenoise.engine.networks.ctf_weighted import CtfWeightedTransformer
-from polardenoise.engine.networks.dncnn import DnCNN, DnCNNConfig
-from polardenoise.engine.networks.matched_transformer import MatchedConfig, MatchedTransformer
-from polardenoise.engine.networks.polar_cnn import PolarCNN
-from polardenoise.engine.networks.polar_transformer import Described, PolarConfig, PolarTransformer
-from polardenoise.engine.networks.unet import UNet, UNetConfig
+from polardenoise.architectures import ARCHITECTURES, is_joint
+from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.polar_transformer import PolarTransformer
 
 __all__ = [
     "ARCHITECTURES",
-    "CtfWeightedTransformer",
-    "Denoiser",
-    "Described",
-    "DnCNN",
-    "MatchedConfig",
-    "MatchedTransformer",
-    "PolarCNN",
-    "PolarConfig",
-    "PolarTransformer",
-    "UNet",
+    "as_joint",
     "build_model",
     "describe_sizes",
+    "is_joint",
+    "start_model_from",
 ]
-
-Denoiser = PolarTransformer | PolarCNN | DnCNN | UNet
-
-#: Network class and configuration class by the name that the command line and model.json use.
-ARCHITECTURES: dict[str, tuple[type, type]] = {
-    "polar-transformer": (PolarTransformer, PolarConfig),
-    "polar-transformer-ctf": (CtfWeightedTransformer, PolarConfig),
-    "polar-transformer-matched": (MatchedTransformer, MatchedConfig),
-    "polar-cnn": (PolarCNN, PolarConfig),
-    "dncnn": (DnCNN, DnCNNConfig),
-    "unet": (UNet, UNetConfig),
-}
 
 
 def build_model(architecture: str, sizes: dict[str, Any]) -> Denoiser:
@@ -62,10 +35,41 @@ def build_model(architecture: str, sizes: dict[str, Any]) -> Denoiser:
     TypeError
         If a size is unknown.
     """
-    network, config = ARCHITECTURES[architecture]
+    entry = ARCHITECTURES[architecture]
+    module = import_module(entry.module)
+    network, config = getattr(module, entry.network), getattr(module, entry.config)
     return network(config(**sizes))
+
+
+def start_model_from(trained: Denoiser, architecture: str, sizes: dict[str, Any]) -> Denoiser:
+    """Build a network that starts with the weights of a trained one of the same architecture.
+
+    Parameters
+    ----------
+    trained : Denoiser
+        The network to start from.
+    architecture : str
+        Its key of `ARCHITECTURES`.
+    sizes : dict
+        Where the new network's sizes differ from those of the trained one.
+
+    Raises
+    ------
+    TypeError
+        If a size is unknown.
+    ValueError
+        If the architecture cannot start from a network of other sizes.
+    """
+    model = build_model(architecture, describe_sizes(trained) | sizes)
+    model.start_from(trained)
+    return model
 
 
 def describe_sizes(model: Denoiser) -> dict[str, Any]:
     """Sizes of a network as `build_model` takes them."""
     return asdict(model.config)
+
+
+def as_joint(model: Denoiser) -> PolarTransformer:
+    """Take a network of a joint architecture for what it is: one with the methods of a polar transformer."""
+    return cast(PolarTransformer, model)

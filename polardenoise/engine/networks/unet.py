@@ -1,12 +1,14 @@
 """The U-Net (Ronneberger et al. 2015): a single-image network that sees the whole box, as a baseline."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polardenoise.engine.imaging.ctf_profiles import append_planes
+from polardenoise.engine.imaging.ctf_rings import append_ctf_planes
+from polardenoise.engine.networks.denoiser import Denoiser
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class UNetBlock(nn.Module):
         return self.layers(images)
 
 
-class UNet(nn.Module):
+class UNet(Denoiser):
     """Down to an eighth of the box and up again, with what each level saw handed across; predicts the clean image."""
 
     def __init__(self, config: UNetConfig):
@@ -58,20 +60,17 @@ class UNet(nn.Module):
         if config.box % 2 ** (config.levels - 1):
             raise ValueError(f"box {config.box} cannot be halved {config.levels - 1} times")
         self.config = config
-        told = 1 + config.box // 2  # the image and the CTF's profile
+        conditioned = 1 + config.box // 2  # the image and its CTF rings
         channels = [config.channels * 2**level for level in range(config.levels)]
         self.down = nn.ModuleList(
-            UNetBlock(a, b) for a, b in zip([told, *channels], channels, strict=False)
+            UNetBlock(a, b) for a, b in zip([conditioned, *channels], channels, strict=False)
         )
-        self.up = nn.ModuleList(
-            UNetBlock(below + here, here)
-            for here, below in zip(channels, channels[1:], strict=False)
-        )
+        self.up = nn.ModuleList(UNetBlock(below + here, here) for here, below in pairwise(channels))
         self.to_image = nn.Conv2d(config.channels, 1, 1)
 
-    def forward(self, images: Tensor, profiles: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, ctf_rings: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`, each image by itself."""
-        features = append_planes(images, profiles)
+        features = append_ctf_planes(images, ctf_rings)
         seen = []
         for level, block in enumerate(self.down):
             if level:

@@ -60,7 +60,8 @@ def prepare_images(
     Tensor
         `(m, box, box)`, background 0 and noise of standard deviation 1.
     Tensor
-        `(m, box // 2)` ring profiles of |CTF|, which the networks are told; ones for images without a CTF.
+        `(m, box // 2)` CTF rings, what the networks are conditioned on; ones for images without
+        a CTF.
     Background
         What `return_images` needs to undo the scaling.
     """
@@ -68,14 +69,14 @@ def prepare_images(
         working = pad_with_noise(images, handling.box, rows)
     else:
         working = fourier_crop(images, handling.box)
-    profiles = working.new_ones(len(rows), handling.box // 2)
+    ctf_rings = working.new_ones(len(rows), handling.box // 2)
     if handling.ctf_state != "none":
         ctf = compute_working_ctf(particles, rows, handling, images.device)
-        profiles = average_rings(ctf.abs())
+        ctf_rings = average_rings(ctf.abs())
         if handling.ctf_state == "raw":
             working = phase_flip(working, ctf)
     background = measure_background(working)
-    return normalise(working, background), profiles, background
+    return normalise(working, background), ctf_rings, background
 
 
 def return_images(
@@ -144,11 +145,11 @@ def prepare_particles(
     particles, handling
         As for `prepare_images`.
     scratch : ScratchImages
-        Receives the working images and their CTF profiles.
+        Receives the working images and their CTF rings.
     device : torch.device
         Where to compute.
     notice : callable
-        Told the rows `(m,)`, working images and profiles of each chunk.
+        Told the rows `(m,)`, working images and CTF rings of each chunk.
 
     Returns
     -------
@@ -171,13 +172,13 @@ def prepare_particles(
 
     with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:
-            working, profiles, background = prepare_images(
+            working, ctf_rings, background = prepare_images(
                 images.to(device), particles, rows, handling
             )
-            put(rows, working, profiles)
+            put(rows, working, ctf_rings)
             means[rows] = background.mean.cpu()
             deviations[rows] = background.deviation.cpu()
-            notice(rows, working, profiles)
+            notice(rows, working, ctf_rings)
     return Background(means, deviations)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class ScratchImages:
-    """Working images and their CTF profiles, row by row in a file.
+    """Working images and their CTF rings, row by row in a file.
 
     Used as a context manager. Written once while the input is read in large sequential chunks, then read by sets in
     random order: 16.5 kB a row at 64 px, whatever the input's box.
@@ -29,7 +29,7 @@ class ScratchImages:
     def __init__(self, folder: Path, count: int, box: int, name: str | None = None):
         self.folder, self.count, self.box, self.name = folder, count, box, name
         self._pixels = box * box
-        self._values = self._pixels + box // 2  # of one row: the image, then the profile
+        self._values = self._pixels + box // 2  # of one row: the image, then its CTF rings
 
     def __enter__(self) -> Self:
         """Open the file."""
@@ -55,25 +55,25 @@ class ScratchImages:
         """Have every image multiplied by its sign, `(n,)`, from now on: protein is bright in what is read."""
         self._signs = torch.from_numpy(signs.astype(np.float32))
 
-    def append(self, images: Tensor, profiles: Tensor | None = None) -> None:
-        """Write images `(m, box, box)` and their ring profiles of |CTF| `(m, box // 2)` behind what is there.
+    def append(self, images: Tensor, ctf_rings: Tensor | None = None) -> None:
+        """Write images `(m, box, box)` and their CTF rings `(m, box // 2)` behind what is there.
 
-        No profiles stands for no CTF: ones.
+        Without CTF rings the images have no CTF: ones are written.
         """
         self._file.seek(0, os.SEEK_END)
-        self._file.write(self._join(images, profiles).data)
+        self._file.write(self._join(images, ctf_rings).data)
 
-    def write(self, rows: np.ndarray, images: Tensor, profiles: Tensor) -> None:
-        """Write the images and profiles of `(m,)` rows to their places, in any order."""
-        values = self._join(images, profiles)
+    def write(self, rows: np.ndarray, images: Tensor, ctf_rings: Tensor) -> None:
+        """Write the images and CTF rings of `(m,)` rows to their places, in any order."""
+        values = self._join(images, ctf_rings)
         for run in split_into_runs(rows):
             write_at(self._file, values[run], 4 * int(rows[run[0]]) * self._values)
 
-    def _join(self, images: Tensor, profiles: Tensor | None) -> np.ndarray:
-        """Put each image and its profile into one row of values."""
-        if profiles is None:
-            profiles = images.new_ones(len(images), self.box // 2)
-        values = torch.cat([images.flatten(1), profiles.to(images)], dim=1)
+    def _join(self, images: Tensor, ctf_rings: Tensor | None) -> np.ndarray:
+        """Put each image and its CTF rings into one row of values."""
+        if ctf_rings is None:
+            ctf_rings = images.new_ones(len(images), self.box // 2)
+        values = torch.cat([images.flatten(1), ctf_rings.to(images)], dim=1)
         return values.float().contiguous().cpu().numpy()
 
     def flush(self) -> None:
@@ -82,10 +82,10 @@ class ScratchImages:
 
     def read(self, rows: np.ndarray) -> Tensor:
         """Read the images of `(m,)` rows in any order as `(m, box, box)` float32."""
-        return self.read_with_profiles(rows)[0]
+        return self.read_with_ctf_rings(rows)[0]
 
-    def read_with_profiles(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Read `(m,)` rows in any order: images `(m, box, box)` and profiles `(m, box // 2)`, float32."""
+    def read_with_ctf_rings(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Read `(m,)` rows in any order: images `(m, box, box)` and ctf_rings `(m, box // 2)`, float32."""
         values = self._read_values(rows)
         images = values[:, : self._pixels].unflatten(1, (self.box, self.box))
         if self._signs is not None:

@@ -80,7 +80,7 @@ def take_working(
     tuple of Tensor
         `(m, box, box)` in the working box, protein bright, background 0, noise 1, both with the absolute CTF.
     """
-    noisy, _ = preparation.scratch.read_with_profiles(rows)
+    noisy, _ = preparation.scratch.read_with_ctf_rings(rows)
     units = preparation.units[torch.from_numpy(rows)]
     at_once = max(1, VALUES_AT_ONCE // job.box**2)
     parts = np.split(rows, range(at_once, len(rows), at_once))

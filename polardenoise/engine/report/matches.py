@@ -14,7 +14,7 @@ from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.neighbours.class_averages import turn_images
-from polardenoise.engine.networks.registry import PolarTransformer
+from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
 from polardenoise.engine.report.html import Pictures, Section, make_picture
 from polardenoise.engine.report.images import take_working
@@ -141,5 +141,4 @@ def turn_neighbours(images: Tensor, degrees: np.ndarray, job: Job) -> Tensor:
 
 def find_grid(job: Job) -> PolarGrid:
     """Give the polar grid of the network's box."""
-    assert isinstance(job.model, PolarTransformer)  # no matches without one
-    return job.model.grid
+    return as_joint(job.model).grid

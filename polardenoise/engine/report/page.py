@@ -93,6 +93,11 @@ def tell_warnings(summary: dict[str, Any]) -> Section:
             f"In {summary['faint']} of {summary['particles']} particles the network found no more than it finds in "
             "pure noise: their raw images stand there, faint."
         )
+    if not summary["noise_guard"]:
+        cautions.append(
+            f"The card of {summary['model']} does not state what it makes of pure noise: nothing keeps it from drawing "
+            "particles into noise."
+        )
     if " and " in summary["contrast"]:
         cautions.append("The halves differ in contrast: say which it is with --contrast.")
     if summary["ctf_output"] == "corrected":

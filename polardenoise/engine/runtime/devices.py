@@ -33,15 +33,25 @@ def choose_device(name: str, process: int = 0) -> torch.device:
 def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:
     """Turn `--precision auto|float32|bfloat16` into the precision of the network's convolutions on a device.
 
-    Attention, matching and what networks give are float32 in any case. Auto is
-    bfloat16 on GPUs and on CPUs with matrix tiles for it (AMX), where it gives 2.2 times the speed of the convolutions
-    for 6e-7 of relative MSE; other CPUs are slower with it.
+    Attention, matching and what networks give are float32 in any case. Auto is bfloat16 on GPUs and on processors that
+    multiply in it (AMX or AVX512-BF16): twice as fast there (docs/speed.rst). Other processors are slower with it.
     """
     if name != "auto":
         return torch.float32 if name == "float32" else torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+    multiplies = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if multiplies else torch.float32
+
+
+def name_precision(precision: torch.dtype) -> str:
+    """Name a precision as `--precision` does."""
+    return str(precision).removeprefix("torch.")
+
+
+def mixed_precision(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Let torch compute convolutions in a precision that `choose_precision` has given."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
 
 
 def send_to_device(values: np.ndarray, device: torch.device) -> Tensor:
@@ -56,7 +66,7 @@ def send_to_device(values: np.ndarray, device: torch.device) -> Tensor:
 def release_freed_memory() -> None:
     """Let the C library return what it keeps of freed memory; where it cannot (not glibc), nothing happens.
 
-    Tensors of many sizes leave a heap in pieces: over twenty cells the peak grew by a tenth without this.
+    Tensors of many sizes leave a heap in pieces: over twenty clusters the peak grew by a tenth without this.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -205,8 +205,8 @@ def draw_optics_like(
     size = (len(own_pixel_sizes), images)
     rows = generator.integers(len(likeness.particles), size=size)
     pixel_sizes = likeness.pixel_sizes[rows]
-    transfer = torch.ones(*size, box, box // 2 + 1, device=device)
+    abs_ctf = torch.ones(*size, box, box // 2 + 1, device=device)
     if recipe.ctf_share > 0:
         ctf = compute_working_ctf(likeness.particles, rows.ravel(), likeness.handling, device)
-        transfer = ctf.abs().unflatten(0, size)
-    return Optics(pixel_sizes, own_pixel_sizes[:, None] / pixel_sizes, transfer)
+        abs_ctf = ctf.abs().unflatten(0, size)
+    return Optics(pixel_sizes, own_pixel_sizes[:, None] / pixel_sizes, abs_ctf)

@@ -1,4 +1,4 @@
-"""One readable training loop, resumable at any moment."""
+"""The training loop, resumable at any moment."""
 
 import csv
 import math
@@ -13,16 +13,16 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
-from polardenoise.engine.networks.registry import Denoiser, MatchedTransformer
-from polardenoise.engine.runtime.devices import choose_precision
+from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.runtime.devices import choose_precision, mixed_precision
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import format_duration
 from polardenoise.engine.train.history import HISTORY_COLUMNS, truncate_history
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.simulated_sets import TrainingBatch
 
-#: From a network, a batch and a recipe's precision to the scalar that a step makes smaller.
-Objective = Callable[[Denoiser, TrainingBatch, str], Tensor]
+#: From a network, a batch and the precision of the convolutions to the scalar that a step makes smaller.
+Objective = Callable[[Denoiser, TrainingBatch, torch.dtype], Tensor]
 
 #: Seconds until the first report, soon enough to see that all is well.
 FIRST_REPORT = 10.0
@@ -65,13 +65,14 @@ class TrainingState:
 
     model: Denoiser
     optimizer: torch.optim.Optimizer
+    precision: torch.dtype = torch.float32
     step: int = 0
     seconds: float = 0.0
     images: int = 0
 
 
 def start_training(model: Denoiser, recipe: Recipe) -> TrainingState:
-    """Begin with AdamW on all parameters; only the filters are decayed."""
+    """Begin with AdamW on all parameters, of which only the filters are decayed, in what precision the device can."""
     filters = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
     optimizer = torch.optim.AdamW(
@@ -81,7 +82,13 @@ def start_training(model: Denoiser, recipe: Recipe) -> TrainingState:
         ],
         lr=recipe.learning_rate,
     )
-    return TrainingState(model, optimizer)
+    device = next(model.parameters()).device
+    return TrainingState(model, optimizer, choose_training_precision(device, recipe))
+
+
+def choose_training_precision(device: torch.device, recipe: Recipe) -> torch.dtype:
+    """Choose the convolutions' precision: bfloat16 where the recipe asks for it and the device multiplies in it."""
+    return choose_precision(device, "auto" if recipe.precision == "bfloat16" else "float32")
 
 
 def train(
@@ -106,7 +113,7 @@ def train(
     validation : TrainingBatch
         Fixed sets that the history's relative MSE is measured on.
     recipe : Recipe
-        Learning rate, precision and clipping.
+        Learning rate and clipping.
     length : Length
         When to stop, and the pace of the learning rate's decay.
     history : Path
@@ -154,7 +161,7 @@ def take_step(
     state: TrainingState, batch: TrainingBatch, recipe: Recipe, objective: Objective
 ) -> Tensor:
     """Take one gradient step; returns the loss, detached."""
-    loss = objective(state.model, batch, recipe.precision)
+    loss = objective(state.model, batch, state.precision)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_norm)
@@ -162,15 +169,11 @@ def take_step(
     return loss.detach()
 
 
-def measure_objective(model: Denoiser, batch: TrainingBatch, precision: str) -> Tensor:
-    """Denoise a batch and measure the loss; of a network that looks again each look counts twice the one before."""
-    profiles = average_rings(batch.transfer)
+def measure_objective(model: Denoiser, batch: TrainingBatch, precision: torch.dtype) -> Tensor:
+    """Denoise a batch and measure the loss; of several passes each counts twice as much as the one before."""
+    ctf_rings = average_rings(batch.abs_ctf)
     with mixed_precision(batch.noisy.device, precision):
-        estimates = (
-            model.denoise_by_looks(batch.noisy, profiles)
-            if isinstance(model, MatchedTransformer)
-            else [model(batch.noisy, profiles)]
-        )
+        estimates = model.denoise_by_passes(batch.noisy, ctf_rings)
     losses = torch.stack([measure_loss(estimate.float(), batch) for estimate in estimates])
     shares = 2.0 ** torch.arange(len(losses), device=losses.device)
     return losses @ (shares / shares.sum())
@@ -182,7 +185,7 @@ def measure_loss(estimate: Tensor, batch: TrainingBatch) -> Tensor:
     With a CTF nine tenths of a particle's energy lie where amplitude contrast alone carries them; the first loss would
     be about little else. The second is what `--ctf-output kept` is judged by. Without a CTF they are one.
     """
-    seen = apply_ctf(estimate, batch.transfer), apply_ctf(batch.clean, batch.transfer)
+    seen = apply_ctf(estimate, batch.abs_ctf), apply_ctf(batch.clean, batch.abs_ctf)
     return 0.5 * (relative_loss(estimate, batch.clean) + relative_loss(*seen))
 
 
@@ -208,16 +211,16 @@ def relative_loss(estimate: Tensor, clean: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure_validation(model: Denoiser, validation: TrainingBatch, precision: str) -> float:
+def measure_validation(model: Denoiser, validation: TrainingBatch, precision: torch.dtype) -> float:
     """Relative MSE of all validation images together."""
     model.eval()
     device = next(model.parameters()).device
     error = energy = 0.0
     disk = disk_mask(validation.clean.shape[-1], validation.clean.shape[-1] / 2 - 1).to(device)
-    profiles = average_rings(validation.transfer)
-    for noisy, clean, profile in zip(validation.noisy, validation.clean, profiles, strict=True):
+    ctf_rings = average_rings(validation.abs_ctf)
+    for noisy, clean, rings in zip(validation.noisy, validation.clean, ctf_rings, strict=True):
         with mixed_precision(device, precision):
-            estimate = model(noisy[None].to(device), profile[None].to(device))[0].float()
+            estimate = model(noisy[None].to(device), rings[None].to(device))[0].float()
         error += float(((estimate - clean.to(device)) * disk).square().sum())
         energy += float((clean.to(device) * disk).square().sum())
     model.train()
@@ -228,13 +231,6 @@ def schedule_learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
     """Linear warm-up over the first steps, then a cosine decay to zero over the length."""
     warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * fraction))
-
-
-def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
-    """Autocast to bfloat16 where the recipe asks for it and the device computes in it."""
-    wanted = precision == "bfloat16"
-    able = choose_precision(device) == torch.bfloat16
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
 
 
 def report(
@@ -252,7 +248,7 @@ def report(
         raise InputError(
             f"{history}: the training diverged by step {state.step} (loss {loss}); lower the recipe's learning_rate"
         )
-    error = measure_validation(state.model, validation, recipe.precision)
+    error = measure_validation(state.model, validation, state.precision)
     row = (state.step, f"{state.seconds:.1f}", state.images, f"{learning_rate:.3e}")
     new = not history.exists()
     with history.open("a", newline="") as stream:

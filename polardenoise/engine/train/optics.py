@@ -31,13 +31,13 @@ class Optics:
     magnification : ndarray
         `(sets, images)` size of the molecule over that of its volume, 0 to 1: a shrunken molecule in the same box is
         the same molecule at a larger pixel size.
-    transfer : Tensor
+    abs_ctf : Tensor
         `(sets, images, box, box // 2 + 1)` |CTF| of each image, 1 where there is none, on the device asked for.
     """
 
     pixel_sizes: np.ndarray
     magnification: np.ndarray
-    transfer: Tensor
+    abs_ctf: Tensor
 
 
 #: From (pixel size of each set's molecule `(sets,)`, images of a set, recipe, box, device, generator) to the optics.
@@ -76,17 +76,17 @@ def draw_optics(
     magnification = generator.uniform(*recipe.fill, sets) / recipe.fill[1]
     pixel_sizes = own_pixel_sizes / magnification
     seen = np.flatnonzero(generator.random(sets) < recipe.ctf_share)
-    transfer = torch.ones(sets, images, box, box // 2 + 1, device=device)
+    abs_ctf = torch.ones(sets, images, box, box // 2 + 1, device=device)
     if seen.size:
         parameters = draw_ctf(seen.size, images, recipe, generator).to(device)
         each = torch.from_numpy(pixel_sizes[seen].repeat(images)).to(device)
         ctf = compute_ctf(parameters, each, box).abs()
-        transfer[send_to_device(seen, device)] = ctf.unflatten(0, (seen.size, images))
+        abs_ctf[send_to_device(seen, device)] = ctf.unflatten(0, (seen.size, images))
     spread = (sets, images)
     return Optics(
         np.broadcast_to(pixel_sizes[:, None], spread),
         np.broadcast_to(magnification[:, None], spread),
-        transfer,
+        abs_ctf,
     )
 
 

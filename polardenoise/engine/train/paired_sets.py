@@ -303,8 +303,8 @@ def draw_rows(
 def read_set(prepared: PreparedPair, rows: np.ndarray) -> TrainingBatch:
     """Read one set, `(images, box, box)`, with the |CTF| of each image."""
     handling, box = prepared.handling, prepared.handling.box
-    transfer = torch.ones(len(rows), box, box // 2 + 1)
+    abs_ctf = torch.ones(len(rows), box, box // 2 + 1)
     if handling.ctf_state != "none":
         particles = prepared.pair.noisy
-        transfer = compute_working_ctf(particles, rows, handling, torch.device("cpu")).abs()
-    return TrainingBatch(prepared.noisy.read(rows), prepared.clean.read(rows), transfer)
+        abs_ctf = compute_working_ctf(particles, rows, handling, torch.device("cpu")).abs()
+    return TrainingBatch(prepared.noisy.read(rows), prepared.clean.read(rows), abs_ctf)

@@ -1,10 +1,11 @@
-"""What a training draws its images from and how long it learns: one frozen, JSON-able description."""
+"""Training recipes: what images are drawn from and how the network learns, as one frozen description."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from polardenoise.architectures import ARCHITECTURES
 from polardenoise.engine.runtime.errors import InputError
 
 
@@ -51,9 +52,11 @@ class Recipe:
     learning_rate, warmup_steps, weight_decay, gradient_norm : float
         AdamW with a linear warm-up, a cosine decay to zero over the length, and clipped gradients.
     precision : str
-        "bfloat16" (mixed precision) or "float32".
+        "bfloat16" (mixed precision, where the device multiplies in it) or "float32".
     validation_sets : int
         Sets of 32 one-view images at SNR 0.05 without CTF that the history's relative MSE is measured on.
+    noise_images : int
+        Images of pure noise, without and with CTFs each, that a joint network is measured on at the end.
     """
 
     sizes: dict[str, Any] = field(default_factory=dict)
@@ -86,47 +89,53 @@ class Recipe:
     gradient_norm: float = 1.0
     precision: str = "bfloat16"
     validation_sets: int = 6
+    noise_images: int = 1024
 
     def as_dict(self) -> dict[str, Any]:
         """Give the recipe as plain data for JSON."""
         return asdict(self)
 
 
-#: Small enough for a test to train in seconds on 32 px images.
+#: Small enough for a test to train in seconds on 32 px images; sizes are those of the architecture's table entry.
 TINY = Recipe(
-    sizes={
-        "box": 32,
-        "rings": 16,
-        "angles": 64,
-        "hidden": 32,
-        "query": 16,
-        "value": 32,
-        "before": 2,
-        "after": 2,
-    },
     images_per_step=32,
     images_per_set=(8, 16),
     warmup_steps=10,
     precision="float32",
     validation_sets=2,
+    noise_images=64,
 )
 
-#: For the DnCNN. Its batch norm must see many molecules, SNRs and CTFs at once: with whole sets in a batch it learns to
-#: read the conditions off the batch, and fails with the running averages of inference.
-DNCNN = replace(Recipe(), images_per_set=(2,))
-TINY_DNCNN = replace(TINY, sizes={"box": 32, "depth": 5, "channels": 16}, images_per_set=(2,))
-TINY_UNET = replace(TINY, sizes={"box": 32, "channels": 8, "levels": 3})
+PRESETS = {"base": Recipe(), "tiny": TINY}
 
 
-def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
-    """Take a preset and lay a recipe file over it.
+def choose_preset(preset: str, architecture: str) -> Recipe:
+    """Take a preset, changed by what the architecture needs.
 
     Parameters
     ----------
     preset : str
         "tiny" or "base".
     architecture : str
-        The network's name, on which the tiny sizes depend.
+        A key of `ARCHITECTURES`.
+    """
+    entry = ARCHITECTURES[architecture]
+    sizes = entry.tiny if preset == "tiny" else {}
+    return replace(PRESETS[preset], sizes=dict(sizes), **entry.recipe)
+
+
+def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
+    """Take a preset and lay a recipe file over it, as `choose_preset` and `lay_file_over`."""
+    return lay_file_over(choose_preset(preset, architecture), file)
+
+
+def lay_file_over(recipe: Recipe, file: Path | None) -> Recipe:
+    """Change a recipe as a recipe file says.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What the file leaves out.
     file : Path or None
         A JSON object with fields of `Recipe`.
 
@@ -135,11 +144,6 @@ def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
     InputError
         If the file cannot be read or names a field that a recipe does not have.
     """
-    recipes = {
-        "tiny": {"dncnn": TINY_DNCNN, "unet": TINY_UNET},
-        "base": {"dncnn": DNCNN},
-    }
-    recipe = recipes[preset].get(architecture, {"tiny": TINY, "base": Recipe()}[preset])
     if file is None:
         return recipe
     try:
@@ -237,6 +241,7 @@ def check_recipe(recipe: Recipe, source: str) -> None:
         >= 0,
         "precision: bfloat16 or float32": recipe.precision in ("bfloat16", "float32"),
         "validation_sets: at least 1": recipe.validation_sets >= 1,
+        "noise_images: at least 1": recipe.noise_images >= 1,
     }
     for rule, kept in rules.items():
         if not kept:

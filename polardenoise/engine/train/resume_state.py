@@ -1,4 +1,4 @@
-"""What a killed training goes on from: weights, the optimizer's moments, counters, and what it must agree with.
+"""Resume state of a training: weights, the optimizer's moments, counters, and what a resume must agree with.
 
 A folder with state.json and three parts, each small enough to be copied from machine to machine with a model of four
 million parameters (16 MB). The parts carry their step in their names, and state.json, written last, names them: killed
@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from polardenoise.engine.networks.checkpoint import hash_file
+from polardenoise.engine.runtime.devices import name_precision
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import replace_when_complete, write_json
 from polardenoise.engine.train.loop import TrainingState
@@ -41,7 +42,11 @@ def save_resume_state(folder: Path, state: TrainingState, facts: dict[str, Any])
             temporary.write_bytes(save(copies))
             parts[path.name] = hash_file(temporary)
     counters = {"step": state.step, "seconds": state.seconds, "images": state.images}
-    write_json(folder / "state.json", {**counters, "parts": parts, "facts": facts})
+    precision = name_precision(state.precision)
+    write_json(
+        folder / "state.json",
+        {**counters, "precision": precision, "parts": parts, "facts": facts},
+    )
     for path in folder.glob("*.safetensors"):
         if path.name not in parts:
             path.unlink()
@@ -53,7 +58,8 @@ def read_resume_state(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        "step", "seconds", "images", "facts", and "weights", "first_moments", "second_moments" by parameter.
+        "step", "seconds", "images", "precision", "facts", and by parameter "weights", "first_moments",
+        "second_moments".
 
     Raises
     ------
@@ -70,7 +76,8 @@ def read_resume_state(folder: Path) -> dict[str, Any]:
             if hash_file(path) != digest:
                 raise ValueError(name)
             saved[name.rpartition("-")[0]] = load(path.read_bytes())
-        if {"step", "seconds", "images", "facts", "weights", *MOMENTS} <= saved.keys():
+        needed = {"step", "seconds", "images", "precision", "facts", "weights", *MOMENTS}
+        if needed <= saved.keys():
             return dict(saved)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError):
         pass
@@ -81,6 +88,7 @@ def restore_state(saved: dict[str, Any], state: TrainingState) -> None:
     """Put a resume state that was read into a training of the same network."""
     state.model.load_state_dict(saved["weights"])
     state.step, state.seconds, state.images = saved["step"], saved["seconds"], saved["images"]
+    state.precision = getattr(torch, saved["precision"])
     names = {parameter: name for name, parameter in state.model.named_parameters()}
     groups = state.optimizer.param_groups
     in_order = [names[parameter] for group in groups for parameter in group["params"]]

@@ -1,27 +1,34 @@
-"""A whole training: what it is fed, the loop, and the files in its folder."""
+"""A training from its plan to its files: the network, what it learns from, the loop, the model."""
 
 import json
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from polardenoise.engine.networks.checkpoint import ModelCard, hash_file, load_model, save_model
-from polardenoise.engine.networks.compiling import compile_convolutions
-from polardenoise.engine.networks.ctf_weighted import CtfWeightedTransformer
-from polardenoise.engine.networks.dncnn import DnCNN, DnCNNConfig
-from polardenoise.engine.networks.grown_dncnn import grow_dncnn
-from polardenoise.engine.networks.registry import (
-    Denoiser,
-    MatchedTransformer,
-    PolarTransformer,
-    build_model,
+from polardenoise.architectures import DEFAULT_ARCHITECTURE
+from polardenoise.engine.evaluate.noise_energy import measure_noise_energy
+from polardenoise.engine.networks.checkpoint import (
+    ModelCard,
+    find_model,
+    hash_file,
+    load_model,
+    read_card,
+    save_model,
 )
-from polardenoise.engine.runtime.devices import choose_device
+from polardenoise.engine.networks.compiling import compile_convolutions
+from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.registry import (
+    as_joint,
+    build_model,
+    is_joint,
+    start_model_from,
+)
+from polardenoise.engine.runtime.devices import choose_device, name_precision
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import make_folder
 from polardenoise.engine.runtime.provenance import provenance
@@ -35,7 +42,7 @@ from polardenoise.engine.train.history import plot_history, read_last_error
 from polardenoise.engine.train.loop import Length, TrainingState, start_training, train
 from polardenoise.engine.train.paired_feed import feed_from_pair
 from polardenoise.engine.train.paired_sets import ParticlePair, read_pair
-from polardenoise.engine.train.recipe import Recipe, choose_recipe
+from polardenoise.engine.train.recipe import Recipe, choose_preset, lay_file_over
 from polardenoise.engine.train.resume_state import (
     read_resume_state,
     restore_state,
@@ -47,11 +54,14 @@ from polardenoise.engine.train.sources import TrainingSources, expand_sources
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What `polardenoise train` was asked for; see its options."""
+    """What `polardenoise train` was asked for; see its options.
+
+    `architecture` None: that of `init`, or the default one.
+    """
 
     sources: tuple[str, ...]
     folder: Path
-    architecture: str
+    architecture: str | None
     preset: str
     recipe_file: Path | None
     init: str | None
@@ -82,7 +92,8 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     """Train a model into `plan.folder`.
 
     Writes model/, history.csv, history.png and resume/; killed at any moment, a run with `resume` goes on from the last
-    checkpoint.
+    checkpoint. At the end it is measured with how much energy pure noise comes out of a joint network (see
+    `noise_guard`).
 
     Returns
     -------
@@ -94,27 +105,28 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     InputError
         Before any work, if something given cannot be used.
     """
-    recipe = choose_recipe(plan.preset, plan.architecture, plan.recipe_file)
+    architecture = choose_architecture(plan)
+    recipe = choose_recipe(plan, architecture)
     device = choose_device(plan.device)
     if device.type == "cuda" and recipe.precision == "bfloat16":
         torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
     resume = plan.folder / "resume"
     saved = read_resume_state(resume) if plan.resume else None
     torch.manual_seed(plan.seed)
-    model = start_model(plan, recipe).to(device)
+    model = start_model(plan, architecture, recipe).to(device)
     given = read_given(plan, model.config.box)
     if given.likeness is not None:
         recipe = fit_recipe(recipe, given.likeness.particles)
     facts = {
         **given.facts,
-        "architecture": plan.architecture,
+        "architecture": architecture,
         "recipe": recipe.as_dict(),
         "seed": plan.seed,
     }
     if saved is not None:
         check_same_training(resume, saved["facts"], facts)
     if plan.compile:
-        compile_convolutions(model)
+        compile_convolutions(model, architecture)
     state = start_training(model, recipe)
     if saved is not None:
         restore_state(saved, state)
@@ -128,7 +140,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
 
         def checkpoint(state: TrainingState) -> None:
             save_resume_state(resume, state, facts)
-            card = describe_model(plan, state, feed, started, history)
+            card = describe_model(plan, architecture, state, feed, started, history)
             save_model(plan.folder / "model", state.model, card)
             if history.exists():
                 plot_history(history, plan.folder / "history.png")
@@ -136,13 +148,21 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
         length = Length(plan.steps, plan.minutes, time.monotonic() + pause_after)
         train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
+        ended = length.fraction(state.step, state.seconds) >= 1.0
+        if ended and is_joint(architecture):
+            print("train: measuring what the network makes of pure noise", flush=True)
+            card = describe_model(plan, architecture, state, feed, started, history)
+            noise_energy = measure_noise_energy(
+                as_joint(state.model.eval()), images=recipe.noise_images, seed=plan.seed
+            )
+            save_model(plan.folder / "model", state.model, replace(card, noise_energy=noise_energy))
     return {
         "model": str(plan.folder / "model"),
-        "architecture": plan.architecture,
+        "architecture": architecture,
         "steps": state.step,
         "images": state.images,
         "minutes": state.seconds / 60,
-        "paused": length.fraction(state.step, state.seconds) < 1.0,
+        "paused": not ended,
         "validation_relative_mse": read_last_error(history),
         **feed.counts,
     }
@@ -180,12 +200,17 @@ def make_feed(
 
 
 def describe_model(
-    plan: TrainingPlan, state: TrainingState, feed: TrainingFeed, started: str, history: Path
+    plan: TrainingPlan,
+    architecture: str,
+    state: TrainingState,
+    feed: TrainingFeed,
+    started: str,
+    history: Path,
 ) -> ModelCard:
     """Write the card of the model as it is now."""
     return ModelCard(
         name=plan.folder.name,
-        architecture=plan.architecture,
+        architecture=architecture,
         sizes={},
         trained_on={
             **provenance(list(plan.command)),
@@ -197,35 +222,47 @@ def describe_model(
             "images": state.images,
             "minutes": round(state.seconds / 60, 2),
             "threads": torch.get_num_threads(),
+            "precision": name_precision(state.precision),
             "device": str(next(state.model.parameters()).device),
         },
         figures={"validation_relative_mse": read_last_error(history)},
-        description=f"{plan.architecture}, {state.model.config.box} px, {feed.description}",
+        description=f"{architecture}, {state.model.config.box} px, {feed.description}",
     )
 
 
-def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
-    """Build the network, or load the one that the training starts from."""
+def choose_architecture(plan: TrainingPlan) -> str:
+    """Choose the architecture: the one named, or that of the model to start from, or the default one."""
     if plan.init is None:
-        try:
-            return build_model(plan.architecture, recipe.sizes)
-        except (TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{plan.recipe_file}: no {plan.architecture} can be built with its 'sizes' ({reason}); mend them"
-            ) from error
-    model, card = load_model(plan.init)
-    if plan.architecture == "polar-transformer-ctf" and type(model) is PolarTransformer:
-        return CtfWeightedTransformer.from_plain(model).train()
-    if plan.architecture == "polar-transformer-matched" and type(model) is CtfWeightedTransformer:
-        return MatchedTransformer.from_ctf_weighted(model).train()
-    if card.architecture != plan.architecture:
+        return plan.architecture or DEFAULT_ARCHITECTURE
+    architecture = read_card(find_model(plan.init)).architecture
+    if plan.architecture not in (None, architecture):
         raise InputError(
-            f"--init {plan.init}: is a {card.architecture}; add --architecture {card.architecture}"
+            f"--init {plan.init}: is a {architecture}; leave --architecture {plan.architecture} out"
         )
-    if isinstance(model, DnCNN) and recipe.sizes:
-        return grow_dncnn(model, DnCNNConfig(**recipe.sizes)).train()
-    return model.train()
+    return architecture
+
+
+def choose_recipe(plan: TrainingPlan, architecture: str) -> Recipe:
+    """Choose the recipe; a network that starts from another has its sizes, not those of the preset."""
+    recipe = choose_preset(plan.preset, architecture)
+    if plan.init is not None:
+        recipe = replace(recipe, sizes={})
+    return lay_file_over(recipe, plan.recipe_file)
+
+
+def start_model(plan: TrainingPlan, architecture: str, recipe: Recipe) -> Denoiser:
+    """Build the network, with the weights of the one that it starts from where there is one."""
+    try:
+        if plan.init is None:
+            return build_model(architecture, recipe.sizes)
+        trained, _ = load_model(plan.init)
+        return start_model_from(trained, architecture, recipe.sizes)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        start = "be built" if plan.init is None else f"start from {plan.init}"
+        raise InputError(
+            f"{plan.recipe_file}: no {architecture} can {start} with its 'sizes' ({reason}); mend them"
+        ) from error
 
 
 def check_same_training(resume: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -58,17 +58,17 @@ class TrainingBatch:
     noisy, clean : Tensor
         `(sets, images, box, box)` in units of the measured noise; `noisy` is phase-flipped where it has a CTF,
         `clean` has none.
-    transfer : Tensor
+    abs_ctf : Tensor
         `(sets, images, box, box // 2 + 1)`, |CTF| of each image, 1 where there is none.
     """
 
     noisy: Tensor
     clean: Tensor
-    transfer: Tensor
+    abs_ctf: Tensor
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "TrainingBatch":
         """Apply a function to all three."""
-        return TrainingBatch(change(self.noisy), change(self.clean), change(self.transfer))
+        return TrainingBatch(change(self.noisy), change(self.clean), change(self.abs_ctf))
 
 
 def load_molecule(source: str, box: int, largest_fill: float) -> Density:
@@ -141,11 +141,11 @@ def simulate_sets(
         Of the noise; on the device of the stack.
     """
     box, images = stack.box, draws.molecules.shape[1]
-    transfer = optics.transfer
+    abs_ctf = optics.abs_ctf
     spectra = project_sets(stack, draws, optics)
     clean = torch.fft.irfft2(spectra, s=(box, box))
     # White noise stays white when phases are flipped: the flipped image is |CTF| times the clean one plus noise.
-    seen = torch.fft.irfft2(spectra * transfer, s=(box, box))
+    seen = torch.fft.irfft2(spectra * abs_ctf, s=(box, box))
     snr, own, particle = (
         send_to_device(values, stack.samples.device)
         for values in (draws.snr, ~draws.junk, draws.particle)
@@ -159,7 +159,7 @@ def simulate_sets(
     noisy = seen * scale + noise
     background = measure_background(noisy)
     return TrainingBatch(
-        normalise(noisy, background), clean * (scale / background.deviation), transfer
+        normalise(noisy, background), clean * (scale / background.deviation), abs_ctf
     )
 
 
@@ -196,5 +196,5 @@ def stack_sets(sets: list[TrainingBatch]) -> TrainingBatch:
     return TrainingBatch(
         torch.stack([one.noisy for one in sets]),
         torch.stack([one.clean for one in sets]),
-        torch.stack([one.transfer for one in sets]),
+        torch.stack([one.abs_ctf for one in sets]),
     )

@@ -1,0 +1,63 @@
+"""CTF rings: the mean of |CTF| on each ring of frequencies, what the networks are conditioned on."""
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.rings import ring_index
+
+
+def unit_ctf_rings(images: Tensor) -> Tensor:
+    """Give the CTF rings of images `(sets, images, box, box)` without a CTF: ones, `(sets, images, box // 2)`."""
+    return images.new_ones(*images.shape[:2], images.shape[-1] // 2)
+
+
+def append_ctf_rings(polar: Tensor, ctf_rings: Tensor) -> Tensor:
+    """Append each image's CTF rings to its polar image, constant over the angle, as no rotation changes them.
+
+    Parameters
+    ----------
+    polar : Tensor
+        `(n, rings, angles)`.
+    ctf_rings : Tensor
+        `(n, box // 2)`.
+
+    Returns
+    -------
+    Tensor
+        `(n, rings + box // 2, angles)`, the conditioned input of a polar network.
+    """
+    constant = ctf_rings.to(polar.dtype)[..., None].expand(*ctf_rings.shape, polar.shape[-1])
+    return torch.cat([polar, constant], dim=1)
+
+
+def append_ctf_planes(images: Tensor, ctf_rings: Tensor | None) -> Tensor:
+    """Append each image's CTF rings to it, one constant plane a ring.
+
+    Parameters
+    ----------
+    images : Tensor
+        `(sets, images, box, box)`.
+    ctf_rings : Tensor or None
+        `(sets, images, box // 2)`; None without a CTF.
+
+    Returns
+    -------
+    Tensor
+        `(sets * images, 1 + box // 2, box, box)`, the conditioned input of a network of 2D convolutions; channels last,
+        the layout that the CPU and tensor-core convolutions work in.
+    """
+    ctf_rings = unit_ctf_rings(images) if ctf_rings is None else ctf_rings
+    planes = ctf_rings.to(images.dtype)[..., None, None].expand(-1, -1, -1, *images.shape[-2:])
+    conditioned = torch.cat([images[:, :, None], planes], dim=2).flatten(0, 1)
+    return conditioned.to(memory_format=torch.channels_last)
+
+
+def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
+    """Multiply the transforms of images `(n, box, box)` by `(n, box // 2)` factors, one a ring of frequencies.
+
+    Frequencies past the last ring, in the corners, take the last factor.
+    """
+    box = images.shape[-1]
+    ring = ring_index(box).clamp_max(box // 2 - 1).to(images.device)
+    # (n, box, box // 2 + 1)
+    return torch.fft.irfft2(torch.fft.rfft2(images) * factors[:, ring], s=(box, box))
