@@ -88,7 +88,9 @@ def test_halves_that_disagree_are_reported_and_settled(simulated, folder, model,
     assert json.loads((folder / "out.json").read_text())["contrast"] == "bright and dark"
     assert denoise(model, "--contrast", "dark") == 0
     out = capsys.readouterr().out
-    assert "WARNING" not in out
+    (warning,) = [line for line in out.splitlines() if "WARNING" in line]
+    assert "protein is bright in half 1" in warning
+    assert "--contrast dark" in warning
     assert "protein dark" in out
 
 
@@ -136,5 +138,5 @@ def test_evidence_does_not_depend_on_the_chunks():
         rows = np.arange(start, min(start + 7, 50))
         parts.add(rows, images[rows], profiles[rows])
     for half in (1, 2):
-        certainty = parts.judge()[half].certainty
-        assert certainty == pytest.approx(whole.judge()[half].certainty)
+        certainty = parts.judge().halves[half].certainty
+        assert certainty == pytest.approx(whole.judge().halves[half].certainty)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.denoise.cluster_runner import CellRunner, list_cells, name_cell
+from polardenoise.engine.denoise.cluster_runner import CellRunner
 from polardenoise.engine.denoise.resume_folder import name_unfinished
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
@@ -21,13 +21,16 @@ from polardenoise.engine.neighbours.matches import (
     as_degrees,
     find_twins,
     join_matches,
+    list_cells,
     look_up_weights,
+    name_cell,
     save_cell_matches,
 )
 from polardenoise.engine.neighbours.search import DenoisedCell
 from polardenoise.engine.networks.neighbour_attention import NeighbourAttention
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.shared_pixels import share_nothing
 from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
 from tests.smooth_images import draw_smooth_images
 
@@ -87,7 +90,7 @@ def test_places_in_cells_become_rows_and_classes_are_counted_on(tmp_path):
     parts = [made_up_cell(7, 3, 0), made_up_cell(4, 2, 1), made_up_cell(1, 1, 2)]
     for number, (own, part) in enumerate(zip(rows, parts, strict=True)):
         save_cell_matches(name_cell(tmp_path, number), own, part)
-    joined = join_matches(list_cells(tmp_path), halves, 3.5)
+    joined = join_matches(list_cells(tmp_path), halves, 3.5, share_nothing(len(halves)))
     for own, part in zip(rows, parts, strict=True):
         wide = part.neighbours.shape[1]
         for place, row in enumerate(own):

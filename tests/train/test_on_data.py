@@ -63,7 +63,7 @@ def test_a_pair_is_prepared_as_denoise_does(data, prepared):
         torch.from_numpy(read_images(noisy, rows)), noisy, rows, handling
     )
     truth = fourier_crop(torch.from_numpy(read_images(clean, rows)), 32) / background.deviation
-    training, held_out = hold_out(noisy.random_subset, 5)
+    training, held_out = hold_out(noisy.random_subset, prepared.pair.shared, 5)
     assert [len(training[half]) for half in (1, 2)] == [108, 108]
     assert [len(held_out[half]) for half in (1, 2)] == [12, 12]
     classes = np.array(noisy.column("rlnClassNumber"))
@@ -102,7 +102,7 @@ def test_a_pair_fits_together(prepared):
 
 def test_small_classes_are_filled_up(prepared):
     lonely = dataclasses.replace(prepared.pair, classes=np.arange(len(prepared.pair)))
-    training, _ = hold_out(lonely.halves, 0)
+    training, _ = hold_out(lonely.halves, lonely.shared, 0)
     prepared = dataclasses.replace(prepared, pair=lonely)
     batch = draw_pair_batch(prepared, training, TINY, 0, 1)
     assert len(torch.unique(batch.noisy[0].flatten(1), dim=0)) == batch.noisy.shape[1]

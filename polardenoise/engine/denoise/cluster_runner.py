@@ -8,7 +8,7 @@ from torch import Tensor
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cell
-from polardenoise.engine.neighbours.matches import match_denoised_cell, save_cell_matches
+from polardenoise.engine.neighbours.matches import match_denoised_cell, name_cell, save_cell_matches
 from polardenoise.engine.networks.registry import PolarTransformer
 from polardenoise.engine.runtime.devices import choose_precision, release_freed_memory
 from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
@@ -56,7 +56,10 @@ class CellRunner:
         autocast = torch.autocast(device.type, dtype=self.precision, enabled=lower)
         with torch.inference_mode(), autocast:
             plan = job.plan
-            centred = denoise_centred_cell(model, images, profiles, plan.set_size, plan.seed)
+            shared = job.shared.select(job.shared.image_of_row[batch.own_rows])
+            centred = denoise_centred_cell(
+                model, images, profiles, plan.set_size, plan.seed, shared
+            )
             if job.keeps_matches:
                 with torch.autocast(device.type, enabled=False):
                     found = match_denoised_cell(
@@ -64,13 +67,3 @@ class CellRunner:
                     )
                 save_cell_matches(name_cell(self.folder, batch.number), batch.own_rows, found)
             return centred.put_back()
-
-
-def name_cell(folder: Path, number: int) -> Path:
-    """Name the file with the matches of a cell."""
-    return folder / f"matches.{number:06d}.npz"
-
-
-def list_cells(folder: Path) -> list[Path]:
-    """List the files with the matches of the cells of a run, in their order."""
-    return sorted(folder.glob("matches.[0-9]*.npz"))

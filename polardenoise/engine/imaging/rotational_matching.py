@@ -122,21 +122,27 @@ def rotation_matrix(
     return torch.cat([turned.cos() * weights, -turned.sin() * weights], 1).float()
 
 
-def measure_affinity(likelihood: Tensor) -> Tensor:
+def measure_affinity(likelihood: Tensor, apart: Tensor | None = None) -> Tensor:
     """How much images of one set belong together, seen from both sides.
 
     Parameters
     ----------
     likelihood : Tensor
         `(..., n, n)`: image i against the estimate of image j.
+    apart : Tensor, optional
+        `(n, n)` bool: images that are not to be compared.
 
     Returns
     -------
     Tensor
         `(..., n, n)` symmetric: logarithm of the mean of the probabilities that i shows what j does, and j what i does,
-        among all others; -inf on the diagonal.
+        among all others; -inf on the diagonal and where images are not compared.
     """
     others = likelihood / TEMPERATURE
     others.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
+    if apart is not None:
+        others.masked_fill_(apart, -math.inf)
     chance = others.log_softmax(-1)
+    if apart is not None:  # an image that none is left for
+        chance = chance.nan_to_num(nan=-math.inf, neginf=-math.inf)
     return torch.logaddexp(chance, chance.mT) - math.log(2)

@@ -15,6 +15,7 @@ from polardenoise.engine.neighbours.search import (
     describe_cell,
 )
 from polardenoise.engine.networks.polar_transformer import Described, PolarTransformer
+from polardenoise.engine.particles.shared_pixels import SharedPixels
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,26 @@ class CentredCell:
 
 
 def denoise_centred_cell(
-    model: PolarTransformer, images: Tensor, profiles: Tensor, images_per_set: int, seed: int
+    model: PolarTransformer,
+    images: Tensor,
+    profiles: Tensor,
+    images_per_set: int,
+    seed: int,
+    shared: SharedPixels | None = None,
 ) -> CentredCell:
     """Denoise images `(n, box, box)` of one half with profiles `(n, box // 2)`, each among its neighbours.
 
     Particles that lie off the centre are moved there by what their neighbours show, and neighbours are looked for once
-    more. The other parameters are those of `denoise_described_cell`.
+    more. `shared` says which of the images share pixels; the other parameters are those of `denoise_described_cell`.
     """
-    cell = describe_cell(model, images, profiles)
+    cell = describe_cell(model, images, profiles, shared)
     denoised = denoise_described_cell(model, cell, images_per_set, seed)
 
     moved_cell = cell
 
     def denoise_moved(moved: Tensor) -> tuple[Described, Tensor]:
         nonlocal moved_cell
-        moved_cell = describe_cell(model, moved[0], profiles)
+        moved_cell = describe_cell(model, moved[0], profiles, shared)
         among = denoise_among(model, moved_cell, denoised.neighbours)
         return moved_cell.described, among.estimates[None]
 

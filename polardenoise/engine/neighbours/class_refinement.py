@@ -1,11 +1,12 @@
 """Let raw images settle among classes, and classes of one view become one.
 
 Each raw image goes to the class whose average explains it best, again and again. The average that it is held against
-leaves the image itself out: else an image finds its own noise again where it is, and nothing moves. Then two classes
-become one where their images are explained as well by what both show together.
+leaves the image itself out, and those that share pixels with it: else an image finds its own noise again where it is,
+and nothing moves. Then two classes become one where their images are explained as well by what both show together.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,9 @@ ROUNDS = 12
 #: divided: 0.1 to 0.4; different views of 4: 2.5 and more; of views all around, at 0.05, 1 to 3 (phantom:10001).
 LIKELIHOOD_TO_LOSE = 0.5
 
+#: Images that are compared with averages of their own at once.
+CASES_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -46,6 +50,9 @@ class Observed:
         `(rings,)` energy of the noise over that of the signal: the Wiener constant.
     rings : FourierRings
         What described the images.
+    left_out : tuple of Tensor
+        `(pairs,)` images, and the images that are left out of the averages these are held against: each itself, first,
+        then those that share pixels with it.
     """
 
     described: Tensor
@@ -54,6 +61,7 @@ class Observed:
     squares: Tensor
     noise_to_signal: Tensor
     rings: FourierRings
+    left_out: tuple[Tensor, Tensor]
 
 
 def settle_classes(
@@ -63,6 +71,7 @@ def settle_classes(
     rotation: Tensor,
     signal_to_noise: Tensor,
     rings: FourierRings,
+    apart: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Let every raw image go to the class that explains it best, and classes of one view become one.
 
@@ -78,12 +87,19 @@ def settle_classes(
         `(rings,)` energy of the signal over that of the noise.
     rings : FourierRings
         What described the images.
+    apart : Tensor, optional
+        `(n, n)` bool: images that share pixels.
 
     Returns
     -------
     tuple of Tensor
         `(n,)` class, from 0 without gaps, and steps.
     """
+    everyone = torch.arange(len(number), device=number.device)
+    left_out = everyone, everyone
+    if apart is not None:
+        pairs = apart.nonzero()
+        left_out = torch.cat([everyone, pairs[:, 0]]), torch.cat([everyone, pairs[:, 1]])
     seen = Observed(
         observed,
         profiles,
@@ -91,6 +107,7 @@ def settle_classes(
         ring_transfers(profiles, rings).square().to(observed.device),
         1 / signal_to_noise,
         rings,
+        left_out,
     )
     number, rotation = reassign(seen, number, rotation)
     while (merged := merge_two_classes(seen, number, rotation)) is not None:
@@ -131,9 +148,7 @@ def merge_two_classes(
         both = ((number == one) | (number == partner)).nonzero()[:, 0]
         turned_by = rotation.clone()
         turned_by[members] = found.rotation[members, partner]
-        likelihood, steps = match_without_itself(
-            seen, both, torch.zeros_like(both), turned_by[both]
-        )
+        likelihood, steps = match_as_one(seen, both, turned_by[both])
         if (likelihood - own[both]).mean() >= -LIKELIHOOD_TO_LOSE:
             joined, turned_by = number.clone(), rotation.clone()
             joined[members], turned_by[both] = partner, steps
@@ -142,43 +157,79 @@ def merge_two_classes(
 
 
 def match_with_classes(seen: Observed, number: Tensor, rotation: Tensor) -> Matches:
-    """Compare every image with the average of every class, its own class without itself."""
+    """Compare every image with the average of every class, which leaves out what shares pixels with it, and itself."""
     everyone = torch.arange(len(number), device=number.device)
     sums, weights = sum_classes(seen, everyone, number, rotation)
+    weights = weights + seen.noise_to_signal
     averages = torch.view_as_real(sums / weights[..., None]).permute(3, 2, 0, 1).contiguous()
     found = match_images(seen.described, seen.profiles, averages, seen.rings)
-    own, steps = match_without_itself(seen, everyone, number, rotation)
-    found.likelihood[everyone, number], found.rotation[everyone, number] = own, steps
+    for images, classes, likelihood, steps in match_without(seen, everyone, number, rotation):
+        found.likelihood[images, classes], found.rotation[images, classes] = likelihood, steps
     return found
+
+
+def match_as_one(seen: Observed, images: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor]:
+    """Compare each of some images, one class, with the average of the others, see `match_each`."""
+    one_class = torch.zeros_like(images)
+    parts = list(match_without(seen, images, one_class, rotation))
+    return torch.cat([part[2] for part in parts]), torch.cat([part[3] for part in parts])
 
 
 def sum_classes(
     seen: Observed, images: Tensor, number: Tensor, rotation: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Sum some images, each turned back by its steps, and their weights; the quotient is the class's Wiener average.
+    """Sum some images, each turned back by its steps, and their weights, class by class.
 
     Returns
     -------
     tuple of Tensor
-        `(classes, rings, modes)` complex and `(classes, rings)`.
+        `(classes, rings, modes)` complex and `(classes, rings)`. The quotient, with the Wiener constant added to the
+        weights, is the class's average.
     """
     turned = turn_modes(seen.modes[images], -rotation)
     classes = int(number.max()) + 1
     sums = turned.new_zeros(classes, *turned.shape[1:]).index_add_(0, number, turned)
     squares = seen.squares[images]
-    weights = squares.new_zeros(classes, squares.shape[1]).index_add_(0, number, squares)
-    return sums, weights + seen.noise_to_signal
+    return sums, squares.new_zeros(classes, squares.shape[1]).index_add_(0, number, squares)
 
 
-def match_without_itself(
+def match_without(
     seen: Observed, images: Tensor, number: Tensor, rotation: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Compare each of some images with the average of the others of its class, see `match_each`."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Compare images with the classes that they, or images that share pixels with them, are in, without all of these.
+
+    Parameters
+    ----------
+    seen : Observed
+        All images.
+    images, number, rotation : Tensor
+        `(m,)` those that are classed, their classes and steps.
+
+    Yields
+    ------
+    tuple of Tensor
+        Places in `images`, ascending, and classes; likelihoods and steps as `match_each` gives them. Each image comes
+        with its own class at least.
+    """
     sums, weights = sum_classes(seen, images, number, rotation)
-    squares = seen.squares[images]
-    without = sums[number] - turn_modes(seen.modes[images], -rotation)
-    others = without / (weights[number] - squares)[..., None]
-    return match_each(seen.modes[images], others, squares, seen.rings)
+    place = torch.full((len(seen.squares),), -1, device=images.device)
+    place[images] = torch.arange(len(images), device=images.device)
+    pairs = place[torch.stack(seen.left_out)]
+    image, other = pairs[:, (pairs >= 0).all(0)]
+    cases, case = torch.unique(image * len(sums) + number[other], return_inverse=True)
+    for start in range(0, len(cases), CASES_AT_ONCE):
+        some = cases[start : start + CASES_AT_ONCE]
+        of_image, in_class = some // len(sums), some % len(sums)
+        these = (case >= start) & (case < start + len(some))
+        left_out = other[these]
+        own, own_weights = sum_classes(
+            seen, images[left_out], case[these] - start, rotation[left_out]
+        )
+        squares = seen.squares[images[of_image]]
+        left = weights[in_class] + seen.noise_to_signal - own_weights
+        averages = (sums[in_class] - own) / left[..., None]
+        matches = match_each(seen.modes[images[of_image]], averages, squares, seen.rings)
+        yield of_image, in_class, *matches
 
 
 def keep_from_swapping(number: Tensor, best: Tensor) -> Tensor:

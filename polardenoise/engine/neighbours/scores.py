@@ -31,7 +31,7 @@ def score_images(
     matches : Matches
         Of all images of the cell with all estimates.
     neighbours : Tensor
-        `(n, K)` the image itself, then the nearest first.
+        `(n, K)` the image itself, then the nearest first; -1 where there are fewer.
     estimates : Tensor
         `(2, modes, n, rings)` described.
     profiles : Tensor
@@ -47,9 +47,12 @@ def score_images(
     nearest = neighbours[:, 1 : NEIGHBOURS + 1]
     if nearest.shape[1] == 0:
         return matches.likelihood.new_zeros(len(neighbours))
+    there = nearest >= 0
+    nearest = nearest.clamp_min(0)
     energies = rings.ring_energies(estimates)
     transfers = ring_transfers(profiles, rings).to(energies.device).square()
     seen = (transfers[:, None] * energies[nearest]).sum(-1)  # (n, neighbours): |C y|^2
     found = matches.likelihood.gather(1, nearest) + 0.5 * seen
     least = (LEAST_ENERGY * (transfers * energies).sum(1).median()).clamp_min(LEAST_EVIDENCE)
-    return (found / torch.maximum(seen, least)).mean(1).clamp(0, 1)
+    shares = (found / torch.maximum(seen, least)).where(there, 0)
+    return (shares.sum(1) / there.sum(1).clamp_min(1)).clamp(0, 1)

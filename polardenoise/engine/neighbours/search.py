@@ -23,6 +23,7 @@ from polardenoise.engine.imaging.rotational_matching import (
     match_images,
     measure_affinity,
 )
+from polardenoise.engine.neighbours.companions import attend_to_those_there, choose_neighbours
 from polardenoise.engine.networks.angular_attention import attend
 from polardenoise.engine.networks.evidence_attention import Trust, attend_to_neighbours_by_match
 from polardenoise.engine.networks.matched_transformer import MatchedTransformer
@@ -32,6 +33,7 @@ from polardenoise.engine.networks.neighbour_attention import (
 )
 from polardenoise.engine.networks.registry import Described, PolarTransformer
 from polardenoise.engine.networks.template_evidence import observe
+from polardenoise.engine.particles.shared_pixels import SharedPixels
 
 #: How often neighbours are looked for. The first search goes by estimates from random sets, the second by estimates
 #: from neighbours. A network that looks again has as many rounds as further looks, two as it is shipped.
@@ -51,7 +53,8 @@ class DenoisedCell:
     estimates : Tensor
         `(n, box, box)` float32.
     neighbours : Tensor
-        `(n, K)` int64 places in the cell: the image itself, then its neighbours, the nearest first.
+        `(n, K)` int64 places in the cell: the image itself, then its neighbours, the nearest first; -1 where there are
+        fewer.
     attention : NeighbourAttention
         What each image gathered from them.
     """
@@ -75,12 +78,18 @@ class Cell:
         `(n, box // 2)`.
     rings : FourierRings
         What they are matched on.
+    shared : SharedPixels or None
+        Which images of the cell share pixels: no two that do meet. None where none do.
+    apart : Tensor or None
+        `(n, n)` bool, the table of them.
     """
 
     described: Described
     observed: Tensor
     profiles: Tensor
     rings: FourierRings
+    shared: SharedPixels | None = None
+    apart: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class Search:
     Attributes
     ----------
     neighbours : Tensor
-        `(n, K)` int64 places: the image itself, then its neighbours, the nearest first.
+        `(n, K)` int64 places: the image itself, then its neighbours, the nearest first; -1 where there are fewer.
     estimates : Tensor
         `(2, modes, n, rings)`: the estimates that images were compared with, described.
     """
@@ -115,7 +124,7 @@ def denoise_described_cell(
     seed : int
         Fixes the random sets of the first pass.
     """
-    estimates = denoise_at_random(model, cell.described, seed)
+    estimates = denoise_at_random(model, cell.described, seed, cell.shared)
     if not isinstance(model, MatchedTransformer):
         for _ in range(ROUNDS - 1):
             estimates = denoise_once_more(model, cell, estimates, images_per_set).estimates
@@ -144,8 +153,8 @@ def search_neighbours(cell: Cell, estimates: Tensor, images_per_set: int) -> Sea
     with torch.autocast(estimates.device.type, enabled=False):
         described = cell.rings.describe(estimates)
         matches = match_images(cell.observed, cell.profiles, described, cell.rings)
-    affinity = measure_affinity(matches.likelihood)
-    return Search(choose_neighbours(affinity, images_per_set), described)
+    affinity = measure_affinity(matches.likelihood, cell.apart)
+    return Search(choose_neighbours(affinity, images_per_set, cell.apart), described)
 
 
 def denoise_by_match(
@@ -154,22 +163,33 @@ def denoise_by_match(
     """Denoise each image among its neighbours by matches with the estimates that found them."""
     known = cell.described
     observed = observe(cell.observed, cell.profiles, search.estimates, cell.rings)
+
+    def attend_by_match(
+        query: Tensor, key: Tensor, value: Tensor, neighbours: Tensor
+    ) -> NeighbourAttention:
+        return attend_to_neighbours_by_match(query, key, value, neighbours, observed, trust)
+
     with torch.autocast(known.value.device.type, enabled=False):
         asked = (known.query, known.key, known.value, search.neighbours)
-        attention = attend_to_neighbours_by_match(*asked, observed, trust)
+        attention = attend_to_those_there(*asked, attend_by_match)
     estimates = estimate_all(model, known, attention.attended)
     return DenoisedCell(estimates, search.neighbours, attention)
 
 
 def denoise_among(model: PolarTransformer, cell: Cell, neighbours: Tensor) -> DenoisedCell:
-    """Denoise each image of a cell among its neighbours `(n, K)`, itself first."""
+    """Denoise each image of a cell among its neighbours `(n, K)`, itself first, -1 where there are fewer."""
     attention = gather_from(cell, neighbours)
     estimates = estimate_all(model, cell.described, attention.attended)
     return DenoisedCell(estimates, neighbours, attention)
 
 
-def describe_cell(model: PolarTransformer, images: Tensor, profiles: Tensor) -> Cell:
-    """Describe the images of a cell for the attention and for the matching."""
+def describe_cell(
+    model: PolarTransformer,
+    images: Tensor,
+    profiles: Tensor,
+    shared: SharedPixels | None = None,
+) -> Cell:
+    """Describe the images of a cell for the attention and for the matching; `shared` says which share pixels."""
     described = None
     for start in range(0, len(images), IMAGES_AT_ONCE):
         some = slice(start, start + IMAGES_AT_ONCE)
@@ -182,7 +202,11 @@ def describe_cell(model: PolarTransformer, images: Tensor, profiles: Tensor) -> 
     rings = build_fourier_rings(images.shape[-1])
     with torch.autocast(images.device.type, enabled=False):
         observed = describe_observed(images, profiles, rings)
-    return Cell(described, observed, profiles, rings)
+    mask = None if shared is None else shared.mask(np.arange(len(images)))
+    if mask is None:
+        return Cell(described, observed, profiles, rings)
+    apart = torch.from_numpy(mask).to(images.device)
+    return Cell(described, observed, profiles, rings, shared, apart)
 
 
 def make_room(part: Described, count: int) -> Described:
@@ -190,13 +214,21 @@ def make_room(part: Described, count: int) -> Described:
     return Described(*(one.new_empty(count, *one.shape[1:]) for one in vars(part).values()))
 
 
-def denoise_at_random(model: PolarTransformer, described: Described, seed: int) -> Tensor:
+def denoise_at_random(
+    model: PolarTransformer, described: Described, seed: int, shared: SharedPixels | None = None
+) -> Tensor:
     """Denoise the images in random sets, `(n, box, box)`: what neighbours are first looked for by."""
     count = len(described.told)
-    order = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(count))
-    attended = torch.empty_like(described.value)
+    order = np.random.default_rng([seed, 3]).permutation(count)
     # Even sets: the last one would else be small.
-    for rows in order.to(described.value.device).tensor_split(max(1, round(count / FIRST_SET))):
+    sets = max(1, round(count / FIRST_SET))
+    if shared is None:
+        parts = np.array_split(order, sets)
+    else:
+        parts = [order[places] for places in shared.deal_apart(order, sets)]
+    attended = torch.empty_like(described.value)
+    for part in parts:
+        rows = torch.from_numpy(part).to(attended.device)
         asked = (described.query, described.key, described.value)
         with torch.autocast(attended.device.type, enabled=False):
             attended[rows] = attend(*(features[rows][None] for features in asked))[0]
@@ -210,27 +242,13 @@ def match_cell(cell: Cell, estimates: Tensor) -> Matches:
         return match_images(cell.observed, cell.profiles, described, cell.rings)
 
 
-def choose_neighbours(affinity: Tensor, images_per_set: int) -> Tensor:
-    """Choose the image itself and its nearest: `(n, K)` places, K at most the number of images.
-
-    Parameters
-    ----------
-    affinity : Tensor
-        `(n, n)` from `measure_affinity`.
-    images_per_set : int
-        K.
-    """
-    count = len(affinity)
-    nearest = affinity.topk(min(images_per_set, count) - 1, dim=1).indices
-    itself = torch.arange(count, device=affinity.device)[:, None]
-    return torch.cat([itself, nearest], 1)
-
-
 def gather_from(cell: Cell, neighbours: Tensor) -> NeighbourAttention:
     """Let each image of a cell attend to its neighbours `(n, K)`."""
     known = cell.described
     with torch.autocast(known.value.device.type, enabled=False):
-        return attend_to_neighbours(known.query, known.key, known.value, neighbours)
+        return attend_to_those_there(
+            known.query, known.key, known.value, neighbours, attend_to_neighbours
+        )
 
 
 def estimate_all(model: PolarTransformer, described: Described, attended: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.imaging.fourier import fourier_crop, fourier_pad
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
+from polardenoise.engine.particles.hot_pixels import replace_hot_pixels
 from polardenoise.engine.particles.particle_set import ParticleSet, read_checked
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
@@ -134,7 +135,8 @@ def prepare_particles(
     scratch: ScratchImages,
     device: torch.device,
     notice: Callable[[np.ndarray, Tensor, Tensor], None],
-) -> Background:
+    rows: np.ndarray | None = None,
+) -> tuple[Background, np.ndarray]:
     """Read and check the whole set once, in the order of its files and large chunks, into the scratch file.
 
     Rows may name many stacks in any order. A chunk is read, and another written, while one is computed.
@@ -149,11 +151,15 @@ def prepare_particles(
         Where to compute.
     notice : callable
         Told the rows `(m,)`, working images and profiles of each chunk.
+    rows : ndarray, optional
+        The rows to read, all by default.
 
     Returns
     -------
     Background
-        Of all particles, `(n, 1, 1)` on the CPU: two numbers a particle stay in memory.
+        Of all particles, `(n, 1, 1)` on the CPU: two numbers a particle stay in memory. 0 and 1 for rows not read.
+    ndarray
+        `(n,)` int64: pixels of each image that were replaced, see `hot_pixels`.
 
     Raises
     ------
@@ -162,23 +168,25 @@ def prepare_particles(
     """
     count = len(particles)
     chunk = max(1, CHUNK_BYTES[device.type] // (4 * particles.box**2))
-    in_file_order = np.lexsort((particles.index_in_stack, particles.stack_of_row))
-    parts = np.split(in_file_order, range(chunk, count, chunk))
-    means, deviations = torch.empty(count, 1, 1), torch.empty(count, 1, 1)
+    wanted = np.arange(count) if rows is None else rows
+    places = (particles.index_in_stack[wanted], particles.stack_of_row[wanted])
+    in_file_order = wanted[np.lexsort(places)]
+    parts = np.split(in_file_order, range(chunk, len(wanted), chunk))
+    means, deviations = torch.zeros(count, 1, 1), torch.ones(count, 1, 1)
+    hot = np.zeros(count, dtype=np.int64)
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
         return rows, torch.from_numpy(read_checked(particles, rows))
 
     with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:
-            working, profiles, background = prepare_images(
-                images.to(device), particles, rows, handling
-            )
+            images, hot[rows] = replace_hot_pixels(images.to(device))
+            working, profiles, background = prepare_images(images, particles, rows, handling)
             put(rows, working, profiles)
             means[rows] = background.mean.cpu()
             deviations[rows] = background.deviation.cpu()
             notice(rows, working, profiles)
-    return Background(means, deviations)
+    return Background(means, deviations), hot
 
 
 def pad_with_noise(images: Tensor, box: int, rows: np.ndarray) -> Tensor:
