@@ -5,8 +5,8 @@ import os
 import pyworkflow.protocol.params as params
 
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.convert.convert import RANDOM_SUBSET
 from polardenoise.convert.model_files import ARCHITECTURES
+from polardenoise.convert.particle_columns import RANDOM_SUBSET, has_values
 from polardenoise.convert.shipped_models import list_installed_models
 from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
 
@@ -228,7 +228,7 @@ class TrainForm(MoleculeSources):
             errors.append(
                 f"The noisy images are {noisy.getXDim()} pixels wide, the truth {clean.getXDim()}."
             )
-        if self.perHalf and noisy.getFirstItem().getAttributeValue(RANDOM_SUBSET) is None:
+        if self.perHalf and not has_values(noisy, RANDOM_SUBSET):
             errors.append(
                 "The noisy particles have no random halves (`_rlnRandomSubset`): a model for each "
                 "half needs them."

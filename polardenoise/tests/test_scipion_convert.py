@@ -17,15 +17,11 @@ from pyworkflow.object import Float, Integer, String  # isort: skip
 
 from polardenoise.convert.alignment import get_relion_alignment, make_projection_matrix
 from polardenoise.convert.chunks import iter_chunk, list_enabled_ids
-from polardenoise.convert.convert import (
-    OBJECT_ID,
-    convert_stack,
-    iter_enabled,
-    read_denoised_rows,
-    write_particles_star,
-)
+from polardenoise.convert.convert import iter_enabled, read_denoised_rows, write_particles_star
 from polardenoise.convert.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
 from polardenoise.convert.import_particles import fill_particle_set
+from polardenoise.convert.particle_columns import OBJECT_ID
+from polardenoise.convert.stacks import convert_stack
 from polardenoise.convert.star_loops import format_loop_header, format_row, read_loop
 
 BOX = 16
