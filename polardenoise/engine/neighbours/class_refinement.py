@@ -95,24 +95,35 @@ def settle_classes(
     tuple of Tensor
         `(n,)` class, from 0 without gaps, and steps.
     """
-    everyone = torch.arange(len(number), device=number.device)
-    left_out = everyone, everyone
-    if apart is not None:
-        pairs = apart.nonzero()
-        left_out = torch.cat([everyone, pairs[:, 0]]), torch.cat([everyone, pairs[:, 1]])
-    seen = Observed(
-        observed,
-        profiles,
-        torch.complex(*observed).permute(1, 2, 0),
-        ring_transfers(profiles, rings).square().to(observed.device),
-        1 / signal_to_noise,
-        rings,
-        left_out,
-    )
+    seen = observe_classes(observed, profiles, 1 / signal_to_noise, rings, apart)
     number, rotation = reassign(seen, number, rotation)
     while (merged := merge_two_classes(seen, number, rotation)) is not None:
         number, rotation = merged
     return reassign(seen, number, rotation)
+
+
+def observe_classes(
+    observed: Tensor,
+    profiles: Tensor,
+    noise_to_signal: Tensor,
+    rings: FourierRings,
+    apart: Tensor | None,
+) -> Observed:
+    """Prepare the images of a cell for their classes; parameters as for `settle_classes` and `Observed`."""
+    everyone = torch.arange(len(profiles), device=observed.device)
+    left_out = everyone, everyone
+    if apart is not None:
+        first, second = apart.nonzero().unbind(1)
+        left_out = torch.cat([everyone, first]), torch.cat([everyone, second])
+    return Observed(
+        observed,
+        profiles,
+        torch.complex(*observed).permute(1, 2, 0),
+        ring_transfers(profiles, rings).square().to(observed.device),
+        noise_to_signal,
+        rings,
+        left_out,
+    )
 
 
 def reassign(seen: Observed, number: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor]:
