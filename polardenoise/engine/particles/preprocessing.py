@@ -41,7 +41,11 @@ class Handling:
 
 
 def prepare_images(
-    images: Tensor, particles: ParticleSet, rows: np.ndarray, handling: Handling
+    images: Tensor,
+    particles: ParticleSet,
+    rows: np.ndarray,
+    handling: Handling,
+    numbers: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor, Background]:
     """Bring images to the network's box, CTF sign and units; their contrast stays.
 
@@ -55,6 +59,8 @@ def prepare_images(
         `(m,)` their rows.
     handling : Handling
         What to do.
+    numbers : ndarray, optional
+        `(m,)` what fixes the noise that is drawn for each image, by default its row.
 
     Returns
     -------
@@ -66,7 +72,7 @@ def prepare_images(
         What `return_images` needs to undo the scaling.
     """
     if images.shape[-1] < handling.box:
-        working = pad_with_noise(images, handling.box, rows)
+        working = pad_with_noise(images, handling.box, rows if numbers is None else numbers)
     else:
         working = fourier_crop(images, handling.box)
     profiles = working.new_ones(len(rows), handling.box // 2)
@@ -152,7 +158,7 @@ def prepare_particles(
     notice : callable
         Told the rows `(m,)`, working images and profiles of each chunk.
     rows : ndarray, optional
-        The rows to read, all by default.
+        The rows to read, ascending, all by default.
 
     Returns
     -------
@@ -181,7 +187,10 @@ def prepare_particles(
     with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:
             images, hot[rows] = replace_hot_pixels(images.to(device))
-            working, profiles, background = prepare_images(images, particles, rows, handling)
+            numbers = np.searchsorted(wanted, rows)  # of images: copies in between change nothing
+            working, profiles, background = prepare_images(
+                images, particles, rows, handling, numbers
+            )
             put(rows, working, profiles)
             means[rows] = background.mean.cpu()
             deviations[rows] = background.deviation.cpu()
@@ -189,7 +198,7 @@ def prepare_particles(
     return Background(means, deviations), hot
 
 
-def pad_with_noise(images: Tensor, box: int, rows: np.ndarray) -> Tensor:
+def pad_with_noise(images: Tensor, box: int, numbers: np.ndarray) -> Tensor:
     """Pad images in Fourier space and fill what is beyond their frequencies with noise of their own level.
 
     Parameters
@@ -198,8 +207,8 @@ def pad_with_noise(images: Tensor, box: int, rows: np.ndarray) -> Tensor:
         `(m, N, N)`.
     box : int
         `M > N`, pixels.
-    rows : ndarray
-        `(m,)` rows of the images, which fix the draws: an image gets the same noise in whatever chunk it comes.
+    numbers : ndarray
+        `(m,)` numbers of the images, which fix the draws: an image gets the same noise in whatever chunk it comes.
 
     Returns
     -------
@@ -207,7 +216,7 @@ def pad_with_noise(images: Tensor, box: int, rows: np.ndarray) -> Tensor:
         `(m, M, M)`. Cropping it to `N` gives the images again.
     """
     drawn = np.stack(
-        [np.random.default_rng([row]).standard_normal((box, box), np.float32) for row in rows]
+        [np.random.default_rng([one]).standard_normal((box, box), np.float32) for one in numbers]
     )
     noise = torch.from_numpy(drawn).to(images)
     size = images.shape[-1]

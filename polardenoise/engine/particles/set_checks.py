@@ -150,7 +150,10 @@ def refuse_other_order(particles: ParticleSet, truth: ParticleSet) -> None:
         Names the first row and column that differ.
     """
     for label, rounding in (*PLACES.items(), *ESTIMATES.items()):
-        first, second = (find_values(one, label) for one in (particles, truth))
+        pair = find_values(particles, label), find_values(truth, label)
+        if label == "rlnMicrographName":
+            pair = number_micrographs(particles, truth)
+        first, second = pair
         if first is None or second is None:
             continue
         differ = np.flatnonzero(np.abs(first - second) > rounding)
@@ -166,15 +169,23 @@ def refuse_other_order(particles: ParticleSet, truth: ParticleSet) -> None:
 
 
 def find_values(particles: ParticleSet, label: str) -> np.ndarray | None:
-    """Find a column to compare, `(n,)`: names by number, in the order in which they come.
-
-    None without it, or where it says nothing: the same everywhere, or not numbers.
-    """
-    if label == "rlnMicrographName":
-        names = particles.column(label)
-        values = None if names is None else number_by_appearance(np.array(names)).astype(float)
-    else:
-        values = particles.numbers(label)
+    """Find a column of numbers to compare, `(n,)`; None without it, or where it says nothing: one value, or none."""
+    values = particles.numbers(label)
     if values is None or not np.isfinite(values).all() or (values == values[0]).all():
         return None
     return values
+
+
+def number_micrographs(
+    particles: ParticleSet, truth: ParticleSet
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Number the micrographs of two sets, `(n,)` each: by their names or, where these differ, as they come."""
+    first, second = (one.column("rlnMicrographName") for one in (particles, truth))
+    if first is None or second is None or min(len(set(first)), len(set(second))) < 2:
+        return None, None
+    if set(first) == set(second):
+        numbers = np.unique([*first, *second], return_inverse=True)[1].astype(np.float64)
+        return numbers[: len(first)], numbers[len(first) :]
+    by_appearance = (number_by_appearance(np.array(names)) for names in (first, second))
+    one, other = (numbers.astype(np.float64) for numbers in by_appearance)
+    return one, other
