@@ -62,7 +62,7 @@ def write_particles_star(particles, star_path, converted_folder, group_attribute
             star.write(optics.format_table())
             star.write(format_loop_header("particles", labels))
             with open(rows_path, encoding="utf-8") as rows:
-                if columns.missing:
+                if columns.missing or len(labels) <= len(columns.labels):
                     star.writelines(columns.fill_gaps(rows))
                 else:
                     shutil.copyfileobj(rows, star)

@@ -172,8 +172,7 @@ def has_values(particles, attribute):
         return False
     if first.getAttributeValue(attribute) is not None:
         return True
-    some = particles.iterItems(where=f"{attribute} IS NOT NULL", limit=1)
-    return next(iter(some), None) is not None
+    return any(value is not None for value in particles.getUniqueValues(attribute))
 
 
 def get_coordinate(particle):

@@ -179,7 +179,7 @@ def find_values(particles: ParticleSet, label: str) -> np.ndarray | None:
 def number_micrographs(
     particles: ParticleSet, truth: ParticleSet
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Number the micrographs of two sets, `(n,)` each: by their names or, where these differ, as they come."""
+    """Give the micrographs of two sets numbers, `(n,)` each: by their names or, where these differ, as they come."""
     first, second = (one.column("rlnMicrographName") for one in (particles, truth))
     if first is None or second is None or min(len(set(first)), len(set(second))) < 2:
         return None, None
