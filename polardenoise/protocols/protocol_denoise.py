@@ -253,6 +253,11 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
         summaries = self.readSummaries()
         warnings = dict.fromkeys(text for one in summaries for text in one.get("warnings", []))
         lines += [f"*WARNING*: {text}." for text in warnings]
+        sharing = sum(one.get("overlapping", 0) for one in summaries)
+        if sharing:
+            lines.append(f"{sharing} images share pixels with others: these never met.")
+        unchecked = dict.fromkeys(one.get("overlaps_unchecked", "") for one in summaries)
+        lines += [f"{text[0].upper()}{text[1:]}." for text in unchecked if text]
         # Of particles whose faint raw images stand in for them.
         faint = sum(one.get("faint", 0) for one in summaries)
         if faint:
