@@ -137,7 +137,8 @@ def test_what_the_engine_warns_about_is_in_the_summary(monkeypatch):
 def test_contrast_is_detected_unless_somebody_says_otherwise():
     run = scipion_project.get_denoised()
     assert CONTRAST_CHOICES[run.contrast.get()] == "auto"
-    assert "--contrast auto" in open(run.getStdoutLog()).read()
+    with open(run.getStdoutLog()) as file:
+        assert "--contrast auto" in file.read()
 
 
 def test_the_command_in_the_log_can_be_pasted():

@@ -11,12 +11,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from polardenoise.engine.particles.particle_set import ParticleSet, number_by_appearance
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.shared_pixels import (
     SharedPixels,
     lay_out,
     number_sources,
 )
+from polardenoise.engine.particles.star_numbers import number_by_appearance
 
 
 def find_inseparable(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray]:

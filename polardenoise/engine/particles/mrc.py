@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from polardenoise.engine.particles.file_state import open_unchanged, read_state, refuse_change
 from polardenoise.engine.particles.mrc_header import (
     HEADER_BYTES,
     PixelStatistics,
@@ -64,12 +64,6 @@ def read_stack_header(path: Path | str) -> StackHeader:
     return replace(judge_header(path, raw, state[0]), state=state)
 
 
-def read_state(file: Any) -> tuple[int, int, int]:
-    """Read what tells an open file from another, or from itself once it has been written to: see `StackHeader`."""
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
 def read_images_at(header: StackHeader, indices: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Read images of one stack in the order of the file, in large sequential pieces.
 
@@ -112,30 +106,6 @@ def read_images_at(header: StackHeader, indices: np.ndarray) -> Iterator[tuple[s
             wanted = indices[begin:end] - first
             is_whole_run = np.array_equal(wanted, np.arange(len(images)))
             yield slice(begin, end), images if is_whole_run else images[wanted]
-
-
-def open_unchanged(header: StackHeader) -> BinaryIO:
-    """Open the file that a header was read from; errors as `read_images_at`."""
-    try:
-        file: BinaryIO = header.path.open("rb", buffering=0)
-    except OSError as error:
-        raise InputError(
-            f"{header.path}: is not there any more ({error.strerror}); put it back and run again"
-        ) from error
-    try:
-        refuse_change(header, file)
-    except InputError:
-        file.close()
-        raise
-    return file
-
-
-def refuse_change(header: StackHeader, file: BinaryIO) -> None:
-    """Fail if a file is not what it was when its header was read: its images may be of two files."""
-    if any(header.state) and read_state(file) != header.state:
-        raise InputError(
-            f"{header.path}: has changed while it was read; let the program that writes it finish, then run again"
-        )
 
 
 class StackWriter:

@@ -207,14 +207,6 @@ def refuse_other_size(particles: ParticleSet) -> None:
         )
 
 
-def number_by_appearance(values: np.ndarray) -> np.ndarray:
-    """Give equal values `(n,)` equal numbers from 0, the first value 0, the next new one 1."""
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    number = np.empty(len(first), dtype=np.int64)
-    number[np.argsort(first)] = np.arange(len(first))
-    return number[inverse.reshape(-1)]
-
-
 def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
     """Take some consecutive particles, as if the file held no others.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from polardenoise.engine.particles.particle_set import ParticleSet, number_by_appearance
+from polardenoise.engine.particles.particle_set import ParticleSet
+from polardenoise.engine.particles.star_numbers import number_by_appearance
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.provenance import read_provenance
 

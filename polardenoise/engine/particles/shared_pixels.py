@@ -30,7 +30,8 @@ from scipy.spatial import cKDTree
 
 from polardenoise.engine.particles.image_names import LARGEST_PLACE
 from polardenoise.engine.particles.micrograph_places import MicrographPlaces, find_places
-from polardenoise.engine.particles.particle_set import ParticleSet, number_by_appearance
+from polardenoise.engine.particles.particle_set import ParticleSet
+from polardenoise.engine.particles.star_numbers import number_by_appearance
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,11 @@ def number_or_nan(text: str) -> float:
         return float(text)
     except ValueError:
         return float("nan")
+
+
+def number_by_appearance(values: np.ndarray) -> np.ndarray:
+    """Give equal values `(n,)` equal numbers from 0, the first value 0, the next new one 1."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return number[inverse.reshape(-1)]
