@@ -6,7 +6,7 @@ from pwem.objects import SetOfParticles
 from pyworkflow.object import Float, Integer, String
 
 from polardenoise.convert.chunks import iter_chunk
-from polardenoise.convert.convert import DENOISED_BY, RANDOM_SUBSET
+from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET
 
 # How consistent an image is with those that it matches, 0 to 1: junk is low.
 SCORE = "_polardenoiseScore"

@@ -65,12 +65,25 @@ class OpticsTable:
         return number
 
     def format_table(self):
-        """Write the table as text; a value that is not known is left out with its column."""
+        """Write the table as text; a value that is not known of any group is left out with its column.
+
+        Raises
+        ------
+        ValueError
+            If it is known of some groups only: the engine would take it for another value in all of them.
+        """
         rows = [
             {**dict(zip(LABELS, row)), **self.common}
             for row in sorted(self.rows.values(), key=lambda row: row[0])
         ]
-        labels = [name for name in self.labels if all(row[name] is not None for row in rows)]
+        labels = [name for name in self.labels if any(row[name] is not None for row in rows)]
+        for name in labels:
+            unknown = [row for row in rows if row[name] is None]
+            if unknown:
+                raise ValueError(
+                    f"Optics group {unknown[0]['rlnOpticsGroup']} has no {name[3:]}, while others of the set "
+                    "have: give its acquisition one."
+                )
         text = io.StringIO()
         text.write(format_loop_header("optics", labels))
         for row in rows:

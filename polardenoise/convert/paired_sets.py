@@ -3,7 +3,8 @@
 from pyworkflow.object import Integer
 
 from polardenoise.convert.chunks import open_fresh
-from polardenoise.convert.convert import RANDOM_SUBSET, write_particles_star
+from polardenoise.convert.convert import write_particles_star
+from polardenoise.convert.particle_columns import RANDOM_SUBSET
 
 
 def write_matching_star(particles, star_path, converted_folder, ids, poses=None):

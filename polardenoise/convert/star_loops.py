@@ -54,6 +54,11 @@ def format_row(values):
     return "  ".join(quote_token(value) for value in values) + "\n"
 
 
+def split_row(line):
+    """Split one row of a loop into its tokens, without their quotes."""
+    return ["".join(found) for found in TOKEN.findall(line)]
+
+
 def read_loop(path, table):
     """Read one loop of a STAR file, row by row.
 
@@ -87,7 +92,7 @@ def read_loop(path, table):
             elif line.startswith("_"):
                 labels.append(line.split()[0][1:])
             else:
-                tokens = ["".join(found) for found in TOKEN.findall(line)]
+                tokens = split_row(line)
                 if len(tokens) != len(labels):
                     raise ValueError(
                         f"{path}, line {number}: {len(tokens)} values for {len(labels)} columns."

@@ -2,7 +2,7 @@
 
 import pyworkflow.protocol.params as params
 
-from polardenoise.convert.convert import DENOISED_BY, RANDOM_SUBSET
+from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
 from polardenoise.protocols.model_choice import ModelChoice
 
 # Projects store places in these lists: choices are only ever added at the end.
@@ -96,13 +96,14 @@ class DenoiseForm(ModelChoice):
             "contrast",
             params.EnumParam,
             choices=["protein bright", "protein dark", "detect"],
-            default=CONTRAST_BRIGHT,
+            default=CONTRAST_AUTO,
             display=params.EnumParam.DISPLAY_HLIST,
             expertLevel=params.LEVEL_ADVANCED,
             label="Contrast",
             help="Whether protein is bright on dark ground in the input, as Scipion and RELION have "
-            "it after extraction, or dark as in the micrograph. *detect*: found for each half from "
-            "its own images. The output keeps it.",
+            "it after extraction, or dark as in the micrograph. *detect*: found for each half, and each "
+            "optics group of it, from its own images. The output keeps it. What the images show is "
+            "always measured: where it contradicts what is chosen here, the summary says so.",
         )
         form.addParam(
             "particlesPerChunk",
@@ -146,8 +147,8 @@ class DenoiseForm(ModelChoice):
         particles = self.inputParticles.get()
         if particles is None:
             return errors
-        first, attribute = particles.getFirstItem(), self.getGroupAttribute()
-        if attribute and first.getAttributeValue(attribute) is None:
+        attribute = self.getGroupAttribute()
+        if attribute and not has_values(particles, attribute):
             errors.append(
                 f"The particles have no attribute {attribute} to group by: group at random, or take "
                 "particles that were classified."
@@ -159,19 +160,18 @@ class DenoiseForm(ModelChoice):
         particles = self.inputParticles.get()
         if particles is None:
             return warnings
-        first = particles.getFirstItem()
         if self.ignoreHalves:
             warnings.append(
                 "The random halves will share information: the FSC of anything that comes of this "
                 "set says nothing about resolution."
             )
-        elif first.getAttributeValue(RANDOM_SUBSET) is None:
+        elif not has_values(particles, RANDOM_SUBSET):
             warnings.append(
                 "The particles have no random halves (`_rlnRandomSubset`): they will be drawn with "
                 "the seed of the form and written to the output. Halves that a refinement draws later "
                 "are others: keep these."
             )
-        if first.getAttributeValue(DENOISED_BY) is not None:
+        if has_values(particles, DENOISED_BY):
             warnings.append("The particles are denoised already: take the raw ones.")
         if self.ctfOutput == CTF_CORRECTED:
             warnings.append(

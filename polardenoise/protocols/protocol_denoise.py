@@ -12,9 +12,10 @@ from pyworkflow.protocol import STEPS_PARALLEL
 
 from polardenoise.convert.chunks import iter_chunk, open_fresh, read_chunks
 from polardenoise.convert.classes import fill_averages, fill_classes, write_averages
-from polardenoise.convert.convert import get_group_label, read_denoised_rows, write_particles_star
+from polardenoise.convert.convert import read_denoised_rows, write_particles_star
 from polardenoise.convert.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
 from polardenoise.convert.matches_file import join_matches, read_matches
+from polardenoise.convert.particle_columns import get_group_label
 from polardenoise.convert.star_loops import read_loop
 from polardenoise.protocols.chunk_steps import ChunkSteps
 from polardenoise.protocols.denoise_form import (
@@ -229,12 +230,11 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
             return "none"
         return "flipped" if particles.isPhaseFlipped() else "raw"
 
-    def countFaint(self):
-        """Count the particles whose faint raw images stand in for them, in the chunks done so far."""
+    def readSummaries(self):
+        """Read what the engine says of the chunks done so far."""
         numbers = range(1, len(read_chunks(self._getExtraPath())) + 1)
         names = [os.path.basename(self.getChunkPath("summary.json", number)) for number in numbers]
-        summaries = [self.readSummary(name) for name in names]
-        return sum(summary.get("faint", 0) for summary in summaries if summary)
+        return [summary for summary in map(self.readSummary, names) if summary]
 
     # --------------------------- checks and texts --------------------------------------------
     def _summary(self):
@@ -250,7 +250,16 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
                 f"{summary['halves']}; nothing finer than {summary['finest_detail_angstrom']:.1f} Å "
                 "can come back."
             )
-        faint = self.countFaint()
+        summaries = self.readSummaries()
+        warnings = dict.fromkeys(text for one in summaries for text in one.get("warnings", []))
+        lines += [f"*WARNING*: {text}." for text in warnings]
+        sharing = sum(one.get("overlapping", 0) for one in summaries)
+        if sharing:
+            lines.append(f"{sharing} images share pixels with others: these never met.")
+        unchecked = dict.fromkeys(one.get("overlaps_unchecked", "") for one in summaries)
+        lines += [f"{text[0].upper()}{text[1:]}." for text in unchecked if text]
+        # Of particles whose faint raw images stand in for them.
+        faint = sum(one.get("faint", 0) for one in summaries)
         if faint:
             lines.append(
                 f"*{faint} particles* show no more than pure noise would: their raw images stand "

@@ -10,9 +10,10 @@ from pwem.protocols import EMProtocol
 from pyworkflow.constants import BETA
 
 from polardenoise.convert.chunks import list_enabled_ids, open_fresh
-from polardenoise.convert.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
+from polardenoise.convert.convert import write_particles_star
 from polardenoise.convert.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
 from polardenoise.convert.paired_sets import write_matching_star
+from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
 from polardenoise.convert.volume_files import prepare_volume
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH, EvaluateForm
@@ -230,14 +231,14 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     def _warnings(self):
         if self.test != TEST_HALVES or self.inputParticles.get() is None:
             return []
-        warnings, first = [], self.inputParticles.get().getFirstItem()
-        denoised = first.getAttributeValue(DENOISED_BY) is not None
+        warnings, particles = [], self.inputParticles.get()
+        denoised = has_values(particles, DENOISED_BY)
         if denoised and self.rawParticles.get() is None:
             warnings.append(
                 "Of denoised particles half maps tell consistency, not resolution. Give the raw "
                 "particles too: at the same poses theirs do."
             )
-        if first.getAttributeValue(RANDOM_SUBSET) is None:
+        if not has_values(particles, RANDOM_SUBSET):
             warnings.append(
                 "The particles have no random halves (`_rlnRandomSubset`): they will be drawn, other "
                 "than those that the images were denoised in."

@@ -8,8 +8,9 @@ from pwem.protocols import ProtReconstruct3D
 from pyworkflow.constants import BETA
 
 from polardenoise.constants import DEFAULT_THREADS
-from polardenoise.convert.convert import DENOISED_BY, RANDOM_SUBSET, write_particles_star
+from polardenoise.convert.convert import write_particles_star
 from polardenoise.convert.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
+from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
 from polardenoise.convert.volume_files import prepare_volume
 from polardenoise.protocols.engine_runner import EngineRunner
 
@@ -172,8 +173,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
         particles = self.inputParticles.get()
         if particles is None:
             return warnings
-        first = particles.getFirstItem()
-        if first.getAttributeValue(RANDOM_SUBSET) is None:
+        if not has_values(particles, RANDOM_SUBSET):
             warnings.append(
                 "The particles have no random halves (`_rlnRandomSubset`): they will be drawn. If "
                 "the poses come from one common refinement, the FSC is then too good."
@@ -182,7 +182,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
             warnings.append(
                 "The images are already CTF-corrected: with *on* they are corrected twice."
             )
-        if first.getAttributeValue(DENOISED_BY) is not None:
+        if has_values(particles, DENOISED_BY):
             warnings.append(
                 "The particles are denoised: the FSC of their half maps says how consistent they are, "
                 "not the resolution. Reconstruct the raw particles at these poses for that."

@@ -9,9 +9,10 @@ from pyworkflow.constants import BETA
 from pyworkflow.protocol import STEPS_PARALLEL
 
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.convert.convert import RANDOM_SUBSET, iter_enabled, write_particles_star
+from polardenoise.convert.convert import iter_enabled, write_particles_star
 from polardenoise.convert.model_files import hash_file, read_card
 from polardenoise.convert.paired_sets import write_matching_star
+from polardenoise.convert.particle_columns import RANDOM_SUBSET
 from polardenoise.convert.shipped_models import PRETRAINED_FOLDER
 from polardenoise.objects import PolarModel
 from polardenoise.protocols.engine_runner import EngineRunner

@@ -6,7 +6,7 @@ import pyworkflow.protocol.params as params
 
 from polardenoise.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.convert.convert import RANDOM_SUBSET
+from polardenoise.convert.particle_columns import RANDOM_SUBSET, has_values
 from polardenoise.convert.shipped_models import list_installed_models
 from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
 
@@ -225,7 +225,7 @@ class TrainForm(MoleculeSources):
             errors.append(
                 f"The noisy images are {noisy.getXDim()} pixels wide, the truth {clean.getXDim()}."
             )
-        if self.perHalf and noisy.getFirstItem().getAttributeValue(RANDOM_SUBSET) is None:
+        if self.perHalf and not has_values(noisy, RANDOM_SUBSET):
             errors.append(
                 "The noisy particles have no random halves (`_rlnRandomSubset`): a model for each "
                 "half needs them."

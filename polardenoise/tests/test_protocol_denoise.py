@@ -17,6 +17,7 @@ from polardenoise.convert.shipped_models import get_default_model
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarReconstruct
+from polardenoise.protocols.denoise_form import CONTRAST_CHOICES
 from polardenoise.tests.scipion_project import read_stack
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -120,6 +121,24 @@ def test_texts_warn_and_cite():
     assert run.warnings() == []
     assert run._citations() == ["anden2025"]
     assert f"model {SHIPPED_MODELS[get_default_model()]}," in " ".join(run._methods())
+
+
+def test_what_the_engine_warns_about_is_in_the_summary(monkeypatch):
+    run = scipion_project.get_denoised()
+    assert not [line for line in run.summary() if "WARNING" in line]
+    doubt = "protein is dark in half 1 (-20.0 sigma), but --contrast bright was given"
+    found = [{"warnings": [doubt], "overlapping": 7}, {"warnings": [doubt], "overlapping": 5}]
+    monkeypatch.setattr(run, "readSummaries", lambda: found)
+    summary = run.summary()
+    assert [line for line in summary if "WARNING" in line] == [f"*WARNING*: {doubt}."]
+    assert "12 images share pixels with others: these never met." in summary
+
+
+def test_contrast_is_detected_unless_somebody_says_otherwise():
+    run = scipion_project.get_denoised()
+    assert CONTRAST_CHOICES[run.contrast.get()] == "auto"
+    with open(run.getStdoutLog()) as file:
+        assert "--contrast auto" in file.read()
 
 
 def test_the_command_in_the_log_can_be_pasted():

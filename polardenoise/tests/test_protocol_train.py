@@ -9,7 +9,7 @@ from safetensors import safe_open
 from polardenoise.tests import scipion_project
 
 from polardenoise.constants import SHIPPED_MODELS  # isort: skip
-from polardenoise.convert.convert import OBJECT_ID  # isort: skip
+from polardenoise.convert.particle_columns import OBJECT_ID  # isort: skip
 from polardenoise.objects import PolarModel  # isort: skip
 from polardenoise.protocols import ProtPolarTrain  # isort: skip
 from polardenoise.protocols.run_settings import read_json  # isort: skip

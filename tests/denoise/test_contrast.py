@@ -83,13 +83,18 @@ def test_halves_that_disagree_are_reported_and_settled(simulated, folder, model,
     copy_set(simulated / "ctf" / "particles.star", folder, turn)
     assert denoise(model) == 0
     warnings = [
-        line for line in capsys.readouterr().out.splitlines() if "the halves differ" in line
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("WARNING: the halves differ")
     ]
     assert len(warnings) == 1
     assert "--contrast" in warnings[0]
     assert json.loads((folder / "out.json").read_text())["contrast"] == "bright and dark"
     assert denoise(model, "--contrast", "dark") == 0
     out = capsys.readouterr().out
+    (warning,) = [line for line in out.splitlines() if "WARNING: protein" in line]
+    assert "protein is bright in half 1" in warning
+    assert "--contrast dark" in warning
     assert "the halves differ" not in out
     assert "protein dark" in out
 
@@ -138,5 +143,67 @@ def test_evidence_does_not_depend_on_the_chunks():
         rows = np.arange(start, min(start + 7, 50))
         parts.add(rows, images[rows], ctf_rings[rows])
     for half in (1, 2):
-        certainty = parts.judge()[half].certainty
-        assert certainty == pytest.approx(whole.judge()[half].certainty)
+        certainty = parts.judge().halves[half].certainty
+        assert certainty == pytest.approx(whole.judge().halves[half].certainty)
+
+
+def write_two_groups(source, folder, dark, drown=None):
+    """Give every other particle another optics group, of contrast `dark`; groups in which a half is noise, too."""
+    particles = read_particles(source)
+    images, halves = read_images(particles, slice(None)), particles.random_subset
+    second = np.arange(len(images)) % 2 == 1
+    images[second] *= -1 if dark else 1
+    write_stack(folder / "stack.mrcs", images, float(particles.pixel_size[0]))
+    stack = particles.column("rlnImageName")[0].split("@")[1]
+    place = particles.table.labels.index("rlnOpticsGroup")
+    lines, number = [], 0
+    for line in source.read_text().replace(stack, "stack.mrcs").splitlines():
+        words = line.split()
+        if "@" in line:
+            words[place] = str(1 + second[number])
+            number += 1
+        lines.append(" ".join(words))
+        if words[:2] == ["1", "opticsGroup1"]:
+            lines.append(" ".join(["2", "opticsGroup2", *words[2:]]))
+    (folder / "in.star").write_text("\n".join(lines) + "\n")
+    return second, halves
+
+
+def test_contrast_that_differs_between_optics_groups_is_taken_as_it_is(
+    simulated, folder, model, capsys
+):
+    exact = ("--precision", "float32")
+    source = simulated / "no-ctf" / "particles.star"
+    write_two_groups(source, folder, dark=False)
+    assert denoise(model, *exact, output="one.star") == 0
+    assert "contrast differs" not in capsys.readouterr().out
+    second, _ = write_two_groups(source, folder, dark=True)
+    assert denoise(model, *exact, "--report", "report", output="two.star") == 0
+    out = capsys.readouterr().out
+    for half in (1, 2):
+        text = f"contrast differs between the optics groups of half {half}: protein is bright in 1; dark in 2"
+        assert f"WARNING: {text}" in out
+        assert text.capitalize()[:40] in (folder / "report" / "index.html").read_text()
+    one, two = images_of("one.star"), images_of("two.star")
+    sign = torch.where(torch.from_numpy(second), -1.0, 1.0)[:, None, None]
+    assert (two - sign * one).abs().max() < 1e-3 * one.abs().max()
+    facts = json.loads((folder / "two.json").read_text())
+    assert facts["contrast"] == "bright and dark"
+    assert facts["contrast_of_groups"]["half 1, optics group 2"]["contrast"] == "dark"
+    assert facts["faint"] == json.loads((folder / "one.json").read_text())["faint"]
+
+
+def test_what_a_setting_contradicts_is_said(simulated, folder, model, capsys):
+    copy_set(simulated / "ctf" / "particles.star", folder, lambda images, _: -images)
+    assert denoise(model, "--contrast", "bright", "--report", "report") == 0
+    out = capsys.readouterr().out
+    assert "contrast: bright, as given; found: half 1 dark" in out
+    assert "WARNING: protein is dark in half 1" in out
+    assert "but --contrast bright was given" in out
+    assert "Protein is dark in half 1" in (folder / "report" / "index.html").read_text()
+    facts = json.loads((folder / "out.json").read_text())
+    assert len(facts["warnings"]) == 2
+    assert facts["contrast"] == "bright"
+    assert facts["contrast_of_halves"]["1"]["contrast"] == "dark"
+    assert denoise(model, "--contrast", "dark") == 0
+    assert "WARNING: protein" not in capsys.readouterr().out

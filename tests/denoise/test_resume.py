@@ -320,3 +320,42 @@ def test_a_set_too_large_for_the_memory_is_told_in_one_line(folder, model, monke
     assert "--set-size 12" in error
     assert error.count("\n") == 1
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("lost", ["images.mrcs", "working.f32", "short"])
+@pytest.mark.parametrize("group", ["random", "neighbours"])
+def test_a_journal_without_its_stack_does_not_count(folder, model, monkeypatch, lost, group):
+    """What says that batches are done is believed only beside a whole stack."""
+    write_set(folder)
+    options = OPTIONS if group == "random" else ("--set-size", "4")
+    assert denoise(model, *options) == 0
+    expected = bytes_of_outputs(folder)
+    with monkeypatch.context() as patch:
+        if group == "random":
+            interrupt_after(patch, 2, KeyboardInterrupt())
+        else:
+            patch.setattr("polardenoise.engine.denoise.pipeline.finish_run", interrupt)
+        assert denoise(model, *options) == 130
+    unfinished_folder = folder / ".out.unfinished"
+    assert (unfinished_folder / "journal.0").read_text()
+    if lost == "short":
+        with (unfinished_folder / "images.mrcs").open("r+b") as file:
+            file.truncate(5000)
+    else:
+        (unfinished_folder / lost).unlink()
+    assert denoise(model, *options, "--resume") == 0
+    assert bytes_of_outputs(folder) == expected
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_complete_run_whose_stack_is_cut_short_is_done_again(folder, model):
+    write_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    expected = bytes_of_outputs(folder)
+    with (folder / "out.mrcs").open("r+b") as file:
+        file.truncate(5000)
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert bytes_of_outputs(folder) == expected

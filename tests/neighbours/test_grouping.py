@@ -31,10 +31,10 @@ def test_sets_are_drawn_by_the_seed():
 
 
 def test_drawn_halves_are_of_equal_size_and_repeatable():
-    halves = draw_halves(101, seed=5)
+    halves = draw_halves(np.arange(101), seed=5)
     assert sorted(np.bincount(halves)[1:]) == [50, 51]
-    assert np.array_equal(halves, draw_halves(101, seed=5))
-    assert not np.array_equal(halves, draw_halves(101, seed=6))
+    assert np.array_equal(halves, draw_halves(np.arange(101), seed=5))
+    assert not np.array_equal(halves, draw_halves(np.arange(101), seed=6))
 
 
 @pytest.mark.parametrize("limit", [1, 16, 33, 10_000])

@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.denoise.cluster_runner import (
-    ClusterRunner,
-    list_matches_files,
-    name_matches_file,
-)
+from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.resume_folder import name_unfinished
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
@@ -24,13 +20,16 @@ from polardenoise.engine.neighbours.matches import (
     as_degrees,
     find_matching_classes,
     join_matches,
+    list_matches_files,
     look_up_weights,
+    name_matches_file,
     save_cluster_matches,
 )
 from polardenoise.engine.neighbours.search import DenoisedCluster
 from polardenoise.engine.networks.neighbour_attention import NeighbourAttention
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.shared_pixels import share_nothing
 from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
 from tests.smooth_images import draw_smooth_images
 
@@ -90,7 +89,7 @@ def test_places_in_clusters_become_rows_and_classes_are_counted_on(tmp_path):
     parts = [made_up_cluster(7, 3, 0), made_up_cluster(4, 2, 1), made_up_cluster(1, 1, 2)]
     for number, (own, part) in enumerate(zip(rows, parts, strict=True)):
         save_cluster_matches(name_matches_file(tmp_path, number), own, part)
-    joined = join_matches(list_matches_files(tmp_path), halves, 3.5)
+    joined = join_matches(list_matches_files(tmp_path), halves, 3.5, share_nothing(len(halves)))
     for own, part in zip(rows, parts, strict=True):
         wide = part.neighbours.shape[1]
         for place, row in enumerate(own):

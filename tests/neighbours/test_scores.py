@@ -11,8 +11,8 @@ from polardenoise.engine.imaging.rotational_matching import (
     match_images,
     measure_affinity,
 )
+from polardenoise.engine.neighbours.companions import choose_neighbours
 from polardenoise.engine.neighbours.scores import score_images
-from polardenoise.engine.neighbours.search import choose_neighbours
 from tests.imaging.test_rotational_matching import draw_ctf_rings
 from tests.smooth_images import draw_smooth_images
 

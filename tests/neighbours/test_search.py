@@ -7,13 +7,10 @@ import torch
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.neighbours import search as neighbours
 from polardenoise.engine.neighbours.class_averages import turn_images
+from polardenoise.engine.neighbours.companions import choose_neighbours
 from polardenoise.engine.neighbours.grouping import form_sets
 from polardenoise.engine.neighbours.matches import match_denoised_cluster
-from polardenoise.engine.neighbours.search import (
-    choose_neighbours,
-    denoise_encoded_cluster,
-    encode_cluster,
-)
+from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import build_model
 from polardenoise.engine.particles.particle_set import read_images, read_particles

@@ -5,6 +5,7 @@ import gzip
 import os
 import subprocess
 import warnings
+from dataclasses import replace
 
 import mrcfile
 import numpy as np
@@ -236,3 +237,96 @@ def test_broken_files_of_the_field_are_never_allocated(shared_data):
     for name in ("sfftk_corrupt_header.map", "imp_header_only.mrc", "pytom_header_only.mrc"):
         with pytest.raises(InputError):
             read_volume(shared_data / "particles/broken" / name)
+
+
+def write_header_words(path, words, numbers=None):
+    """Overwrite words (from 0) of a header, whole numbers and floats."""
+    raw = bytearray(path.read_bytes())
+    for place, value in words.items():
+        raw[4 * place : 4 * place + 4] = np.int32(value).tobytes()
+    for place, value in (numbers or {}).items():
+        raw[4 * place : 4 * place + 4] = np.float32(value).tobytes()
+    path.write_bytes(bytes(raw))
+
+
+BYTES = np.random.default_rng(1).integers(0, 256, (3, 8, 8)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("words", "statistics", "signed"),
+    [
+        ({}, (-128, 127), True),
+        ({}, (0, 0), True),  # the header does not know: by the book
+        ({}, (5, 255), False),  # no signed byte is 255
+        ({}, (0, 200), False),
+        ({}, (3, 100), True),  # either way the same
+        ({}, (-100, 200), True),  # nonsense: by the book
+        ({38: 1146047817, 39: 0}, (5, 255), False),
+        ({38: 1146047817, 39: 1}, (5, 255), True),  # IMOD's word goes before
+    ],
+)
+@pytest.mark.parametrize("volume", [False, True])
+def test_bytes_are_signed_unless_the_header_says_otherwise(
+    tmp_path, words, statistics, signed, volume
+):
+    path = tmp_path / "bytes.mrcs"
+    with mrcfile.new(path) as file:
+        file.set_data(BYTES.view(np.int8))
+    write_header_words(path, words, dict(zip((19, 20), statistics, strict=True)))
+    expected = (BYTES.view(np.int8) if signed else BYTES).astype(float)
+    found = read_volume(path)[0] if volume else read_all(path, range(3))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_images_whose_rows_run_along_x_are_turned(tmp_path, images):
+    """mapc, mapr, maps 2, 1, 3: the first pixels of the file are a column of the image."""
+    path = tmp_path / "stack.mrcs"
+    write_stack(path, images, 1.0)
+    write_header_words(path, {16: 2, 17: 1, 18: 3})
+    np.testing.assert_array_equal(read_all(path, [0, 4, 5]), images[[0, 4, 5]].swapaxes(1, 2))
+    write_header_words(path, {16: 0, 17: 0, 18: 0})  # not stated
+    np.testing.assert_array_equal(read_all(path, range(10)), images)
+
+
+@pytest.mark.parametrize("change", ["written", "longer", "replaced", "gone"])
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_a_stack_that_changes_while_it_is_read_is_refused(tmp_path, images, change, when):
+    path = tmp_path / "stack.mrcs"
+    write_stack(path, images, 1.0)
+    header = read_stack_header(path)
+
+    def change_it():
+        if change == "written":
+            with path.open("r+b") as file:
+                file.seek(2000)
+                file.write(b"1234")
+            os.utime(path, ns=(header.state[1] + 1000, header.state[1] + 1000))
+        elif change == "longer":
+            with path.open("ab") as file:
+                file.write(b"1234")
+        elif change == "replaced":
+            write_stack(path, images[::-1], 1.0)
+        else:
+            path.unlink()
+
+    if when == "before":
+        change_it()
+        with pytest.raises(InputError, match=r"stack.mrcs: (has changed|is not there)"):
+            next(read_images_at(header, np.array([0, 1])))
+    elif change in ("written", "longer"):
+        # Two runs: images far apart are read in two pieces.
+        far = replace(header, count=10**6, complete=10**6)
+        with path.open("r+b") as file:
+            file.truncate(1024 + 10**6 * 256)
+        far = replace(far, state=read_state(path))
+        pieces = read_images_at(far, np.array([0, 999_999]))
+        next(pieces)
+        with path.open("ab") as file:
+            file.write(b"1234")
+        with pytest.raises(InputError, match="has changed while it was read"):
+            next(pieces)
+
+
+def read_state(path):
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino

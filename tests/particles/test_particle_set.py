@@ -244,11 +244,15 @@ def test_a_name_without_number_is_the_only_image_of_its_file(folder, images):
     assert "holds 3 images" in refusal(folder, one_image(SIZE).replace("1@a.mrcs", "a.mrcs"))
 
 
-def test_the_working_directory_goes_before_the_star_files_folder(folder, images, monkeypatch):
+def test_a_stack_is_found_from_the_working_directory_and_refused_where_two_have_its_name(
+    folder, images, monkeypatch
+):
     elsewhere = folder / "project"
     elsewhere.mkdir()
     write_stack(elsewhere / "a.mrcs", images[3:], 1.0)
     monkeypatch.chdir(elsewhere)
+    assert "row 1: a.mrcs is there twice" in refusal(folder, one_image(SIZE))
+    (folder / "a.mrcs").unlink()
     particles = read_text(folder, one_image(SIZE))
     np.testing.assert_array_equal(read_images(particles, slice(None))[0], images[3])
 

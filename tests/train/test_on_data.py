@@ -24,10 +24,21 @@ from polardenoise.engine.train.acquisition import (
     load_molecule_like,
     read_likeness,
 )
-from polardenoise.engine.train.paired_sets import draw_pair_batch, hold_out, prepare_pair, read_pair
+from polardenoise.engine.train.paired_sets import (
+    draw_pair_batch,
+    draw_rows,
+    hold_out,
+    prepare_pair,
+    read_pair,
+)
 from polardenoise.engine.train.recipe import TINY
 from polardenoise.engine.train.simulated_sets import draw_sets_of, stack_molecules
-from tests.particle_files import ctf_parameters, draw_ctf, write_particle_files
+from tests.particle_files import (
+    ctf_parameters,
+    draw_ctf,
+    write_particle_files,
+    write_tables,
+)
 
 CPU = torch.device("cpu")
 
@@ -63,7 +74,7 @@ def test_a_pair_is_prepared_as_denoise_does(data, prepared):
         torch.from_numpy(read_images(noisy, rows)), noisy, rows, handling
     )
     truth = fourier_crop(torch.from_numpy(read_images(clean, rows)), 32) / background.deviation
-    training, held_out = hold_out(noisy.random_subset, 5)
+    training, held_out = hold_out(noisy.random_subset, prepared.pair.shared, 5)
     assert [len(training[half]) for half in (1, 2)] == [108, 108]
     assert [len(held_out[half]) for half in (1, 2)] == [12, 12]
     classes = np.array(noisy.column("rlnClassNumber"))
@@ -102,7 +113,7 @@ def test_a_pair_fits_together(prepared):
 
 def test_small_classes_are_filled_up(prepared):
     lonely = dataclasses.replace(prepared.pair, classes=np.arange(len(prepared.pair)))
-    training, _ = hold_out(lonely.halves, 0)
+    training, _ = hold_out(lonely.halves, lonely.shared, 0)
     prepared = dataclasses.replace(prepared, pair=lonely)
     batch = draw_pair_batch(prepared, training, TINY, 0, 1)
     assert len(torch.unique(batch.noisy[0].flatten(1), dim=0)) == batch.noisy.shape[1]
@@ -286,3 +297,62 @@ def test_noise_is_measured_on_noisy_images_only(prepared):
     corners = measure_background(prepared.clean.read(rows))
     assert float(corners.mean.abs().max()) < 0.1
     assert float(measure_background(prepared.noisy.read(rows)).mean.abs().max()) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def crowded_pair(tmp_path_factory):
+    """300 rows that show 100 images, many of which overlap, without halves of their own."""
+    folder = tmp_path_factory.mktemp("crowded")
+    generator = np.random.default_rng(0)
+    image = np.repeat(np.arange(100), 3)
+    x, y = generator.uniform(0, 400, (2, 100))[:, image]
+    columns = {
+        "rlnMicrographName": [f"m{one % 10}" for one in image],
+        "rlnCoordinateX": x,
+        "rlnCoordinateY": y,
+        "rlnClassNumber": image % 3,
+    }
+    for name in ("noisy", "clean"):
+        images = torch.randn(100, 32, 32, generator=torch.Generator().manual_seed(len(name)))
+        write_particle_files(folder / f"{name}.star", images, 3.0)
+        own = {"rlnImageName": [f"{one + 1}@{folder / name}.mrcs" for one in image], **columns}
+        write_tables(folder / f"{name}.star", own, 3.0, 32, {"rlnMicrographPixelSize": 3.0})
+    return read_pair(folder / "noisy.star", folder / "clean.star", 0)
+
+
+def test_images_that_share_pixels_are_never_drawn_together(crowded_pair):
+    pair = crowded_pair
+    assert len(pair.shared) == 100
+    assert np.array_equal(pair.halves[::3], pair.halves[2::3])
+    training, held_out = hold_out(pair.halves, pair.shared, 3)
+    rows = np.concatenate([*training.values(), *held_out.values()])
+    assert sorted(rows.tolist()) == pair.shared.first_row.tolist()
+    generator = np.random.default_rng(1)
+    for _ in range(50):
+        drawn = draw_rows(training[1], pair.classes, 8, generator, pair.shared)
+        assert len(set(drawn.tolist())) == len(drawn) == 8
+        assert pair.shared.mask(pair.shared.image_of_row[drawn]) is None
+
+
+def test_micrographs_are_held_out_whole_where_boxes_overlap(crowded_pair):
+    pair = crowded_pair
+    training, held_out = hold_out(pair.halves, pair.shared, 3)
+    for half in (1, 2):
+        ours, theirs = (
+            set(pair.shared.fold[pair.shared.image_of_row[rows[half]]].tolist())
+            for rows in (training, held_out)
+        )
+        assert len(ours & theirs) <= 1  # the one that is cut
+
+
+def test_a_pair_in_another_order_is_refused(data, tmp_path, capsys):
+    lines = (data / "clean.star").read_text().splitlines()
+    rows = [number for number, line in enumerate(lines) if "@" in line]
+    lines[rows[0]], lines[rows[-1]] = lines[rows[-1]], lines[rows[0]]
+    (tmp_path / "other.star").write_text("\n".join(lines) + "\n")
+    words = ["train", "--pairs", str(data / "particles.star"), str(tmp_path / "other.star")]
+    assert main([*words, "-o", str(tmp_path / "run"), "--steps", "1", "--device", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert "row 1" in error
+    assert "in another order" in error
+    assert error.count("\n") == 1

@@ -187,8 +187,13 @@ def summarise(summary: dict[str, Any]) -> str:
         f"{summary['output']}: {summary['particles']} particles denoised by {summary['model']}, "
         f"{word_grouping(summary)}",
         f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "
-        f"protein {summary['contrast']}; nothing finer than {summary['finest_detail_angstrom']:.2f} A can come back",
+        f"protein {summary['contrast']}; nothing finer than {word_finest_detail(summary)} can come back",
     ]
+    if summary["images"] < summary["particles"]:
+        lines.append(
+            f"{summary['particles']} rows show {summary['images']} images: each was denoised once, and counts once"
+        )
+    lines.append(word_overlaps(summary))
     if summary["faint"]:
         lines.append(
             f"{summary['faint']} particles show no more than pure noise would: their raw images stand there, faint"
@@ -198,8 +203,7 @@ def summarise(summary: dict[str, Any]) -> str:
             f"WARNING: the card of {summary['model']} does not state what it makes of pure noise: nothing keeps it "
             "from drawing particles into noise"
         )
-    if " and " in summary["contrast"]:
-        lines.append("WARNING: the halves differ in contrast; say which it is with --contrast")
+    lines += [f"WARNING: {warning}" for warning in summary["warnings"]]
     if summary["ctf_output"] == "corrected":
         lines.append(
             "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"
@@ -212,3 +216,27 @@ def summarise(summary: dict[str, Any]) -> str:
         lines.append(f"report: {summary['report']}/index.html")
     lines.append("these are estimates, not data: align on them, reconstruct from the raw particles")
     return "\n".join(lines)
+
+
+def word_finest_detail(summary: dict[str, Any]) -> str:
+    """Say what the finest detail is, for each pixel size where there are several."""
+    sizes = summary["pixel_sizes"]
+    if len(sizes) == 1:
+        return f"{summary['finest_detail_angstrom']:.2f} A"
+    return ", ".join(
+        f"{one['finest_detail_angstrom']:.2f} A ({one['particles']} particles of {one['pixel_size']:.4g} A/px)"
+        for one in sizes
+    )
+
+
+def word_overlaps(summary: dict[str, Any]) -> str:
+    """Say how many boxes overlap others, and what could not be checked."""
+    count, across = summary["overlapping"], summary["overlapping_across_halves"]
+    said = []
+    if count:
+        said.append(f"{count} images share pixels with others: these never met")
+    if across:
+        said.append(f"{across} overlap one of the other half: their noise is in both")
+    if not said and not summary["overlaps_unchecked"]:
+        said.append("no boxes overlap")
+    return "; ".join(filter(None, [*said, summary["overlaps_unchecked"]]))

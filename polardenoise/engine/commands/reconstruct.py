@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     from polardenoise.engine.imaging import fsc
     from polardenoise.engine.imaging.symmetry import symmetry_matrices
+    from polardenoise.engine.particles.half_sets import doubt_halves
     from polardenoise.engine.particles.mrc import write_volume
     from polardenoise.engine.particles.particle_set import read_particles
     from polardenoise.engine.particles.set_checks import (
@@ -69,6 +70,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     pixel_size, box = common_pixel_size(particles), particles.box
     ctf, warnings = reconstruct.choose_ctf(particles, arguments.ctf)
     rows1, rows2, halves = reconstruct.split_halves(particles)
+    if particles.random_subset is not None:
+        warnings += doubt_halves(particles, particles.random_subset)
     reference = None
     if arguments.reference is not None:
         reference = reconstruct.read_reference(arguments.reference, box, pixel_size)

@@ -8,7 +8,11 @@ from torch import Tensor
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cluster
-from polardenoise.engine.neighbours.matches import match_denoised_cluster, save_cluster_matches
+from polardenoise.engine.neighbours.matches import (
+    match_denoised_cluster,
+    name_matches_file,
+    save_cluster_matches,
+)
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.runtime.devices import mixed_precision, release_freed_memory
 from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
@@ -54,7 +58,10 @@ class ClusterRunner:
         images, ctf_rings = batch.images[0].to(device), batch.ctf_rings[0].to(device)
         with torch.inference_mode(), mixed_precision(device, self.precision):
             plan = job.plan
-            centred = denoise_centred_cluster(model, images, ctf_rings, plan.set_size, plan.seed)
+            shared = job.shared.select(job.shared.image_of_row[batch.own_rows])
+            centred = denoise_centred_cluster(
+                model, images, ctf_rings, plan.set_size, plan.seed, shared
+            )
             if job.keeps_matches:
                 with torch.autocast(device.type, enabled=False):
                     found = match_denoised_cluster(
@@ -64,13 +71,3 @@ class ClusterRunner:
                     name_matches_file(self.folder, batch.number), batch.own_rows, found
                 )
             return centred.undo_recentring()
-
-
-def name_matches_file(folder: Path, number: int) -> Path:
-    """Name the file with the matches of a cluster."""
-    return folder / f"matches.{number:06d}.npz"
-
-
-def list_matches_files(folder: Path) -> list[Path]:
-    """List the files with the matches of the clusters of a run, in their order."""
-    return sorted(folder.glob("matches.[0-9]*.npz"))

@@ -1,4 +1,4 @@
-"""Whether protein is bright or dark in the images of a half, told from that half alone.
+"""Whether protein is bright or dark in the images of a half, told from that half alone, and in each optics group of it.
 
 A particle is, on average over its half, something round in the middle of the box. Each image, with the phases of its
 CTF flipped, is correlated with Gaussian blobs at its centre that carry its own |CTF|: the blob of a bright particle
@@ -47,39 +47,82 @@ class Contrast:
         return "bright" if self.sign > 0 else "dark"
 
 
+@dataclass(frozen=True)
+class Contrasts:
+    """What was found in a set.
+
+    Attributes
+    ----------
+    halves : dict
+        Half -> `Contrast`.
+    groups : dict
+        `(half, optics group)` -> `Contrast`; empty where there is one group.
+    """
+
+    halves: dict[int, Contrast]
+    groups: dict[tuple[int, int], Contrast]
+
+    def choose_signs(self, halves: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Give rows `(n,)` of these halves and groups their signs: the group's where it is clear, else the half's."""
+        signs = np.ones(len(halves))
+        for half, found in self.halves.items():
+            signs[halves == half] = found.sign
+        for (half, group), found in self.groups.items():
+            if found.is_clear:
+                signs[(halves == half) & (groups == group)] = found.sign
+        return signs
+
+    def find_divided(self) -> list[int]:
+        """List the halves in which optics groups are clearly of either contrast."""
+        names: dict[int, set[str]] = {}
+        for (half, _), found in self.groups.items():
+            if found.is_clear:
+                names.setdefault(half, set()).add(found.name)
+        return [half for half, seen in names.items() if len(seen) > 1]
+
+
 class ContrastEvidence:
-    """Correlations with blobs, summed up half by half while the images pass.
+    """Correlations with blobs, summed up half by half and group by group while the images pass.
 
     Parameters
     ----------
     halves : ndarray
         `(n,)` the half of each row.
+    groups : ndarray, optional
+        `(n,)` int64 the optics group of each row, from 0.
     """
 
-    def __init__(self, halves: np.ndarray):
-        self.halves = halves
-        self._sums = {
-            int(half): torch.zeros(3, len(BLOB_WIDTHS), dtype=torch.float64)
-            for half in np.unique(halves)
-        }
+    def __init__(self, halves: np.ndarray, groups: np.ndarray | None = None):
+        groups = np.zeros(len(halves), dtype=np.int64) if groups is None else groups
+        self._numbers, self._parts = np.unique(halves), int(groups.max(initial=0)) + 1
+        self._part_of_row = np.searchsorted(self._numbers, halves) * self._parts + groups
+        shape = (len(self._numbers) * self._parts, 3, len(BLOB_WIDTHS))
+        self._sums = torch.zeros(shape, dtype=torch.float64)
 
     def add(self, rows: np.ndarray, images: Tensor, ctf_rings: Tensor) -> None:
         """Look at images `(m, N, N)`, flipped and normalised, with ctf_rings `(m, N // 2)`, of `(m,)` rows."""
-        correlations = correlate_with_blobs(images, ctf_rings).double().cpu()  # (m, widths)
-        for half, sums in self._sums.items():
-            own = correlations[torch.from_numpy(self.halves[rows] == half)]
-            sums += torch.stack([torch.ones_like(own), own, own.square()]).sum(1)
+        own = correlate_with_blobs(images, ctf_rings).double().cpu()  # (m, widths)
+        part = torch.from_numpy(self._part_of_row[rows])
+        self._sums.index_add_(0, part, torch.stack([torch.ones_like(own), own, own.square()], 1))
 
-    def judge(self) -> dict[int, Contrast]:
-        """Give the contrast of each half, from its own images."""
-        return {half: judge_half(*sums.numpy()) for half, sums in self._sums.items()}
+    def judge(self) -> Contrasts:
+        """Give the contrast of each half, from its own images, and of each of its optics groups."""
+        sums = self._sums.unflatten(0, (-1, self._parts))
+        halves, groups = {}, {}
+        for half, own in zip(self._numbers.tolist(), sums, strict=True):
+            halves[int(half)] = judge_images(*own.sum(0).numpy())
+            for group in own[:, 0, 0].nonzero()[:, 0].tolist() if self._parts > 1 else []:
+                groups[int(half), group] = judge_images(*own[group].numpy())
+        return Contrasts(halves, groups)
 
 
-def judge_half(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> Contrast:
-    """Judge a half by its correlations with each blob: how many, their sum and sum of squares, `(widths,)` each.
+def judge_images(counts: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> Contrast:
+    """Judge images by their correlations with each blob: how many, their sum and sum of squares, `(widths,)` each.
 
     The spread of few images may come out small by chance: it counts as no less than that of white noise.
     """
+    if not counts.any():
+        return Contrast(1.0, 0.0)
     mean = sums / counts
     spread = np.sqrt(np.maximum(squares / counts - mean**2, 1.0))
     certainty = mean / spread * np.sqrt(counts)
@@ -137,3 +180,43 @@ def word_contrasts(contrasts: dict[int, Contrast]) -> str:
         seen = "" if contrast.is_clear else "too weak to tell, taken as "
         parts.append(f"half {half} {seen}{contrast.name} ({contrast.certainty:+.1f} sigma)")
     return ", ".join(parts)
+
+
+def doubt_contrasts(contrasts: Contrasts, setting: str, names: list[str]) -> list[str]:
+    """Word what is wrong with the contrast of a set.
+
+    Parameters
+    ----------
+    contrasts : Contrasts
+        What was found.
+    setting : str
+        What `--contrast` says: "auto", "bright" or "dark".
+    names : list of str
+        Of the optics groups.
+    """
+    doubts = []
+    for half in contrasts.find_divided():
+        groups = {
+            names[group]: found
+            for (where, group), found in contrasts.groups.items()
+            if where == half and found.is_clear
+        }
+        seen = "; ".join(
+            f"{colour} in {', '.join(name for name, found in groups.items() if found.name == colour)}"
+            for colour in ("bright", "dark")
+        )
+        doubts.append(
+            f"contrast differs between the optics groups of half {half}: protein is {seen}; "
+            + ("each was taken as it is" if setting == "auto" else f"all were taken as {setting}")
+        )
+    taken = {found.name for found in contrasts.halves.values()}
+    if setting == "auto" and len(taken) > 1 and not doubts:
+        doubts.append("the halves differ in contrast; say which it is with --contrast")
+    if setting != "auto":
+        doubts += [
+            f"protein is {found.name} in half {half} ({found.certainty:+.1f} sigma), but --contrast {setting} was "
+            "given: leave it out, or expect rings and holes"
+            for half, found in contrasts.halves.items()
+            if found.is_clear and found.name != setting
+        ]
+    return doubts

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from polardenoise.engine.denoise.cluster_runner import list_matches_files
 from polardenoise.engine.denoise.contrast import Contrast
 from polardenoise.engine.denoise.output_columns import rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
@@ -21,10 +20,12 @@ from polardenoise.engine.denoise.preparation import (
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.neighbours.grouping import ImageSet
-from polardenoise.engine.neighbours.matches import join_matches
+from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
+from polardenoise.engine.particles.half_sets import count_overlaps
 from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.particle_set import write_particles
+from polardenoise.engine.particles.set_checks import list_pixel_sizes, most_common_pixel_size
 from polardenoise.engine.runtime.devices import name_precision
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.provenance import provenance
@@ -48,22 +49,22 @@ def finish_run(
     """
     count = len(job.particles)
     with UnfinishedStack(folder, 0, count, job.box) as stack:
-        stack.finish(job.pixel_size)
+        stack.finish(job.pixel_size, job.shared.shown_by(np.arange(count)))
     write_star(job, folder / STAR)
     sets, computing = load_sets(folder / SETS), read_computing(folder)
-    with open_preparation(job, folder) as preparation:
-        contrasts = preparation.contrasts
     faint = sum(batch.faint for batch in read_journals(folder).values())
     precision = name_precision(computing.precision)
-    summary = summarise_run(job, sets, contrasts, faint, precision) | {"run": hash_facts(facts)}
+    with open_preparation(job, folder) as preparation:
+        summary = summarise_run(job, sets, preparation, faint, precision)
+    summary["run"] = hash_facts(facts)
     write_json(
         folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
     )
     names = {IMAGES: job.stack, STAR: job.plan.output}
     matches = None
     if job.keeps_matches:
-        size = float(np.median(job.particles.pixel_size)) * job.particles.box / job.handling.box
-        matches = join_matches(list_matches_files(folder), job.halves, size)
+        size = most_common_pixel_size(job.particles) * job.particles.box / job.handling.box
+        matches = join_matches(list_matches_files(folder), job.halves, size, job.shared)
     if matches is not None and job.plan.matches is not None:
         save_arrays(folder / MATCHES, **matches)
         names[MATCHES] = job.plan.matches
@@ -88,19 +89,31 @@ def write_star(job: Job, path: Path) -> None:
 
 
 def summarise_run(
-    job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast], faint: int, precision: str
+    job: Job, sets: list[ImageSet], preparation: Preparation, faint: int, precision: str
 ) -> dict[str, Any]:
     """Gather what the summary, the provenance and downstream programs need to know."""
-    plan, particles, handling = job.plan, job.particles, job.handling
-    pixel_size = float(np.median(particles.pixel_size))
-    names = sorted({contrast.name for contrast in contrasts.values()}) or [plan.contrast]
+    plan, particles, handling, shared = job.plan, job.particles, job.handling, job.shared
+    contrasts = preparation.contrasts
+    names = [plan.contrast]
+    if plan.contrast == "auto":
+        signs = contrasts.choose_signs(job.halves, job.optics[0])
+        names = [name for name, sign in (("bright", 1), ("dark", -1)) if (signs == sign).any()]
+    overlapping, across = count_overlaps(shared, job.halves)
+    growth = max(particles.box / handling.box, 1.0)
+    sizes = list_pixel_sizes(particles)
     return {
+        "warnings": [*job.warnings, *preparation.doubt(job)],
         "output": str(plan.output),
         "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),
         "particles": len(particles),
+        "images": len(shared),
+        "overlapping": overlapping,
+        "overlapping_across_halves": across,
+        "overlaps_unchecked": shared.doubt,
         "faint": faint,
         "noise_guard": bool(job.card.noise_energy),
+        "images_with_hot_pixels": int((preparation.hot > 0).sum()),
         "first_row": particles.first_row,
         "model": job.card.name,
         "model_sha256": job.card.weights_sha256,
@@ -118,17 +131,30 @@ def summarise_run(
         "ctf_output": "kept" if handling.keeps_ctf else "corrected",
         "contrast": " and ".join(names),
         "contrast_of_halves": {
-            half: {
-                "contrast": contrast.name,
-                "sigma": contrast.certainty,
-                "clear": contrast.is_clear,
-            }
-            for half, contrast in contrasts.items()
+            half: state_contrast(found) for half, found in contrasts.halves.items()
+        },
+        "contrast_of_groups": {
+            f"half {half}, optics group {job.optics[1][group]}": state_contrast(found)
+            for (half, group), found in contrasts.groups.items()
         },
         "precision": precision,
         "box": particles.box,
         "working_box": handling.box,
         "output_box": job.box,
         "output_pixel_size": job.pixel_size,
-        "finest_detail_angstrom": 2 * pixel_size * max(particles.box / handling.box, 1.0),
+        "finest_detail_angstrom": 2 * most_common_pixel_size(particles) * growth,
+        "pixel_sizes": [
+            {
+                "pixel_size": size,
+                "particles": number,
+                "output_pixel_size": size * particles.box / job.box,
+                "finest_detail_angstrom": 2 * size * growth,
+            }
+            for size, number in sizes
+        ],
     }
+
+
+def state_contrast(found: Contrast) -> dict[str, Any]:
+    """State a contrast for the provenance."""
+    return {"contrast": found.name, "sigma": found.certainty, "clear": found.is_clear}

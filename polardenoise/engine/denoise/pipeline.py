@@ -42,7 +42,7 @@ from polardenoise.engine.denoise.resume_folder import (
     unfinished_run,
     was_published,
 )
-from polardenoise.engine.denoise.resume_stack import UnfinishedStack, read_journals
+from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
 from polardenoise.engine.runtime.distributed import Processes
@@ -91,11 +91,13 @@ def denoise_particles(
         if processes.is_first:
             check_report_folder(plan)
             job = check_plan(plan, processes.local_rank)
+            for warning in job.warnings:
+                print(f"warning: {warning}", flush=True)
     with processes.stage():
         if not processes.is_first:
             job = check_plan(plan, processes.local_rank)
         facts = state_facts(job)
-        complete = plan.resume and is_complete(plan, facts)
+        complete = plan.resume and is_complete(job, facts)
     if not complete:
         with ExitStack() as held:
             with processes.stage():
@@ -115,11 +117,14 @@ def denoise_particles(
         return read_provenance(plan.output)
 
 
-def is_complete(plan: DenoisePlan, facts: dict[str, Any]) -> bool:
-    """Tell whether the outputs of exactly this run are there already."""
+def is_complete(job: Job, facts: dict[str, Any]) -> bool:
+    """Tell whether the outputs of exactly this run are there already, the stack in its full size."""
+    plan = job.plan
     outputs = [plan.output.with_suffix(suffix) for suffix in (".star", ".mrcs", ".json")]
     others = [path for path in (plan.matches, plan.report and plan.report / PAGE) if path]
     if not all(path.exists() for path in [*outputs, *others]):
+        return False
+    if not is_whole(job.stack, len(job.particles), job.box):
         return False
     return read_provenance(plan.output).get("run") == hash_facts(facts)
 
@@ -135,6 +140,7 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
     ]
     count = sum(one.kept for _, batch in own for one in batch)
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
+    copies = job.shared.copies
     runner = (
         ClusterRunner(job, folder, computing.precision)
         if job.groups is None
@@ -167,7 +173,8 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
                 job.card.noise_energy,
             )
             returned = bring_back(job, preparation, batch, estimates)
-            put(batch.number, batch.own_rows, returned, int(faint.sum()))
+            faint_images = job.shared.image_of_row[batch.own_rows[faint.cpu().numpy()]]
+            put(batch.number, batch.own_rows, returned, int(copies[faint_images].sum()))
             progress.advance(len(batch.own_rows))
             del batch, estimates  # not beside the next ones
 

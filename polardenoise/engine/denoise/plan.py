@@ -16,8 +16,11 @@ from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.networks.checkpoint import ModelCard, hash_file, load_model
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
+from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.preprocessing import Handling
+from polardenoise.engine.particles.set_checks import doubt_pixel_sizes, most_common_pixel_size
+from polardenoise.engine.particles.shared_pixels import SharedPixels, find_shared_pixels
 from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 from polardenoise.engine.runtime.files import make_folder
@@ -68,6 +71,12 @@ class Job:
         `(n,)` half of each row; `drawn` says whether they were drawn here and are to be written.
     groups : ndarray or None
         `(n,)` group of each row: sets are drawn inside them. None where neighbours are to be found.
+    shared : SharedPixels
+        Which rows show one image, and which images share pixels. The first row of each image is computed.
+    optics : tuple
+        `(n,)` optics group of each row, from 0, and their names.
+    warnings : tuple of str
+        What the set, or the user, says that contradicts itself.
     box : int
         Of the images to write, pixels.
     pixel_size : float
@@ -85,6 +94,9 @@ class Job:
     halves: np.ndarray
     drawn: bool
     groups: np.ndarray | None
+    shared: SharedPixels
+    optics: tuple[np.ndarray, list[str]]
+    warnings: tuple[str, ...]
     box: int
     pixel_size: float
     stack: Path
@@ -119,8 +131,9 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         raise InputError(
             f"--matches: {card.name} is a {card.architecture}, which compares no images; use a polar transformer"
         )
+    shared = find_shared_pixels(particles, halves, groups, handling.ctf_state != "none")
     box = handling.box if plan.output_box == "working" else particles.box
-    pixel_size = float(np.median(particles.pixel_size)) * particles.box / box
+    pixel_size = most_common_pixel_size(particles) * particles.box / box
     make_folder(plan.output.parent)
     if plan.matches is not None:
         make_folder(plan.matches.parent)
@@ -134,6 +147,12 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         halves=halves,
         drawn=drawn,
         groups=groups,
+        shared=shared,
+        optics=particles.number_optics_groups(),
+        warnings=(
+            *doubt_set(particles, halves, None if plan.ignore_halves else drawn),
+            *doubt_company(shared, halves, plan.set_size),
+        ),
         box=box,
         pixel_size=pixel_size,
         stack=stack,
@@ -160,7 +179,37 @@ def choose_halves(plan: DenoisePlan, particles: ParticleSet) -> tuple[np.ndarray
         return np.ones(len(particles), dtype=np.int64), False
     if particles.random_subset is not None:
         return particles.random_subset, False
-    return draw_halves(len(particles), plan.seed), True
+    image, units = find_inseparable(particles)
+    return draw_halves(units, plan.seed)[image], True
+
+
+def doubt_set(particles: ParticleSet, halves: np.ndarray, drawn: bool | None) -> list[str]:
+    """Word what is wrong with a set that can be denoised all the same; `drawn` None where halves are ignored."""
+    doubts = [] if drawn is None or drawn else doubt_halves(particles, halves)
+    if drawn and len(particles) > 1 and len(np.unique(halves)) == 1:
+        doubts.append(
+            "all rows show one image or one filament, which no half can have without the other: all are in half 1"
+        )
+    return doubts + doubt_pixel_sizes(particles)
+
+
+def doubt_company(shared: SharedPixels, halves: np.ndarray, images_per_set: int) -> list[str]:
+    """Word in which halves `(n,)` images share pixels so widely that few go together."""
+    doubts = []
+    of_images = halves[shared.first_row]
+    for half in np.unique(of_images):
+        images = np.flatnonzero(of_images == half)
+        most = min(images_per_set, len(images))
+        if not shared.crowded[images].any():
+            continue
+        order = np.random.default_rng(0).permutation(images)
+        together = len(shared.fill_up([], order.tolist(), most))
+        if together < most:
+            doubts.append(
+                f"images of half {half} share pixels so widely that only {together} or so go together (of {most}): "
+                "there is little to denoise them by; give more micrographs"
+            )
+    return doubts
 
 
 def choose_groups(group_by: str, particles: ParticleSet, card: ModelCard) -> np.ndarray | None:

@@ -12,10 +12,18 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.batches import IMAGES_PER_BATCH
-from polardenoise.engine.denoise.contrast import Contrast, ContrastEvidence, word_contrasts
+from polardenoise.engine.denoise.contrast import (
+    Contrast,
+    ContrastEvidence,
+    Contrasts,
+    doubt_contrasts,
+    word_contrasts,
+)
 from polardenoise.engine.denoise.plan import Job
+from polardenoise.engine.denoise.resume_stack import IMAGES, is_whole, read_journals
 from polardenoise.engine.neighbours.clusters import form_clusters
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
+from polardenoise.engine.neighbours.matches import list_matches_files
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.preprocessing import prepare_particles
 from polardenoise.engine.particles.scratch_file import ScratchImages
@@ -39,13 +47,29 @@ class Preparation:
         The working images of all rows, protein bright.
     units : Tensor
         `(n,)` the standard deviation of each image's noise, negative where protein is dark in the input.
-    contrasts : dict
-        Half -> `Contrast`; empty where the user has said which it is.
+    contrasts : Contrasts
+        What was found in each half and its optics groups, whatever the user has said.
+    hot : ndarray
+        `(n,)` int64: pixels of each image that were replaced, being no pixels of an image.
     """
 
     scratch: ScratchImages
     units: Tensor
-    contrasts: dict[int, Contrast]
+    contrasts: Contrasts
+    hot: np.ndarray
+
+    def doubt(self, job: Job) -> list[str]:
+        """Word what is wrong with the pixels of a set."""
+        doubts = doubt_contrasts(self.contrasts, job.plan.contrast, job.optics[1])
+        rows = np.flatnonzero(self.hot)
+        if len(rows):
+            first = job.particles.first_row + int(rows[0]) + 1
+            doubts.append(
+                f"{len(rows)} image{'s have' if len(rows) > 1 else ' has'} pixels far beyond all others of it ("
+                f"{'the first in ' if len(rows) > 1 else ''}row {first} of {job.particles.star_path}): what surrounds "
+                "them was taken instead; remove the row or extract it again if that is not enough"
+            )
+        return doubts
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,7 @@ class Computing:
 
 def prepare_run(job: Job, folder: Path) -> None:
     """Read and check the pixels in row order and form the sets; what an earlier run has completed is not done again."""
+    forget_what_is_gone(job, folder)
     if not (folder / COMPUTING).exists():
         computing = {
             "precision": name_precision(choose_precision(job.device, job.plan.precision)),
@@ -75,10 +100,27 @@ def prepare_run(job: Job, folder: Path) -> None:
     if not (folder / READ).exists():
         read_input(job, folder)
     with open_preparation(job, folder) as preparation:
-        if preparation.contrasts:
-            print(f"contrast: {word_contrasts(preparation.contrasts)}", flush=True)
+        found, setting = preparation.contrasts, job.plan.contrast
+        asked = "" if setting == "auto" else f"{setting}, as given; found: "
+        print(f"contrast: {asked}{word_contrasts(found.halves)}", flush=True)
+        for doubt in preparation.doubt(job):
+            print(f"warning: {doubt}", flush=True)
         if not (folder / SETS).exists():
             save_sets(folder / SETS, form_job_sets(job, preparation.scratch))
+
+
+def forget_what_is_gone(job: Job, folder: Path) -> None:
+    """Let what an earlier run says it has done count only if the files are there, and whole."""
+    working = ScratchImages(folder, len(job.particles), job.handling.box, WORKING)
+    if not working.holds(int(job.shared.first_row[-1])):
+        (folder / READ).unlink(missing_ok=True)
+    batches = len(read_journals(folder))
+    lost = batches > 0 and not is_whole(folder / IMAGES, len(job.particles), job.box)
+    if job.keeps_matches:
+        lost |= len(list_matches_files(folder)) < batches
+    if lost:
+        for path in (*folder.glob("journal.*"), *list_matches_files(folder)):
+            path.unlink()
 
 
 def choose_images_per_batch(job: Job) -> int:
@@ -95,26 +137,34 @@ def read_computing(folder: Path) -> Computing:
 
 
 def read_input(job: Job, folder: Path) -> None:
-    """Read the input into the working images and see each half's contrast."""
-    count = len(job.particles)
-    evidence = ContrastEvidence(job.halves)
-    working = ScratchImages(folder, count, job.handling.box, WORKING)
-    with working as scratch, Progress("read and check", count) as progress:
+    """Read the input into the working images and see the contrast of each half and optics group."""
+    shared = job.shared
+    evidence = ContrastEvidence(job.halves, job.optics[0])
+    counted = shared.count_once(job.halves)
+    working = ScratchImages(folder, len(job.particles), job.handling.box, WORKING)
+    with working as scratch, Progress("read and check", len(shared)) as progress:
 
         def notice(rows: np.ndarray, images: Tensor, ctf_rings: Tensor) -> None:
-            if job.plan.contrast == "auto":
-                evidence.add(rows, images, ctf_rings)
+            new = counted[rows]
+            if new.any():
+                own = torch.from_numpy(new).to(images.device)
+                evidence.add(rows[new], images[own], ctf_rings[own])
             progress.advance(len(rows))
 
         scratch.clear()
-        background = prepare_particles(job.particles, job.handling, scratch, job.device, notice)
-    contrasts = evidence.judge() if job.plan.contrast == "auto" else {}
+        background, hot = prepare_particles(
+            job.particles, job.handling, scratch, job.device, notice, shared.first_row
+        )
+    contrasts = evidence.judge()
+    found = [*contrasts.halves.values(), *contrasts.groups.values()]
     save_arrays(
         folder / READ,
         deviation=background.deviation.flatten().numpy(),
-        halves=np.array(list(contrasts), dtype=np.int64),
-        certainty=np.array([contrast.certainty for contrast in contrasts.values()]),
-        sign=np.array([contrast.sign for contrast in contrasts.values()]),
+        hot=hot,
+        # Half and group of each contrast; -1 is the half as a whole.
+        parts=np.array([*((half, -1) for half in contrasts.halves), *contrasts.groups]),
+        certainty=np.array([contrast.certainty for contrast in found]),
+        sign=np.array([contrast.sign for contrast in found]),
     )
 
 
@@ -122,20 +172,24 @@ def read_input(job: Job, folder: Path) -> None:
 def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
     """Open what `read_input` has left."""
     with np.load(folder / READ) as saved:
-        contrasts = {
-            int(half): Contrast(float(sign), float(certainty))
-            for half, sign, certainty in zip(
-                saved["halves"], saved["sign"], saved["certainty"], strict=True
+        found = {
+            tuple(part): Contrast(float(sign), float(certainty))
+            for part, sign, certainty in zip(
+                saved["parts"].tolist(), saved["sign"], saved["certainty"], strict=True
             )
         }
-        deviation = saved["deviation"]
+        deviation, hot = saved["deviation"], saved["hot"]
+    contrasts = Contrasts(
+        {part[0]: contrast for part, contrast in found.items() if part[1] < 0},
+        {part: contrast for part, contrast in found.items() if part[1] >= 0},
+    )
     signs = np.full(len(job.particles), -1.0 if job.plan.contrast == "dark" else 1.0)
-    for half, contrast in contrasts.items():
-        signs[job.halves == half] = contrast.sign
+    if job.plan.contrast == "auto":
+        signs = contrasts.choose_signs(job.halves, job.optics[0])
     units = torch.from_numpy(signs * deviation).float()
     with ScratchImages(folder, len(job.particles), job.handling.box, WORKING) as scratch:
         scratch.set_signs(signs)
-        yield Preparation(scratch, units, contrasts)
+        yield Preparation(scratch, units, contrasts, hot)
 
 
 def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
@@ -151,14 +205,16 @@ def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
     Returns
     -------
     list of ImageSet
-        In which every row is kept exactly once; sets of equal size follow one another.
+        In which every image is kept exactly once; sets of equal size follow one another.
     """
     plan = job.plan
     if job.groups is not None:
-        return form_sets(job.halves, job.groups, plan.set_size, plan.seed)
-    model, progress = as_joint(job.model), Progress("find related images", len(job.particles))
+        return form_sets(job.halves, job.groups, plan.set_size, plan.seed, job.shared)
+    model, progress = as_joint(job.model), Progress("find related images", len(job.shared))
     with torch.inference_mode(), progress:
-        return form_clusters(model, scratch, job.halves, plan.seed, job.device, progress.advance)
+        return form_clusters(
+            model, scratch, job.halves, plan.seed, job.device, progress.advance, job.shared
+        )
 
 
 def save_sets(path: Path, sets: list[ImageSet]) -> None:

@@ -65,20 +65,44 @@ class UnfinishedStack:
         self._journal.write(json.dumps([batch, len(rows), statistics.as_list(), faint]) + "\n")
         self._journal.flush()
 
-    def finish(self, pixel_size: float) -> None:
-        """Write the header, once all batches of all processes are in the journals; `pixel_size` in Angstrom."""
-        statistics, written = PixelStatistics(), 0
+    def finish(self, pixel_size: float, shown: np.ndarray | None = None) -> None:
+        """Complete the stack, once all batches of all processes are in the journals.
+
+        Parameters
+        ----------
+        pixel_size : float
+            Angstrom, for the header.
+        shown : ndarray, optional
+            `(n,)` for each row the row whose image it shows, itself where it was written.
+        """
+        shown = np.arange(self.count) if shown is None else shown
+        copies = np.flatnonzero(shown != np.arange(self.count)).tolist()
+        statistics, written = PixelStatistics(), len(copies)
         for _, batch in sorted(read_journals(self.folder).items()):
             statistics.merge(PixelStatistics.from_list(batch.statistics))
             written += batch.images
         if written != self.count:
             raise ValueError(f"{self.folder}: {written} images of {self.count} were written")
+        for row in copies:
+            statistics.add(self._copy(int(shown[row]), row))
         shape = (self.count, self.box, self.box)
         write_at(
             self._file,
             np.frombuffer(make_header(shape, pixel_size, statistics, is_volume=False), "u1"),
             0,
         )
+
+    def _copy(self, source: int, row: int) -> np.ndarray:
+        """Write the image of one row to another row, and give its pixels."""
+        place = HEADER_BYTES + source * self._bytes_of_image
+        pixels = np.frombuffer(os.pread(self._file.fileno(), self._bytes_of_image, place), "<f4")
+        write_at(self._file, pixels, HEADER_BYTES + row * self._bytes_of_image)
+        return pixels
+
+
+def is_whole(stack: Path, count: int, box: int) -> bool:
+    """Tell whether a stack of ours of `count` images is there in its full size."""
+    return stack.is_file() and stack.stat().st_size == HEADER_BYTES + count * 4 * box**2
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
     Returns
     -------
     ParticleSet | None
-        None where the input is not stated, gone, unreadable, or of other rows or another box.
+        None where the input is not stated, gone, unreadable, or of other rows, in another order or another box.
     """
     facts = read_provenance(denoised.star_path)
     stated = facts.get("input")
@@ -226,8 +226,11 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
             noisy = read_particles(path)
         except InputError:
             continue
-        same_rows = len(noisy) == len(denoised)
-        return noisy if same_rows and noisy.box == denoised.box else None
+        try:
+            check_match(noisy, denoised)
+        except InputError:
+            return None
+        return noisy
     return None
 
 

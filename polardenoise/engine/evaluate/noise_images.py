@@ -20,6 +20,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ctf import CtfParameters, compute_ctf
 from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.reconstruct.half_maps import split_count
 from polardenoise.engine.simulate.particle_table import draw_table
 
@@ -73,7 +74,7 @@ def read_conditions(
     """
     particles = read_particles(star_path)
     count -= count % 2
-    pixel_size = float(np.median(particles.pixel_size)) * particles.box / box
+    pixel_size = most_common_pixel_size(particles) * particles.box / box
     carries = particles.ctf is not None and particles.ctf_state in ("raw", "flipped")
     rows = torch.from_numpy(generator.integers(len(particles), size=count))
     ctf = particles.ctf.select(rows) if carries and particles.ctf is not None else None

@@ -121,21 +121,27 @@ def rotation_matrix(
     return torch.cat([turned.cos() * weights, -turned.sin() * weights], 1).float()
 
 
-def measure_affinity(likelihood: Tensor) -> Tensor:
+def measure_affinity(likelihood: Tensor, apart: Tensor | None = None) -> Tensor:
     """Measure how probable it is that two images of a set show the same, a symmetric affinity.
 
     Parameters
     ----------
     likelihood : Tensor
         `(..., n, n)`: image i against the estimate of image j.
+    apart : Tensor, optional
+        `(n, n)` bool: images that are not to be compared.
 
     Returns
     -------
     Tensor
         `(..., n, n)` symmetric: logarithm of the mean of two probabilities, that i shows what j does and that j shows
-        what i does, each among all others; -inf on the diagonal.
+        what i does, each among all others; -inf on the diagonal and where images are not compared.
     """
     others = likelihood / TEMPERATURE
     others.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
+    if apart is not None:
+        others.masked_fill_(apart, -math.inf)
     log_probability = others.log_softmax(-1)
+    if apart is not None:  # an image that none is left for
+        log_probability = log_probability.nan_to_num(nan=-math.inf, neginf=-math.inf)
     return torch.logaddexp(log_probability, log_probability.mT) - math.log(2)

@@ -15,6 +15,7 @@ from polardenoise.engine.neighbours.search import (
     encode_cluster,
 )
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
+from polardenoise.engine.particles.shared_pixels import SharedPixels
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,26 @@ class CentredCluster:
 
 
 def denoise_centred_cluster(
-    model: PolarTransformer, images: Tensor, ctf_rings: Tensor, images_per_set: int, seed: int
+    model: PolarTransformer,
+    images: Tensor,
+    ctf_rings: Tensor,
+    images_per_set: int,
+    seed: int,
+    shared: SharedPixels | None = None,
 ) -> CentredCluster:
     """Denoise images `(n, box, box)` of one half with CTF rings `(n, box // 2)`, each among its neighbours.
 
     Particles that lie off the centre are moved there by what their neighbours show, and neighbours are searched once
-    more. The other parameters are those of `denoise_encoded_cluster`.
+    more. `shared` says which of the images share pixels; the other parameters are those of `denoise_encoded_cluster`.
     """
-    cluster = encode_cluster(model, images, ctf_rings)
+    cluster = encode_cluster(model, images, ctf_rings, shared)
     denoised = denoise_encoded_cluster(model, cluster, images_per_set, seed)
 
     moved_cluster = cluster
 
     def denoise_moved(moved: Tensor) -> tuple[Encoded, Tensor]:
         nonlocal moved_cluster
-        moved_cluster = encode_cluster(model, moved[0], ctf_rings)
+        moved_cluster = encode_cluster(model, moved[0], ctf_rings, shared)
         among = denoise_among(model, moved_cluster, denoised.neighbours)
         return moved_cluster.encoded, among.estimates[None]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.neighbours.companions import attend_to_those_there
 from polardenoise.engine.networks.neighbour_attention import attend_to_neighbours
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 
@@ -104,7 +105,7 @@ def denoise_centred(
         `(groups, n, box // 2)`.
     neighbours : Tensor
         `(groups * n, k)` int64 other images that show what each one shows, counted over all groups; the first of them
-        are what it is compared with. None where k is 0: nothing is moved then.
+        are what it is compared with. -1 where there are fewer, none where k is 0: nothing is moved then.
     denoise : DenoiseGroups
         Encodes and denoises images.
     as_they_lie : tuple
@@ -163,16 +164,18 @@ def gather_references(
     estimates : Tensor
         `(n, box, box)`.
     neighbours : Tensor
-        `(n, k)` which others.
+        `(n, k)` which others; -1 where there are fewer.
 
     Returns
     -------
     Tensor
-        `(n, box, box)`, zero outside the disk.
+        `(n, box, box)`, zero outside the disk, and everywhere for an image that has none.
     """
     with torch.autocast(estimates.device.type, enabled=False):
         polar = model.grid.to_polar(estimates.float())
-        attention = attend_to_neighbours(encoded.query, encoded.key, polar, neighbours)
+        attention = attend_to_those_there(
+            encoded.query, encoded.key, polar, neighbours, attend_to_neighbours
+        )
         return model.grid.to_images(attention.attended)
 
 

@@ -55,6 +55,7 @@ def form_classes(
     ctf_rings: Tensor,
     rings: FourierRings,
     grid: PolarGrid,
+    apart: Tensor | None = None,
 ) -> ClusterClasses:
     """Class the denoised images of a cluster.
 
@@ -70,20 +71,24 @@ def form_classes(
         Of the harmonics.
     grid : PolarGrid
         Of the same box: turns images.
+    apart : Tensor, optional
+        `(n, n)` bool: images that share pixels. Neither of two says which class the other is in, or how it is turned.
     """
     harmonics = rings.to_harmonics(estimates)
     energy = rings.ring_energies(harmonics).sum(1)
     full = (energy >= EMPTY * energy.quantile(0.9)).nonzero()[:, 0]
     among = match_estimates(harmonics[:, :, full], rings)
-    number = divide_into_classes(among, energy[full])
+    apart = None if apart is None else apart[full][:, full]
+    number = divide_into_classes(among, energy[full], apart)
     signal_to_noise = rings.ring_energies(harmonics[:, :, full]).mean(0) / rings.noise_energies()
     number_of_full, rotation_of_full = refine_classes(
         image_harmonics[:, :, full],
         ctf_rings[full],
         number,
-        turn_onto_middle(number, among),
+        turn_onto_middle(number, among, apart),
         signal_to_noise.clamp_min(1e-3),
         rings,
+        apart,
     )
     number = sort_by_size(number_of_full, full, len(estimates))
     rotation = number.new_zeros(len(estimates)).index_copy_(0, full, rotation_of_full)
@@ -101,28 +106,54 @@ def match_estimates(harmonics: Tensor, rings: FourierRings) -> RotationalMatches
     return RotationalMatches(matches.likelihood + 0.5 * energy, matches.rotation)
 
 
-def divide_into_classes(among: RotationalMatches, energy: Tensor) -> Tensor:
-    """Divide images into `MOST_CLASSES` by average linkage of their squared differences, `(n,)` from 0."""
+def divide_into_classes(
+    among: RotationalMatches, energy: Tensor, apart: Tensor | None = None
+) -> Tensor:
+    """Divide images into `MOST_CLASSES` by average linkage of their squared differences, `(n,)` from 0.
+
+    Images that are to be kept `apart`, `(n, n)`, differ as images do as a rule.
+    """
     if len(energy) < 2:
         return torch.zeros(len(energy), dtype=torch.int64, device=energy.device)
     inner = among.likelihood.double()
     mean_energy = (0.5 * (energy[:, None] + energy).double()).clamp_min(
         1e-12
     )  # all empty: all alike
-    distance = (2 - (inner + inner.T) / mean_energy).clamp_min(0).fill_diagonal_(0).cpu().numpy()
+    between = (2 - (inner + inner.T) / mean_energy).clamp_min(0).fill_diagonal_(0)
+    if apart is not None:
+        between.masked_fill_(apart, float(between[~apart].median()))
+    distance = between.cpu().numpy()
     tree = linkage(squareform(distance, checks=False), "average")
     found = fcluster(tree, MOST_CLASSES, "maxclust").astype(np.int64)
     return torch.from_numpy(found - 1).to(energy.device)
 
 
-def turn_onto_middle(number: Tensor, among: RotationalMatches) -> Tensor:
-    """Give for each image the steps that take the image in the middle of its class onto it."""
+def turn_onto_middle(
+    number: Tensor, among: RotationalMatches, apart: Tensor | None = None
+) -> Tensor:
+    """Give for each image the steps that take the image in the middle of its class onto it.
+
+    Where the two are to be kept `apart`, by way of the image of the class that is most like it and apart from neither;
+    0 where there is none.
+    """
     rotation = torch.zeros_like(number)
+    alike = among.likelihood if apart is None else among.likelihood.masked_fill(apart, 0.0)
     for one in range(int(number.max()) + 1):
         members = (number == one).nonzero()[:, 0]
-        if len(members):
-            middle = members[among.likelihood[members][:, members].sum(0).argmax()]
-            rotation[members] = among.rotation[members, middle]
+        if len(members) == 0:
+            continue
+        middle = members[alike[members][:, members].sum(0).argmax()]
+        rotation[members] = among.rotation[members, middle]
+        if apart is None:
+            continue
+        between = members[~apart[members, middle]]
+        for image in members[apart[members, middle]]:
+            ways = between[~apart[image, between] & (between != middle)]
+            rotation[image] = 0
+            if len(ways):
+                way = ways[among.likelihood[image, ways].argmax()]
+                turned = among.rotation[image, way] + among.rotation[way, middle]
+                rotation[image] = turned % ROTATIONS
     return rotation
 
 

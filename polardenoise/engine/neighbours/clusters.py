@@ -24,6 +24,7 @@ from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.search import denoise_at_random, encode_cluster
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
 from polardenoise.engine.particles.scratch_file import ScratchImages
+from polardenoise.engine.particles.shared_pixels import SharedPixels, share_nothing
 
 #: Most images of a cluster. Everything about a cluster is in memory at once: about 0.6 MB an image at 64 px.
 LARGEST_CLUSTER = 1024
@@ -43,6 +44,7 @@ def form_clusters(
     seed: int,
     device: torch.device,
     advance: Callable[[int], None],
+    shared: SharedPixels | None = None,
 ) -> list[ImageSet]:
     """Cut every half into clusters; images of different halves never meet.
 
@@ -60,22 +62,26 @@ def form_clusters(
         Where to compute.
     advance : callable
         Told the number of images done.
+    shared : SharedPixels, optional
+        Which rows show one image, of which the first stands for all, and which images share pixels: these may be in one
+        cluster, but none is a landmark for another. By default each row has an image of its own, and none do.
 
     Returns
     -------
     list of ImageSet
-        In which every row is kept exactly once.
+        In which every image is kept exactly once.
     """
+    shared = share_nothing(len(halves)) if shared is None else shared
     clusters = []
     for half in np.unique(halves):
-        rows = np.flatnonzero(halves == half)
+        rows = shared.first_row[halves[shared.first_row] == half]
         count = math.ceil(len(rows) / LARGEST_CLUSTER)
         if count == 1:
             clusters.append(ImageSet(rows, len(rows)))
             advance(len(rows))
             continue
         groups = group_by_landmarks(
-            model, scratch, rows, min(count, MOST_GROUPS), seed, device, advance
+            model, scratch, rows, min(count, MOST_GROUPS), seed, device, advance, shared
         )
         clusters += list(cut_groups(rows, groups, seed))
     return clusters
@@ -89,10 +95,13 @@ def group_by_landmarks(
     seed: int,
     device: torch.device,
     advance: Callable[[int], None],
+    shared: SharedPixels,
 ) -> np.ndarray:
     """Give each row of one half the group, 0 to `groups - 1`, whose landmarks explain it best; none is overfull."""
-    generator = np.random.default_rng([seed, 4])
-    chosen = np.sort(generator.choice(rows, min(LANDMARKS, len(rows)), replace=False))
+    chosen = choose_landmarks(rows, shared, np.random.default_rng([seed, 4]))
+    if len(chosen) < groups:  # the images share pixels with one another, nearly all
+        advance(len(rows))
+        return np.arange(len(rows)) % groups
     images, ctf_rings = (part.to(device) for part in scratch.read_with_ctf_rings(chosen))
     cluster = encode_cluster(model, images, ctf_rings)
     estimates = cluster.rings.to_harmonics(denoise_at_random(model, cluster.encoded, seed))
@@ -105,11 +114,28 @@ def group_by_landmarks(
         images, ctf_rings = (part.to(device) for part in scratch.read_with_ctf_rings(rows[some]))
         harmonics = compute_image_harmonics(images, ctf_rings, rings)
         likelihood = match_images(harmonics, ctf_rings, estimates, rings).likelihood
+        apart = shared.mask(*(shared.image_of_row[those] for those in (rows[some], chosen)))
+        if apart is not None:
+            likelihood.masked_fill_(torch.from_numpy(apart).to(device), -math.inf)
         best = likelihood.new_full((len(images), groups), -math.inf)
         best.scatter_reduce_(1, group_of_landmark.expand_as(likelihood), likelihood, "amax")
-        evidence[some] = (best - best.amax(1, keepdim=True)).clamp_min(-1e4).cpu().numpy()
+        lost = (best - best.amax(1, keepdim=True)).nan_to_num(nan=0.0).clamp_min(-1e4)
+        evidence[some] = lost.cpu().numpy()
         advance(len(images))
     return fill_evenly(evidence)
+
+
+def choose_landmarks(
+    rows: np.ndarray, shared: SharedPixels, generator: np.random.Generator
+) -> np.ndarray:
+    """Choose landmarks at random among rows, ascending, of which no two share pixels."""
+    count = min(LANDMARKS, len(rows))
+    chosen = np.sort(generator.choice(rows, count, replace=False))
+    images = shared.image_of_row[chosen]
+    if shared.mask(images) is None:
+        return chosen
+    candidates = generator.permutation(shared.image_of_row[rows]).tolist()
+    return np.sort(shared.first_row[shared.fill_up([], candidates, count)])
 
 
 def divide_landmarks(affinity: Tensor, groups: int) -> Tensor:

@@ -18,14 +18,11 @@ from polardenoise.engine.imaging.rotational_matching import (
     measure_affinity,
 )
 from polardenoise.engine.neighbours.class_averages import form_classes
+from polardenoise.engine.neighbours.companions import choose_neighbours
 from polardenoise.engine.neighbours.scores import score_images
-from polardenoise.engine.neighbours.search import (
-    Cluster,
-    DenoisedCluster,
-    choose_neighbours,
-    match_cluster,
-)
+from polardenoise.engine.neighbours.search import Cluster, DenoisedCluster, match_cluster
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
+from polardenoise.engine.particles.shared_pixels import SharedPixels
 from polardenoise.engine.runtime.files import replace_when_complete
 
 #: Most neighbours that are written for an image.
@@ -42,7 +39,8 @@ class ClusterMatches:
     Attributes
     ----------
     neighbours : ndarray
-        `(n, k)` int64 places in the cluster, the nearest first, the image itself not among them.
+        `(n, k)` int64 places in the cluster, the nearest first, the image itself not among them; -1 where there are
+        fewer.
     weights : ndarray
         `(n, k)` float32 attention weights.
     in_plane_degrees : ndarray
@@ -76,16 +74,23 @@ def match_denoised_cluster(
     """Match the images of a denoised cluster by the final estimates at the centre; see `CentredCluster`."""
     harmonics = cluster.rings.to_harmonics(denoised.estimates)
     matches = match_cluster(cluster, denoised.estimates)
-    nearest = choose_neighbours(measure_affinity(matches.likelihood), MOST_NEIGHBOURS + 1)
+    affinity = measure_affinity(matches.likelihood, cluster.apart)
+    nearest = choose_neighbours(affinity, MOST_NEIGHBOURS + 1, cluster.apart)
     score = score_images(matches, nearest, harmonics, cluster.ctf_rings, cluster.rings)
     classes = form_classes(
-        denoised.estimates, cluster.image_harmonics, cluster.ctf_rings, cluster.rings, model.grid
+        denoised.estimates,
+        cluster.image_harmonics,
+        cluster.ctf_rings,
+        cluster.rings,
+        model.grid,
+        cluster.apart,
     )
     others = nearest[:, 1:]
+    rotation = matches.rotation.gather(1, others.clamp_min(0)).where(others >= 0, 0)
     return ClusterMatches(
         neighbours=others.cpu().numpy(),
         weights=look_up_weights(denoised, others).cpu().numpy(),
-        in_plane_degrees=as_degrees(matches.rotation.gather(1, others)),
+        in_plane_degrees=as_degrees(rotation),
         score=score.cpu().numpy(),
         class_number=classes.number.cpu().numpy(),
         class_in_plane_degrees=as_degrees(classes.rotation),
@@ -95,17 +100,27 @@ def match_denoised_cluster(
 
 
 def look_up_weights(denoised: DenoisedCluster, others: Tensor) -> Tensor:
-    """Look up the attention weight of `(n, k)` neighbours; 0 for those that the attention did not ask."""
+    """Look up the attention weight of `(n, k)` neighbours; 0 for those that the attention did not ask, or -1."""
     count = len(others)
     weights = denoised.attention.weights
-    table = weights.new_zeros(count, count).scatter_(1, denoised.neighbours, weights)
-    return table.gather(1, others)
+    asked, others = (those.where(those >= 0, count) for those in (denoised.neighbours, others))
+    return weights.new_zeros(count, count + 1).scatter_(1, asked, weights).gather(1, others)
 
 
 def as_degrees(steps: Tensor) -> np.ndarray:
     """Turn steps of rotation into degrees from -180 to 180, float32."""
     degrees = steps.cpu().numpy() * (360.0 / ROTATIONS)
     return ((degrees + 180.0) % 360.0 - 180.0).astype(np.float32)
+
+
+def name_matches_file(folder: Path, number: int) -> Path:
+    """Name the file with the matches of a cluster."""
+    return folder / f"matches.{number:06d}.npz"
+
+
+def list_matches_files(folder: Path) -> list[Path]:
+    """List the files with the matches of the clusters of a run, in their order."""
+    return sorted(folder.glob("matches.[0-9]*.npz"))
 
 
 def save_cluster_matches(path: Path, rows: np.ndarray, found: ClusterMatches) -> None:
@@ -115,7 +130,7 @@ def save_cluster_matches(path: Path, rows: np.ndarray, found: ClusterMatches) ->
 
 
 def join_matches(
-    parts: list[Path], halves: np.ndarray, pixel_size: float
+    parts: list[Path], halves: np.ndarray, pixel_size: float, shared: SharedPixels
 ) -> dict[str, np.ndarray | float]:
     """Join the matches of all clusters into the arrays that `--matches` writes (see docs/files.rst).
 
@@ -127,6 +142,8 @@ def join_matches(
         `(n,)` the half of each row.
     pixel_size : float
         Of the averages, Angstrom.
+    shared : SharedPixels
+        Which rows show one image: all of them get its matches.
     """
     count = len(halves)
     joined: dict[str, Any] = {
@@ -144,7 +161,8 @@ def join_matches(
     for path in parts:
         with np.load(path) as part:
             rows, wide = part["rows"], part["neighbours"].shape[1]
-            joined["neighbours"][rows, :wide] = rows[part["neighbours"]]
+            found = part["neighbours"]
+            joined["neighbours"][rows, :wide] = np.where(found >= 0, rows[found], -1)
             for name in ("weights", "in_plane_degrees"):
                 joined[name][rows, :wide] = part[name]
             for name in ("class_in_plane_degrees", "score"):
@@ -153,9 +171,12 @@ def join_matches(
             joined["class_number"][rows] = part["class_number"] + len(averages) + 1
             averages += list(part["class_averages"])
             class_half += [int(halves[rows[0]])] * len(part["class_averages"])
+    images_of_classes = joined["class_number"][shared.first_row]
+    shown = shared.shown_by(np.arange(count))
+    joined |= {name: values[shown] for name, values in joined.items() if name != "half"}
     joined["class_averages"] = np.stack(averages)
     joined["class_half"] = np.array(class_half, dtype=np.int64)
-    joined["class_size"] = np.bincount(joined["class_number"], minlength=len(averages) + 1)[1:]
+    joined["class_size"] = np.bincount(images_of_classes, minlength=len(averages) + 1)[1:]
     joined["class_twin"] = find_matching_classes(joined["class_averages"], joined["class_half"])
     joined["pixel_size"] = pixel_size
     return joined

@@ -35,7 +35,7 @@ def score_images(
     matches : RotationalMatches
         Of all images of the cluster with all estimates.
     neighbours : Tensor
-        `(n, K)` the image itself, then the nearest first.
+        `(n, K)` the image itself, then the nearest first; -1 where there are fewer.
     estimates : Tensor
         `(2, modes, n, rings)` harmonics.
     ctf_rings : Tensor
@@ -51,9 +51,12 @@ def score_images(
     nearest = neighbours[:, 1 : NEIGHBOURS + 1]
     if nearest.shape[1] == 0:
         return matches.likelihood.new_zeros(len(neighbours))
+    there = nearest >= 0
+    nearest = nearest.clamp_min(0)
     energies = rings.ring_energies(estimates)
     squared_ctf = select_ctf_rings(ctf_rings, rings).to(energies.device).square()
     seen = (squared_ctf[:, None] * energies[nearest]).sum(-1)  # (n, neighbours): |C y|^2
     found = matches.likelihood.gather(1, nearest) + 0.5 * seen
     least = (LEAST_ENERGY * (squared_ctf * energies).sum(1).median()).clamp_min(LEAST_EVIDENCE)
-    return (found / torch.maximum(seen, least)).mean(1).clamp(0, 1)
+    shares = (found / torch.maximum(seen, least)).where(there, 0)
+    return (shares.sum(1) / there.sum(1).clamp_min(1)).clamp(0, 1)

@@ -22,6 +22,7 @@ from polardenoise.engine.imaging.rotational_matching import (
     match_images,
     measure_affinity,
 )
+from polardenoise.engine.neighbours.companions import attend_to_those_there, choose_neighbours
 from polardenoise.engine.networks.evidence_attention import (
     EvidenceWeights,
     attend_to_neighbours_by_evidence,
@@ -32,6 +33,7 @@ from polardenoise.engine.networks.neighbour_attention import (
 )
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 from polardenoise.engine.networks.template_evidence import prepare_comparison
+from polardenoise.engine.particles.shared_pixels import SharedPixels
 
 #: Images of a random set in the first pass, and images that the network computes at once.
 FIRST_SET = 64
@@ -47,7 +49,8 @@ class DenoisedCluster:
     estimates : Tensor
         `(n, box, box)` float32.
     neighbours : Tensor
-        `(n, K)` int64 places in the cluster: the image itself, then its neighbours, the nearest first.
+        `(n, K)` int64 places in the cluster: the image itself, then its neighbours, the nearest first; -1 where there
+        are fewer.
     attention : NeighbourAttention
         What each image gathered from them.
     """
@@ -71,12 +74,18 @@ class Cluster:
         `(n, box // 2)`.
     rings : FourierRings
         Of the harmonics.
+    shared : SharedPixels or None
+        Which images of the cluster share pixels: no two that do meet. None where none do.
+    apart : Tensor or None
+        `(n, n)` bool, the table of them.
     """
 
     encoded: Encoded
     image_harmonics: Tensor
     ctf_rings: Tensor
     rings: FourierRings
+    shared: SharedPixels | None = None
+    apart: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class Search:
     Attributes
     ----------
     neighbours : Tensor
-        `(n, K)` int64 places: the image itself, then its neighbours, the nearest first.
+        `(n, K)` int64 places: the image itself, then its neighbours, the nearest first; -1 where there are fewer.
     estimates : Tensor
         `(2, modes, n, rings)`: harmonics of the estimates that images were compared with.
     """
@@ -111,7 +120,7 @@ def denoise_encoded_cluster(
     seed : int
         Fixes the random sets of the first pass.
     """
-    estimates = denoise_at_random(model, cluster.encoded, seed)
+    estimates = denoise_at_random(model, cluster.encoded, seed, cluster.shared)
     return denoise_by_neighbours(model, cluster, estimates, images_per_set)
 
 
@@ -137,8 +146,8 @@ def search_neighbours(cluster: Cluster, estimates: Tensor, images_per_set: int) 
     with torch.autocast(estimates.device.type, enabled=False):
         harmonics = cluster.rings.to_harmonics(estimates)
         matches = match_images(cluster.image_harmonics, cluster.ctf_rings, harmonics, cluster.rings)
-    affinity = measure_affinity(matches.likelihood)
-    return Search(choose_neighbours(affinity, images_per_set), harmonics)
+    affinity = measure_affinity(matches.likelihood, cluster.apart)
+    return Search(choose_neighbours(affinity, images_per_set, cluster.apart), harmonics)
 
 
 def denoise_by_evidence(
@@ -149,28 +158,36 @@ def denoise_by_evidence(
     comparison = prepare_comparison(
         cluster.image_harmonics, cluster.ctf_rings, search.estimates, cluster.rings
     )
+
+    def attend_by_evidence(
+        query: Tensor, key: Tensor, value: Tensor, neighbours: Tensor
+    ) -> NeighbourAttention:
+        return attend_to_neighbours_by_evidence(
+            query, key, value, neighbours, comparison, evidence_weights
+        )
+
     with torch.autocast(encoded.value.device.type, enabled=False):
-        attention = attend_to_neighbours_by_evidence(
-            encoded.query,
-            encoded.key,
-            encoded.value,
-            search.neighbours,
-            comparison,
-            evidence_weights,
+        attention = attend_to_those_there(
+            encoded.query, encoded.key, encoded.value, search.neighbours, attend_by_evidence
         )
     estimates = decode_all(model, encoded, attention.attended)
     return DenoisedCluster(estimates, search.neighbours, attention)
 
 
 def denoise_among(model: PolarTransformer, cluster: Cluster, neighbours: Tensor) -> DenoisedCluster:
-    """Denoise each image of a cluster among its neighbours `(n, K)`, itself first."""
+    """Denoise each image of a cluster among its neighbours `(n, K)`, itself first, -1 where there are fewer."""
     attention = gather_from(cluster, neighbours)
     estimates = decode_all(model, cluster.encoded, attention.attended)
     return DenoisedCluster(estimates, neighbours, attention)
 
 
-def encode_cluster(model: PolarTransformer, images: Tensor, ctf_rings: Tensor) -> Cluster:
-    """Encode the images of a cluster for the attention and for the matching."""
+def encode_cluster(
+    model: PolarTransformer,
+    images: Tensor,
+    ctf_rings: Tensor,
+    shared: SharedPixels | None = None,
+) -> Cluster:
+    """Encode the images of a cluster for the attention and for the matching; `shared` says which share pixels."""
     encoded = None
     for start in range(0, len(images), IMAGES_AT_ONCE):
         some = slice(start, start + IMAGES_AT_ONCE)
@@ -183,7 +200,11 @@ def encode_cluster(model: PolarTransformer, images: Tensor, ctf_rings: Tensor) -
     rings = build_fourier_rings(images.shape[-1])
     with torch.autocast(images.device.type, enabled=False):
         image_harmonics = compute_image_harmonics(images, ctf_rings, rings)
-    return Cluster(encoded, image_harmonics, ctf_rings, rings)
+    mask = None if shared is None else shared.mask(np.arange(len(images)))
+    if mask is None:
+        return Cluster(encoded, image_harmonics, ctf_rings, rings)
+    apart = torch.from_numpy(mask).to(images.device)
+    return Cluster(encoded, image_harmonics, ctf_rings, rings, shared, apart)
 
 
 def make_room(part: Encoded, count: int) -> Encoded:
@@ -191,13 +212,21 @@ def make_room(part: Encoded, count: int) -> Encoded:
     return Encoded(*(one.new_empty(count, *one.shape[1:]) for one in vars(part).values()))
 
 
-def denoise_at_random(model: PolarTransformer, encoded: Encoded, seed: int) -> Tensor:
+def denoise_at_random(
+    model: PolarTransformer, encoded: Encoded, seed: int, shared: SharedPixels | None = None
+) -> Tensor:
     """Denoise the images in random sets, `(n, box, box)`: what the first neighbours are found by."""
     count = len(encoded.value)
-    order = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(count))
-    attended = torch.empty_like(encoded.value)
+    order = np.random.default_rng([seed, 3]).permutation(count)
     # Even sets: the last one would else be small.
-    for rows in order.to(attended.device).tensor_split(max(1, round(count / FIRST_SET))):
+    sets = max(1, round(count / FIRST_SET))
+    if shared is None:
+        parts = np.array_split(order, sets)
+    else:
+        parts = [order[places] for places in shared.deal_apart(order, sets)]
+    attended = torch.empty_like(encoded.value)
+    for part in parts:
+        rows = torch.from_numpy(part).to(attended.device)
         attended[rows] = model.attend(encoded.select(rows), (1, len(rows)))
     return decode_all(model, encoded, attended)
 
@@ -209,27 +238,13 @@ def match_cluster(cluster: Cluster, estimates: Tensor) -> RotationalMatches:
         return match_images(cluster.image_harmonics, cluster.ctf_rings, harmonics, cluster.rings)
 
 
-def choose_neighbours(affinity: Tensor, images_per_set: int) -> Tensor:
-    """Choose the image itself and its nearest: `(n, K)` places, K at most the number of images.
-
-    Parameters
-    ----------
-    affinity : Tensor
-        `(n, n)` from `measure_affinity`.
-    images_per_set : int
-        K.
-    """
-    count = len(affinity)
-    nearest = affinity.topk(min(images_per_set, count) - 1, dim=1).indices
-    itself = torch.arange(count, device=affinity.device)[:, None]
-    return torch.cat([itself, nearest], 1)
-
-
 def gather_from(cluster: Cluster, neighbours: Tensor) -> NeighbourAttention:
     """Let each image of a cluster attend to its neighbours `(n, K)`."""
     encoded = cluster.encoded
     with torch.autocast(encoded.value.device.type, enabled=False):
-        return attend_to_neighbours(encoded.query, encoded.key, encoded.value, neighbours)
+        return attend_to_those_there(
+            encoded.query, encoded.key, encoded.value, neighbours, attend_to_neighbours
+        )
 
 
 def decode_all(model: PolarTransformer, encoded: Encoded, attended: Tensor) -> Tensor:

@@ -52,12 +52,12 @@ def attend_to_neighbours(
 
     Parameters
     ----------
-    query, key : Tensor
-        `(n, D, angles)`; any scale of the logits is already in the query.
-    value : Tensor
-        `(n, C, angles)`.
+    query : Tensor
+        `(m, D, angles)` of the images that ask; any scale of the logits is already in it.
+    key, value : Tensor
+        `(n, D, angles)` and `(n, C, angles)` of the images that may be asked.
     neighbours : Tensor
-        `(n, K)` int64: the images that each one attends to, itself among them if it shall.
+        `(m, K)` int64: the images that each one attends to, itself among them if it shall.
     weigh : callable
         How logits become weights.
     """
@@ -65,7 +65,7 @@ def attend_to_neighbours(
     query_hat = transform_angles(query)  # (frequencies, n, D)
     key_hat = transform_angles(key).conj_physical()
     value_hat = transform_angles(value)
-    attended = torch.empty_like(value)
+    attended = value.new_empty(count, *value.shape[1:])
     weights = value.new_empty(count, size)
     rotation = torch.empty_like(neighbours)
     numbers_each = size * 2 * (key_hat[:, 0].numel() + value_hat[:, 0].numel())

@@ -71,8 +71,8 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
     Raises
     ------
     InputError
-        For the first stack, in the order of the rows, that is missing, not MRC, truncated, too short for a
-        row, or whose images are not square, or unlike the first stack's in size.
+        For the first stack, in the order of the rows, that is missing or there twice, not MRC, truncated, too
+        short for a row, or whose images are not square, or unlike the first stack's in size.
     """
     index_in_stack = np.maximum(names.place_of_row, 0)
     order = np.argsort(names.file_of_row, kind="stable")
@@ -97,6 +97,11 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
             raise InputError(
                 f"{path}: images are {size} ({row_text}); extract them in a square box"
             )
+        if header.axes[2] != 3:
+            raise InputError(
+                f"{path}: its sections do not run along z (mapc, mapr, maps {header.axes}), so that no section is an "
+                "image; write the stack again with x fastest, z slowest"
+            )
         if headers and header.columns != headers[0].columns:
             raise InputError(
                 f"{path}: images are {size} ({row_text}), those of {headers[0].path} {headers[0].columns} px;"
@@ -108,7 +113,13 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
 
 def _locate(star_path: Path, file: str, row: int) -> Path:
     """Find a stack from the working directory, else from the STAR file's folder."""
-    for candidate in (Path(file), star_path.parent / file):
+    here, beside = Path(file), star_path.parent / file
+    if here.is_file() and beside.is_file() and not here.samefile(beside):
+        raise InputError(
+            f"{star_path}: row {row + 1}: {file} is there twice, as {here.absolute()} and as {beside.absolute()}; run "
+            "in the STAR file's folder, or write the full name of the right one"
+        )
+    for candidate in (here, beside):
         if candidate.is_file():
             return candidate
     raise InputError(

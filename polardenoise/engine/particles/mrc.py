@@ -10,12 +10,14 @@ import bz2
 import gzip
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from polardenoise.engine.particles.file_state import open_unchanged, read_state, refuse_change
 from polardenoise.engine.particles.mrc_header import (
     HEADER_BYTES,
     PixelStatistics,
@@ -54,12 +56,12 @@ def read_stack_header(path: Path | str) -> StackHeader:
     try:
         with path.open("rb") as file:
             raw = file.read(HEADER_BYTES)
-            file_bytes = file.seek(0, 2)
+            state = read_state(file)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return judge_header(path, raw, file_bytes)
+    return replace(judge_header(path, raw, state[0]), state=state)
 
 
 def read_images_at(header: StackHeader, indices: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -75,20 +77,20 @@ def read_images_at(header: StackHeader, indices: np.ndarray) -> Iterator[tuple[s
     Yields
     ------
     tuple[slice, ndarray]
-        Which of `indices` came, and their images, `(k, rows, columns)` as stored. At most about 32 MiB at a
-        time.
+        Which of `indices` came, and their images, `(k, y, x)`, whichever of the two the file has first. At most
+        about 32 MiB at a time.
 
     Raises
     ------
     InputError
-        If the file ends early (it has changed since its header was read).
+        If the file is not there any more, or has changed since its header was read.
     """
     if len(indices) == 0:
         return
     furthest = max(BYTES_READ_THROUGH // header.image_bytes, 1)
     longest = max(BYTES_PER_READ // header.image_bytes, 1)
     pixels = header.rows * header.columns
-    with header.path.open("rb", buffering=0) as file:
+    with open_unchanged(header) as file:
         for begin, end in _split_into_runs(indices, furthest, longest):
             first, last = int(indices[begin]), int(indices[end - 1])
             file.seek(header.offset + first * header.image_bytes)
@@ -97,7 +99,10 @@ def read_images_at(header: StackHeader, indices: np.ndarray) -> Iterator[tuple[s
                 raise InputError(
                     f"{header.path}: ends before image {last + 1}; copy or make it again"
                 )
+            refuse_change(header, file)
             images = images.reshape(-1, header.rows, header.columns)
+            if header.axes[0] == 2:
+                images = images.swapaxes(1, 2)
             wanted = indices[begin:end] - first
             is_whole_run = np.array_equal(wanted, np.arange(len(images)))
             yield slice(begin, end), images if is_whole_run else images[wanted]

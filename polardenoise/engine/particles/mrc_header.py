@@ -14,6 +14,7 @@ import numpy as np
 from polardenoise.engine.runtime.errors import InputError
 
 HEADER_BYTES = 1024
+IMOD_STAMP = 1146047817
 PIXEL_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 
 
@@ -37,6 +38,8 @@ class StackHeader:
         The axis (1 = x, 2 = y, 3 = z) that columns, rows and sections run along.
     complete : int
         Whole images that the file's size leaves room for; less than `count` in a truncated file.
+    state : tuple[int, int, int]
+        Bytes, time of change and inode of the file when its header was read; zeros where that was not seen.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class StackHeader:
     pixel_size: float
     axes: tuple[int, int, int]
     complete: int
+    state: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def image_bytes(self) -> int:
@@ -78,8 +82,8 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
             f"{path}: MRC mode {mode} holds no real images; convert it to mode 2 (float32)"
         )
     pixel_type = np.dtype(order + PIXEL_TYPES[mode])
-    # IMOD's mode 0 is unsigned unless its stamp (word 39) comes with flag 1.
-    if mode == 0 and words[38] == 1146047817 and not words[39] & 1:
+    least, most = np.frombuffer(raw, f"{order}f4", 2, 76)
+    if mode == 0 and is_unsigned(words, float(least), float(most)):
         pixel_type = np.dtype("u1")
     offset = HEADER_BYTES + int(words[23])
     if words[23] < 0 or offset > file_bytes:
@@ -103,6 +107,21 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
         axes=axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),  # type: ignore[arg-type]
         complete=min((file_bytes - offset) // (columns * rows * pixel_type.itemsize), count),
     )
+
+
+def is_unsigned(words: np.ndarray, least: float, most: float) -> bool:
+    """Tell whether bytes (mode 0) run from 0 to 255: the book says signed, older programs have written the other.
+
+    Parameters
+    ----------
+    words : ndarray
+        `(256,)` the header. IMOD's bytes are unsigned unless its stamp (word 39) comes with flag 1.
+    least, most : float
+        The smallest and largest pixel, as the header has them: what is above 127 is no signed byte.
+    """
+    if words[38] == IMOD_STAMP:
+        return not words[39] & 1
+    return 0 <= least < most <= 255 and most > 127
 
 
 class PixelStatistics:

@@ -25,7 +25,7 @@ from polardenoise.engine.particles.star_columns import (
     find_pixel_size,
     find_random_subset,
 )
-from polardenoise.engine.particles.star_numbers import read_columns
+from polardenoise.engine.particles.star_numbers import numbers_or_nan, read_columns
 from polardenoise.engine.particles.star_tables import find_optics_table, find_particle_table
 from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.runtime.errors import InputError
@@ -116,6 +116,22 @@ class ParticleSet:
             return [values[row] for row in self.optics_row]
         return None
 
+    def numbers(self, label: str) -> np.ndarray | None:
+        """Give a column as numbers, `(n,)` float64, NaN where a token is none; None if neither table has it."""
+        if label in self.table.labels:
+            return numbers_or_nan(self.table.column(label))
+        if self.optics is not None and label in self.optics.labels:
+            return numbers_or_nan(self.optics.column(label))[self.optics_row]
+        return None
+
+    def number_optics_groups(self) -> tuple[np.ndarray, list[str]]:
+        """Give each particle the number of its optics group, `(n,)` from 0, and the names of the groups."""
+        tokens = self.column("rlnOpticsGroup")
+        if tokens is None:
+            return np.zeros(len(self), dtype=np.int64), ["1"]
+        names, number = np.unique(tokens, return_inverse=True)
+        return number.reshape(-1).astype(np.int64), names.tolist()
+
 
 def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSet:
     """Read a particle set and check all of it but the pixels.
@@ -154,7 +170,7 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
         ctf_state = find_ctf_state(columns, stated, ctf is not None)
     random_subset = find_random_subset(columns)
     headers, index_in_stack = check_stacks(names)
-    return ParticleSet(
+    particles = ParticleSet(
         star_path=document.path,
         document=document,
         table=table,
@@ -171,6 +187,24 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
         angles=find_angles(columns),
         origins=find_origins(columns, pixel_size),
     )
+    refuse_other_size(particles)
+    return particles
+
+
+def refuse_other_size(particles: ParticleSet) -> None:
+    """Fail if the file says that its images have another size: then its pixel size is another's too."""
+    sizes = particles.numbers("rlnImageSize")
+    if sizes is None:
+        return
+    rows = np.flatnonzero(np.isfinite(sizes) & (sizes != particles.box))
+    if rows.size:
+        row = int(rows[0])
+        header = particles.headers[particles.stack_of_row[row]]
+        said = f" (its header says {header.pixel_size:.4g} A a pixel)" if header.pixel_size else ""
+        raise InputError(
+            f"{particles.star_path}: row {row + 1}: rlnImageSize is {sizes[row]:g}, but the images of {header.path} "
+            f"are {particles.box} px{said}; correct rlnImageSize and the pixel size ({particles.pixel_size[row]:.4g} A)"
+        )
 
 
 def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:

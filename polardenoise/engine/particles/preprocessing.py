@@ -12,6 +12,7 @@ from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.imaging.fourier import fourier_crop, fourier_pad
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
+from polardenoise.engine.particles.hot_pixels import replace_hot_pixels
 from polardenoise.engine.particles.particle_set import ParticleSet, read_checked
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
@@ -40,7 +41,11 @@ class Handling:
 
 
 def prepare_images(
-    images: Tensor, particles: ParticleSet, rows: np.ndarray, handling: Handling
+    images: Tensor,
+    particles: ParticleSet,
+    rows: np.ndarray,
+    handling: Handling,
+    numbers: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor, Background]:
     """Bring images to the network's box, CTF sign and units; their contrast stays.
 
@@ -54,6 +59,8 @@ def prepare_images(
         `(m,)` their rows.
     handling : Handling
         What to do.
+    numbers : ndarray, optional
+        `(m,)` what fixes the noise that is drawn for each image, by default its row.
 
     Returns
     -------
@@ -66,7 +73,7 @@ def prepare_images(
         What `return_images` needs to undo the scaling.
     """
     if images.shape[-1] < handling.box:
-        working = pad_with_noise(images, handling.box, rows)
+        working = pad_with_noise(images, handling.box, rows if numbers is None else numbers)
     else:
         working = fourier_crop(images, handling.box)
     ctf_rings = working.new_ones(len(rows), handling.box // 2)
@@ -135,7 +142,8 @@ def prepare_particles(
     scratch: ScratchImages,
     device: torch.device,
     notice: Callable[[np.ndarray, Tensor, Tensor], None],
-) -> Background:
+    rows: np.ndarray | None = None,
+) -> tuple[Background, np.ndarray]:
     """Read and check the whole set once, in the order of its files and large chunks, into the scratch file.
 
     Rows may name many stacks in any order. A chunk is read, and another written, while one is computed.
@@ -150,11 +158,15 @@ def prepare_particles(
         Where to compute.
     notice : callable
         Told the rows `(m,)`, working images and CTF rings of each chunk.
+    rows : ndarray, optional
+        The rows to read, ascending, all by default.
 
     Returns
     -------
     Background
-        Of all particles, `(n, 1, 1)` on the CPU: two numbers a particle stay in memory.
+        Of all particles, `(n, 1, 1)` on the CPU: two numbers a particle stay in memory. 0 and 1 for rows not read.
+    ndarray
+        `(n,)` int64: pixels of each image that were replaced, see `hot_pixels`.
 
     Raises
     ------
@@ -163,26 +175,31 @@ def prepare_particles(
     """
     count = len(particles)
     chunk = max(1, CHUNK_BYTES[device.type] // (4 * particles.box**2))
-    in_file_order = np.lexsort((particles.index_in_stack, particles.stack_of_row))
-    parts = np.split(in_file_order, range(chunk, count, chunk))
-    means, deviations = torch.empty(count, 1, 1), torch.empty(count, 1, 1)
+    wanted = np.arange(count) if rows is None else rows
+    places = (particles.index_in_stack[wanted], particles.stack_of_row[wanted])
+    in_file_order = wanted[np.lexsort(places)]
+    parts = np.split(in_file_order, range(chunk, len(wanted), chunk))
+    means, deviations = torch.zeros(count, 1, 1), torch.ones(count, 1, 1)
+    hot = np.zeros(count, dtype=np.int64)
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
         return rows, torch.from_numpy(read_checked(particles, rows))
 
     with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:
+            images, hot[rows] = replace_hot_pixels(images.to(device))
+            numbers = np.searchsorted(wanted, rows)  # of images: copies in between change nothing
             working, ctf_rings, background = prepare_images(
-                images.to(device), particles, rows, handling
+                images, particles, rows, handling, numbers
             )
             put(rows, working, ctf_rings)
             means[rows] = background.mean.cpu()
             deviations[rows] = background.deviation.cpu()
             notice(rows, working, ctf_rings)
-    return Background(means, deviations)
+    return Background(means, deviations), hot
 
 
-def pad_with_noise(images: Tensor, box: int, rows: np.ndarray) -> Tensor:
+def pad_with_noise(images: Tensor, box: int, numbers: np.ndarray) -> Tensor:
     """Pad images in Fourier space and fill what is beyond their frequencies with noise of their own level.
 
     Parameters
@@ -191,8 +208,8 @@ def pad_with_noise(images: Tensor, box: int, rows: np.ndarray) -> Tensor:
         `(m, N, N)`.
     box : int
         `M > N`, pixels.
-    rows : ndarray
-        `(m,)` rows of the images, which fix the draws: an image gets the same noise in whatever chunk it comes.
+    numbers : ndarray
+        `(m,)` numbers of the images, which fix the draws: an image gets the same noise in whatever chunk it comes.
 
     Returns
     -------
@@ -200,7 +217,7 @@ def pad_with_noise(images: Tensor, box: int, rows: np.ndarray) -> Tensor:
         `(m, M, M)`. Cropping it to `N` gives the images again.
     """
     drawn = np.stack(
-        [np.random.default_rng([row]).standard_normal((box, box), np.float32) for row in rows]
+        [np.random.default_rng([one]).standard_normal((box, box), np.float32) for one in numbers]
     )
     noise = torch.from_numpy(drawn).to(images)
     size = images.shape[-1]

@@ -47,6 +47,12 @@ class ScratchImages:
         """Close it."""
         self._file.close()
 
+    def holds(self, row: int) -> bool:
+        """Tell whether the named file is there and reaches to the end of a row; asked before it is opened."""
+        assert self.name is not None
+        path = self.folder / self.name
+        return path.is_file() and path.stat().st_size >= 4 * self._values * (row + 1)
+
     def clear(self) -> None:
         """Forget what a run that was killed has written."""
         self._file.truncate(0)

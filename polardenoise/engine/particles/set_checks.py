@@ -5,11 +5,32 @@ from __future__ import annotations
 import numpy as np
 
 from polardenoise.engine.particles.particle_set import ParticleSet
+from polardenoise.engine.particles.star_numbers import number_by_appearance
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.provenance import read_provenance
 
 CTF_FREE_STATES = ("none", "corrected")
 COLUMNS_OF_DENOISED_SETS = ("polardenoiseModel", "polardenoiseCtfState")
+
+#: Columns that say which particle a row is, and columns that say what somebody found about it.
+#: With what rounding may do (pixels, Angstrom, degrees).
+PLACES = {"rlnMicrographName": 0.0, "rlnCoordinateX": 1.0, "rlnCoordinateY": 1.0}
+ESTIMATES = {
+    "rlnDefocusU": 0.1,
+    "rlnDefocusV": 0.1,
+    "rlnAngleRot": 0.1,
+    "rlnAngleTilt": 0.1,
+    "rlnAnglePsi": 0.1,
+}
+
+#: Sorted columns that differ by no more hold the same values.
+SAME_VALUE = 1e-3
+
+#: Pixel sizes that differ by less, relatively, are one; and are near enough for images to be compared.
+SAME_PIXEL_SIZE, COMMON_PIXEL_SIZE = 1e-4, 1e-2
+
+#: The header of a stack may differ so much from the STAR file: many programs round there.
+HEADER_TOLERANCE = 2e-2
 
 
 def common_pixel_size(particles: ParticleSet) -> float:
@@ -29,6 +50,47 @@ def common_pixel_size(particles: ParticleSet) -> float:
             f"{first:g} A in row 1; rescale the particles to one pixel size first"
         )
     return first
+
+
+def most_common_pixel_size(particles: ParticleSet) -> float:
+    """Give the pixel size that most particles of a set have, Angstrom: where they differ, a mean would be nobody's."""
+    return max(list_pixel_sizes(particles), key=lambda size: size[1])[0]
+
+
+def list_pixel_sizes(particles: ParticleSet) -> list[tuple[float, int]]:
+    """List the pixel sizes of a set, Angstrom, with how many particles have each; what is equal to 1e-4 is one."""
+    sizes, counts = np.unique(particles.pixel_size, return_counts=True)
+    listed: list[tuple[float, int]] = []
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        if listed and size - listed[-1][0] <= SAME_PIXEL_SIZE * size:
+            listed[-1] = (listed[-1][0], listed[-1][1] + count)
+        else:
+            listed.append((size, count))
+    return listed
+
+
+def doubt_pixel_sizes(particles: ParticleSet) -> list[str]:
+    """Word what is wrong with pixel sizes: images of several are compared as if of one, or a stack says another."""
+    doubts = []
+    sizes = list_pixel_sizes(particles)
+    if sizes[-1][0] > (1 + COMMON_PIXEL_SIZE) * sizes[0][0]:
+        listed = " and ".join(f"{size:g} A ({count} particles)" for size, count in sizes)
+        doubts.append(
+            f"pixel sizes differ: {listed}; images are compared pixel by pixel, so that one molecule looks like "
+            "several: rescale the particles to one pixel size"
+        )
+    first_rows = np.unique(particles.stack_of_row, return_index=True)[1]
+    for header, row in zip(particles.headers, np.sort(first_rows).tolist(), strict=False):
+        size = float(particles.pixel_size[row])
+        # 0 and 1 are what programs write that do not know.
+        if header.pixel_size in (0.0, 1.0) or abs(header.pixel_size / size - 1) < HEADER_TOLERANCE:
+            continue
+        doubts.append(
+            f"{header.path}: its header says {header.pixel_size:.4g} A a pixel, {particles.star_path} {size:.4g} A "
+            f"(row {particles.first_row + row + 1}), which was taken; correct the one that is wrong"
+        )
+        break
+    return doubts
 
 
 def refuse_odd_box(particles: ParticleSet) -> None:
@@ -53,7 +115,7 @@ def check_match(particles: ParticleSet, truth: ParticleSet) -> None:
     Raises
     ------
     InputError
-        If their counts, boxes or pixel sizes differ.
+        If their counts, boxes or pixel sizes differ, or what they say of their particles: see `refuse_other_order`.
     """
     counts = len(particles), len(truth)
     if counts[0] != counts[1]:
@@ -73,3 +135,58 @@ def check_match(particles: ParticleSet, truth: ParticleSet) -> None:
             f"{truth.star_path}: row {row + 1}: pixel size {truth.pixel_size[row]:g} A, but "
             f"{particles.pixel_size[row]:g} A in {particles.star_path}; give the matching truth"
         )
+    refuse_other_order(particles, truth)
+
+
+def refuse_other_order(particles: ParticleSet, truth: ParticleSet) -> None:
+    """Refuse two sets of as many rows whose rows are not the same particles.
+
+    A particle is where it is: micrographs and coordinates must agree wherever both sets have them (micrographs may have
+    other names). Poses and defoci may have been refined since. But where the rows of one set have the very values of
+    the other's in another order, the rows are in another order.
+
+    Raises
+    ------
+    InputError
+        Names the first row and column that differ.
+    """
+    for label, rounding in (*PLACES.items(), *ESTIMATES.items()):
+        pair = find_values(particles, label), find_values(truth, label)
+        if label == "rlnMicrographName":
+            pair = number_micrographs(particles, truth)
+        first, second = pair
+        if first is None or second is None:
+            continue
+        differ = np.flatnonzero(np.abs(first - second) > rounding)
+        moved = bool((np.abs(np.sort(first) - np.sort(second)) <= SAME_VALUE).all())
+        if not differ.size or (label in ESTIMATES and not moved):
+            continue
+        row = int(differ[0])
+        texts = [(one.column(label) or [])[row] for one in (truth, particles)]
+        raise InputError(
+            f"{truth.star_path}: row {row + 1}: {label} is {texts[0]} there and {texts[1]} in {particles.star_path}"
+            f"{', whose rows are in another order' if moved else ''}; give the same particles in the same order"
+        )
+
+
+def find_values(particles: ParticleSet, label: str) -> np.ndarray | None:
+    """Find a column of numbers to compare, `(n,)`; None without it, or where it says nothing: one value, or none."""
+    values = particles.numbers(label)
+    if values is None or not np.isfinite(values).all() or (values == values[0]).all():
+        return None
+    return values
+
+
+def number_micrographs(
+    particles: ParticleSet, truth: ParticleSet
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Give the micrographs of two sets numbers, `(n,)` each: by their names or, where these differ, as they come."""
+    first, second = (one.column("rlnMicrographName") for one in (particles, truth))
+    if first is None or second is None or min(len(set(first)), len(set(second))) < 2:
+        return None, None
+    if set(first) == set(second):
+        numbers = np.unique([*first, *second], return_inverse=True)[1].astype(np.float64)
+        return numbers[: len(first)], numbers[len(first) :]
+    by_appearance = (number_by_appearance(np.array(names)) for names in (first, second))
+    one, other = (numbers.astype(np.float64) for numbers in by_appearance)
+    return one, other

@@ -71,10 +71,7 @@ def read_columns(
 
 def _as_numbers(path: Path, label: str, values: list[str], place: str, first: int) -> np.ndarray:
     """Turn text into finite numbers; `place` words where a bad one stands."""
-    try:
-        numbers = np.fromiter(map(float, values), dtype=np.float64, count=len(values))
-    except ValueError:
-        numbers = np.array([_number_or_nan(value) for value in values])
+    numbers = numbers_or_nan(values)
     bad = np.flatnonzero(~np.isfinite(numbers))
     if bad.size:
         raise InputError(
@@ -84,8 +81,25 @@ def _as_numbers(path: Path, label: str, values: list[str], place: str, first: in
     return numbers
 
 
-def _number_or_nan(text: str) -> float:
+def numbers_or_nan(values: list[str]) -> np.ndarray:
+    """Turn text into numbers, float64, NaN where it is none."""
+    try:
+        return np.fromiter(map(float, values), dtype=np.float64, count=len(values))
+    except ValueError:
+        return np.array([number_or_nan(value) for value in values])
+
+
+def number_or_nan(text: str) -> float:
+    """Turn text into a number, NaN where it is none."""
     try:
         return float(text)
     except ValueError:
         return float("nan")
+
+
+def number_by_appearance(values: np.ndarray) -> np.ndarray:
+    """Give equal values `(n,)` equal numbers from 0, the first value 0, the next new one 1."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return number[inverse.reshape(-1)]

@@ -18,6 +18,7 @@ from polardenoise.engine.imaging.backprojection import (
 from polardenoise.engine.imaging.ctf import compute_ctf
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
+from polardenoise.engine.particles.half_sets import find_inseparable
 from polardenoise.engine.particles.mrc import read_volume
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images
 from polardenoise.engine.particles.set_checks import common_pixel_size
@@ -107,8 +108,9 @@ def split_halves(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray, str]:
     """
     subset, origin = particles.random_subset, "rlnRandomSubset"
     if subset is None:
+        image, units = find_inseparable(particles)
         generator = np.random.default_rng(SEED_OF_DRAWN_HALVES)
-        subset = generator.permutation(len(particles)) % 2 + 1
+        subset = generator.permutation(int(units.max()) + 1)[units][image] % 2 + 1
         origin = f"drawn, seed {SEED_OF_DRAWN_HALVES} (no rlnRandomSubset)"
     rows1, rows2 = np.flatnonzero(subset == 1), np.flatnonzero(subset == 2)
     if not len(rows1) or not len(rows2):

@@ -12,6 +12,7 @@ from torch import Tensor
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
+from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
 from polardenoise.engine.report.html import (
     Pictures,
@@ -66,7 +67,8 @@ def write_report(
     for left_over in folder.iterdir():  # of a run that was killed
         left_over.unlink()
     pictures = Pictures(folder)
-    picked = pick_rows(len(job.particles), SHOWN, job.plan.seed)
+    once = job.shared.first_row
+    picked = once[pick_rows(len(once), SHOWN, job.plan.seed)]
     sections = [
         tell_warnings(summary),
         tell_run(job, summary),
@@ -98,8 +100,7 @@ def tell_warnings(summary: dict[str, Any]) -> Section:
             f"The card of {summary['model']} does not state what it makes of pure noise: nothing keeps it from drawing "
             "particles into noise."
         )
-    if " and " in summary["contrast"]:
-        cautions.append("The halves differ in contrast: say which it is with --contrast.")
+    cautions += [f"{warning[0].upper()}{warning[1:]}." for warning in summary["warnings"]]
     if summary["ctf_output"] == "corrected":
         cautions.append(
             "The images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)."
@@ -131,9 +132,11 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
         + ("" if found["clear"] else ", too weak to tell")
         for half, found in summary["contrast_of_halves"].items()
     ]
+    as_given = [] if job.plan.contrast == "auto" else [f"{summary['contrast']}, as given"]
     counts = " and ".join(str(count) for count in summary["half_counts"])
     rows = [
         ("particles", f"{summary['particles']} of {summary['input']}"),
+        ("images", word_images(summary)),
         ("written to", summary["output"]),
         ("model", f"{summary['model']} ({job.card.architecture}) {summary['model_sha256'][:16]}"),
         ("trained on", "; ".join(filter(None, [job.card.description, ", ".join(seen)]))),
@@ -141,7 +144,7 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
         ("K, images denoised together", str(summary["set_size"])),
         ("halves", f"{summary['halves']}: {counts} particles, which never met"),
         ("CTF", f"{summary['ctf_state']} in, {summary['ctf_output']} out"),
-        ("protein", "; ".join(sigmas) or f"{summary['contrast']}, as given"),
+        ("protein", "; ".join([*as_given, *sigmas])),
         (
             "box",
             f"{summary['box']} px in, {summary['working_box']} px inside, {summary['output_box']} px out "
@@ -154,6 +157,16 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
         rows = [(name, "ignored" if name == "halves" else text) for name, text in rows]
     command = make_listing(shlex.join(job.plan.command)) if job.plan.command else ""
     return Section("What was done", "", make_facts(rows) + command)
+
+
+def word_images(summary: dict[str, Any]) -> str:
+    """Say how many images the particles are, and which of them may not meet."""
+    words = [f"{summary['images']}, each denoised once"]
+    if summary["overlapping"]:
+        words.append(f"{summary['overlapping']} share pixels with others, which never met")
+    if summary["overlapping_across_halves"]:
+        words.append(f"{summary['overlapping_across_halves']} overlap one of the other half")
+    return "; ".join(filter(None, [*words, summary["overlaps_unchecked"]]))
 
 
 def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) -> Section:
@@ -190,7 +203,8 @@ def show_residuals(
     job: Job, preparation: Preparation, stack: Path, pictures: Pictures
 ) -> list[Section]:
     """Show what was taken from some particles: the mean image, its power, and a map where there are poses."""
-    rows = pick_rows(len(job.particles), AVERAGED, job.plan.seed)
+    once = np.flatnonzero(job.shared.count_once(job.halves))
+    rows = once[pick_rows(len(once), AVERAGED, job.plan.seed)]
     noisy, estimates = take_working(job, preparation, stack, rows)
     as_map = show_residual_map(job, rows, noisy, estimates, pictures)
     mean = show_mean_residual(job, noisy, estimates, pictures)
@@ -201,7 +215,7 @@ def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor, pictures: Pic
     """Show the mean residual and its power by ring, of images as `images.take_working` gives them."""
     residual = measure_residual(noisy, estimates)
     box = job.handling.box
-    pixel_size = float(np.median(job.particles.pixel_size)) * job.particles.box / box
+    pixel_size = most_common_pixel_size(job.particles) * job.particles.box / box
     rings = np.arange(LOWEST_RING, box // 2)
     plot_residual_power(
         pictures.folder / "residual_power.png",

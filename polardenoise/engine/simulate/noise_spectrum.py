@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
 
 #: Images of a set that are measured, spread over it: their corners hold a million pixels and more.
@@ -156,7 +157,7 @@ def measure_noise_spectrum(star_path: Path) -> NoiseSpectrum:
         images = read_images(particles, some)
         _check_corners(images, some, star_path)
         autocorrelation += correlate_background(images) * len(some) / len(rows)
-    return transform_autocorrelation(autocorrelation, float(np.median(particles.pixel_size)))
+    return transform_autocorrelation(autocorrelation, most_common_pixel_size(particles))
 
 
 def average_spectra(spectra: Sequence[NoiseSpectrum], frequency: np.ndarray) -> NoiseSpectrum:

@@ -6,6 +6,7 @@ there is exactly what was simulated.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
@@ -147,9 +148,21 @@ def draw_table(
         source=source,
         view=view,
         micrograph=micrograph,
-        coordinates=for_shifts.integers(0, MICROGRAPH_SIDE, size=(count, 2)),
+        coordinates=draw_coordinates(micrograph, for_shifts),
         microscope=microscope,
     )
+
+
+def draw_coordinates(micrograph: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draw places on the grids of micrographs `(n,)`, from 0 in ascending order: `(n, 2)` int64 pixels.
+
+    Each image has noise of its own, so that their boxes must not overlap: places are 400 px apart, as a rule.
+    """
+    counts = np.bincount(micrograph)
+    side = math.ceil(math.sqrt(counts.max()))
+    cells = np.concatenate([generator.permutation(side**2)[:count] for count in counts])
+    pitch = MICROGRAPH_SIDE // side
+    return np.stack([cells % side, cells // side], axis=1) * pitch + pitch // 2
 
 
 def _draw_like(

@@ -10,6 +10,7 @@ import numpy as np
 
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.simulate.detector import ModulationTransfer
 from polardenoise.engine.simulate.noise_spectrum import MEASURED, NoiseSpectrum
@@ -105,7 +106,7 @@ def copy_acquisition(
     return dataclasses.replace(
         plan,
         box=particles.box if box is None else box,
-        pixel_size=float(np.median(particles.pixel_size)) if pixel_size is None else pixel_size,
+        pixel_size=most_common_pixel_size(particles) if pixel_size is None else pixel_size,
         with_ctf=plan.with_ctf and particles.ctf is not None,
         like=particles.ctf,
     )

@@ -16,6 +16,7 @@ import torch
 from polardenoise.engine.particles.mrc import read_volume
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.preprocessing import Handling, compute_working_ctf
+from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError, TooLargeError
 from polardenoise.engine.simulate.sources import MAP_ENDINGS, Density, read_density
 from polardenoise.engine.train.optics import Optics
@@ -169,8 +170,10 @@ def feed_from_likeness(
         "particles": particles.star_path.name,
         "count": len(particles),
         "box": particles.box,
-        "pixel_size": float(np.median(particles.pixel_size)),
-        "working_pixel_size": float(np.median(likeness.pixel_sizes)),
+        "pixel_size": most_common_pixel_size(particles),
+        "working_pixel_size": most_common_pixel_size(particles)
+        * particles.box
+        / likeness.handling.box,
         "ctf_state": particles.ctf_state,
     }
     return TrainingFeed(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.train.paired_sets import (
     ParticlePair,
@@ -78,7 +79,7 @@ def feed_from_pair(
     scratch = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
     check_scratch_space(scratch, 2 * 4 * len(pair) * box**2)
     prepared = prepare_pair(pair, box, scratch, device, resources)
-    training, held_out = hold_out(pair.halves, seed)
+    training, held_out = hold_out(pair.halves, pair.shared, seed)
     images = min(VALIDATION_IMAGES, *map(len, held_out.values()))
     validation = draw_pair_sets(
         prepared, held_out, recipe.validation_sets, images, np.random.default_rng(VALIDATION_SEED)
@@ -99,7 +100,7 @@ def feed_from_pair(
             "halves": "drawn" if pair.halves_drawn else "rlnRandomSubset",
             "classes": 0 if pair.classes is None else int(pair.classes.max()) + 1,
             "box": pair.noisy.box,
-            "pixel_size": float(np.median(pair.noisy.pixel_size)),
+            "pixel_size": most_common_pixel_size(pair.noisy),
             "ctf_state": pair.noisy.ctf_state,
         },
         "validated_on": [f"particles of {name} held out"],

@@ -2,7 +2,7 @@
 
 The images are prepared as `denoise` prepares them and wait in scratch files; every step draws sets of them at random,
 inside a half, and inside a class half of the time. Some particles of each half are never drawn: the history's figure is
-measured on those.
+measured on those. Images that share pixels are never in one set; in crowded sets whole micrographs are held out.
 """
 
 from contextlib import ExitStack
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.background import Background
 from polardenoise.engine.neighbours.grouping import draw_halves
+from polardenoise.engine.particles.half_sets import find_inseparable
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.engine.particles.preprocessing import (
     Handling,
@@ -24,6 +25,7 @@ from polardenoise.engine.particles.preprocessing import (
 )
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.particles.set_checks import CTF_FREE_STATES, check_match
+from polardenoise.engine.particles.shared_pixels import SharedPixels, find_shared_pixels
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import Progress
 from polardenoise.engine.train.recipe import Recipe
@@ -51,6 +53,8 @@ class ParticlePair:
         Whether the halves were drawn, for want of `rlnRandomSubset`.
     classes : ndarray or None
         `(n,)` the class of each particle, from `rlnClassNumber`.
+    shared : SharedPixels
+        Which rows of the noisy set show one image, of which the first stands for all, and which share pixels.
     """
 
     noisy: ParticleSet
@@ -58,6 +62,7 @@ class ParticlePair:
     halves: np.ndarray
     halves_drawn: bool
     classes: np.ndarray | None
+    shared: SharedPixels
 
     def __len__(self) -> int:
         """Count the particles."""
@@ -112,7 +117,11 @@ def read_pair(noisy_star: Path, clean_star: Path, seed: int) -> ParticlePair:
             f"--pairs {noisy_star}: holds CTF-corrected images; give the particles that they came from"
         )
     drawn = noisy.random_subset is None
-    halves = draw_halves(len(noisy), seed) if noisy.random_subset is None else noisy.random_subset
+    if noisy.random_subset is None:
+        image, units = find_inseparable(noisy)
+        halves = draw_halves(units, seed)[image]
+    else:
+        halves = noisy.random_subset
     if not drawn and clean.random_subset is not None:
         other = np.flatnonzero(halves != clean.random_subset)
         if other.size:
@@ -120,14 +129,16 @@ def read_pair(noisy_star: Path, clean_star: Path, seed: int) -> ParticlePair:
                 f"--pairs {clean_star}: row {other[0] + 1}: rlnRandomSubset is not that of {noisy_star}; "
                 "give the same particles in the same order"
             )
-    for half, count in zip(*np.unique(halves, return_counts=True), strict=True):
+    tokens = noisy.column("rlnClassNumber")
+    classes = None if tokens is None else np.unique(tokens, return_inverse=True)[1]
+    shared = find_shared_pixels(noisy, halves, classes)
+    of_images = halves[shared.first_row]
+    for half, count in zip(*np.unique(of_images, return_counts=True), strict=True):
         if count < FEWEST_IN_A_HALF:
             raise InputError(
                 f"--pairs {noisy_star}: half {half} has {count} particles; give at least {FEWEST_IN_A_HALF}"
             )
-    tokens = noisy.column("rlnClassNumber")
-    classes = None if tokens is None else np.unique(tokens, return_inverse=True)[1]
-    return ParticlePair(noisy, clean, halves, drawn, classes)
+    return ParticlePair(noisy, clean, halves, drawn, classes, shared)
 
 
 def prepare_pair(
@@ -158,7 +169,7 @@ def prepare_pair(
     noisy = resources.enter_context(ScratchImages(folder, count, box))
     clean = resources.enter_context(ScratchImages(folder, count, box))
     with Progress("read noisy", count) as progress:
-        background = prepare_particles(
+        background, _ = prepare_particles(
             pair.noisy,
             handling,
             noisy,
@@ -202,25 +213,34 @@ def prepare_truth(images: Tensor, background: Background, handling: Handling) ->
     return resample(images, handling.box) / background.deviation.to(images.device)
 
 
-def hold_out(halves: np.ndarray, seed: int) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-    """Divide the particles of each half into those to train on and the last tenth of a random order.
+def hold_out(
+    halves: np.ndarray, shared: SharedPixels, seed: int
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Divide the images of each half into those to train on and the last tenth of a random order.
 
     Parameters
     ----------
     halves : ndarray
         `(n,)` the half of each particle.
+    shared : SharedPixels
+        Where images share pixels, those of one fold follow one another in the order.
     seed : int
         Fixes the order.
 
     Returns
     -------
     training, held_out : dict
-        From half to its rows.
+        From half to the rows of its images.
     """
+    rows, images = shared.first_row, np.arange(len(shared))
     generator = np.random.default_rng([seed, 3])
     training, held_out = {}, {}
     for half in np.unique(halves):
-        order = generator.permutation(np.flatnonzero(halves == half))
+        order = generator.permutation(images[halves[rows] == half])
+        if shared.crowded[order].any():
+            fold = shared.fold[order]
+            order = order[np.argsort(generator.permutation(fold.max() + 1)[fold], kind="stable")]
+        order = rows[order]
         kept = len(order) - max(1, round(HELD_OUT * len(order)))
         training[int(half)], held_out[int(half)] = order[:kept], order[kept:]
     return training, held_out
@@ -262,17 +282,21 @@ def draw_pair_sets(
 ) -> TrainingBatch:
     """Draw `sets` sets of `images` images, each from one half; other parameters as for `draw_pair_batch`."""
     halves = list(members)
+    pair = prepared.pair
     drawn = []
     for _ in range(sets):
         half = halves[generator.integers(len(halves))]
-        drawn.append(
-            read_set(prepared, draw_rows(members[half], prepared.pair.classes, images, generator))
-        )
-    return stack_sets(drawn)
+        drawn.append(draw_rows(members[half], pair.classes, images, generator, pair.shared))
+    size = min(map(len, drawn))  # crowded sets may have no more images that share nothing
+    return stack_sets([read_set(prepared, rows[:size]) for rows in drawn])
 
 
 def draw_rows(
-    members: np.ndarray, classes: np.ndarray | None, images: int, generator: np.random.Generator
+    members: np.ndarray,
+    classes: np.ndarray | None,
+    images: int,
+    generator: np.random.Generator,
+    shared: SharedPixels,
 ) -> np.ndarray:
     """Draw the rows of one set.
 
@@ -286,18 +310,28 @@ def draw_rows(
         How many rows, each once.
     generator : numpy.random.Generator
         Source of randomness.
+    shared : SharedPixels
+        Images that share pixels are not drawn together.
 
     Returns
     -------
     ndarray
-        `(images,)`. Half of the time, where there are classes, of one class (each as often as it has members), filled
-        up with other members where the class has too few.
+        `(images,)`, fewer where no more go together. Half of the time, where there are classes, of one class (each as
+        often as it has members), filled up with other members where the class has too few.
     """
+    crowded = shared.crowded[shared.image_of_row[members]].any()
     if classes is None or generator.random() < 0.5:
-        return generator.choice(members, images, replace=False)
-    same = classes[members] == classes[generator.choice(members)]
-    rows = generator.permutation(members[same])[:images]
-    return np.concatenate([rows, generator.choice(members[~same], images - len(rows), False)])
+        if not crowded:
+            return generator.choice(members, images, replace=False)
+        order = generator.permutation(members)
+    else:
+        same = classes[members] == classes[generator.choice(members)]
+        order = generator.permutation(members[same])
+        if not crowded:
+            rows, others = order[:images], members[~same]
+            return np.concatenate([rows, generator.choice(others, images - len(rows), False)])
+        order = np.concatenate([order, generator.permutation(members[~same])])
+    return shared.first_row[shared.fill_up([], shared.image_of_row[order].tolist(), images)]
 
 
 def read_set(prepared: PreparedPair, rows: np.ndarray) -> TrainingBatch:
