@@ -12,7 +12,8 @@ from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.imaging.fourier import fourier_crop, fourier_pad
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
-from polardenoise.engine.particles.particle_set import ParticleSet, read_checked
+from polardenoise.engine.particles.image_checks import OUT_OF_RANGE, ImageFaults
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
 
@@ -158,7 +159,7 @@ def prepare_particles(
     Raises
     ------
     InputError
-        If an image is blank or has pixels that are not finite.
+        If images are blank, have pixels that are not finite, or such that cannot be computed with; names them all.
     """
     count = len(particles)
     chunk = max(1, CHUNK_BYTES[device.type] // (4 * particles.box**2))
@@ -166,18 +167,27 @@ def prepare_particles(
     parts = np.split(in_file_order, range(chunk, count, chunk))
     means, deviations = torch.empty(count, 1, 1), torch.empty(count, 1, 1)
 
+    faults = ImageFaults(particles)
+
     def read(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        return rows, torch.from_numpy(read_checked(particles, rows))
+        return rows, torch.from_numpy(faults.read(rows))
 
     with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:
+            if faults:
+                continue  # what is left is only looked through
             working, profiles, background = prepare_images(
                 images.to(device), particles, rows, handling
             )
+            usable = (
+                working.flatten(1).isfinite().all(1) & background.deviation.flatten().isfinite()
+            )
+            faults.add(OUT_OF_RANGE, rows[~usable.cpu().numpy()])
             put(rows, working, profiles)
             means[rows] = background.mean.cpu()
             deviations[rows] = background.deviation.cpu()
             notice(rows, working, profiles)
+    faults.refuse()
     return Background(means, deviations)
 
 

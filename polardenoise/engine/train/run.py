@@ -10,11 +10,18 @@ from typing import Any
 
 import torch
 
-from polardenoise.engine.networks.checkpoint import ModelCard, hash_file, load_model, save_model
+from polardenoise.engine.networks.checkpoint import (
+    ModelCard,
+    find_model,
+    hash_file,
+    load_model,
+    save_model,
+)
 from polardenoise.engine.networks.compiling import compile_convolutions
 from polardenoise.engine.networks.ctf_weighted import CtfWeightedTransformer
 from polardenoise.engine.networks.dncnn import DnCNN, DnCNNConfig
 from polardenoise.engine.networks.grown_dncnn import grow_dncnn
+from polardenoise.engine.networks.model_limits import list_shapes
 from polardenoise.engine.networks.registry import (
     Denoiser,
     MatchedTransformer,
@@ -23,8 +30,10 @@ from polardenoise.engine.networks.registry import (
 )
 from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.files import make_folder
+from polardenoise.engine.runtime.file_list import FileList, list_model_files
+from polardenoise.engine.runtime.files import make_folder, telling_to_resume
 from polardenoise.engine.runtime.provenance import provenance
+from polardenoise.engine.simulate.sources import PHANTOM_PREFIX
 from polardenoise.engine.train.acquisition import (
     Likeness,
     feed_from_likeness,
@@ -38,6 +47,7 @@ from polardenoise.engine.train.paired_sets import ParticlePair, read_pair
 from polardenoise.engine.train.recipe import Recipe, choose_recipe
 from polardenoise.engine.train.resume_state import (
     read_resume_state,
+    refuse_linked_folder,
     restore_state,
     save_resume_state,
 )
@@ -65,6 +75,8 @@ class TrainingPlan:
     like: Path | None = None
     pause_after: float | None = None
     compile: bool = False
+    #: What the command line reads and writes besides.
+    files: FileList = field(default_factory=FileList)
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         Before any work, if something given cannot be used.
     """
     recipe = choose_recipe(plan.preset, plan.architecture, plan.recipe_file)
+    check_folder(plan)
     device = choose_device(plan.device)
     if device.type == "cuda" and recipe.precision == "bfloat16":
         torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
@@ -113,6 +126,9 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     }
     if saved is not None:
         check_same_training(resume, saved["facts"], facts)
+    files = list_files(plan, given)
+    files.check()
+    files.probe()
     if plan.compile:
         compile_convolutions(model)
     state = start_training(model, recipe)
@@ -135,7 +151,8 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
 
         pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
         length = Length(plan.steps, plan.minutes, time.monotonic() + pause_after)
-        train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
+        with telling_to_resume(plan.folder):
+            train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
     return {
         "model": str(plan.folder / "model"),
         "architecture": plan.architecture,
@@ -146,6 +163,49 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         "validation_relative_mse": read_last_error(history),
         **feed.counts,
     }
+
+
+def check_folder(plan: TrainingPlan) -> None:
+    """Refuse a folder whose training would be lost, or that is none of ours.
+
+    Raises
+    ------
+    InputError
+        If it holds a model, or a training that has taken a step, and is not to go on; or its folders are links.
+    """
+    for name in ("resume", "model"):
+        refuse_linked_folder(plan.folder / name)
+    if plan.resume:
+        return
+    begun = (plan.folder / "model" / "model.json").exists()
+    state = plan.folder / "resume" / "state.json"
+    if begun or (state.exists() and read_resume_state(state.parent)["step"] > 0):
+        raise InputError(
+            f"-o {plan.folder}: holds a training; add --resume to go on with it, or name another folder"
+        )
+
+
+def list_files(plan: TrainingPlan, given: Given) -> FileList:
+    """List all that a training reads and writes."""
+    files = FileList([*plan.files.inputs], [*plan.files.outputs])
+    if given.sources is not None:
+        files.read("SOURCE", *(one for one in plan.sources if not one.startswith(PHANTOM_PREFIX)))
+        molecules = (*given.sources.training, *given.sources.validation)
+        files.read("SOURCE", *(one for one in molecules if not one.startswith(PHANTOM_PREFIX)))
+    if given.likeness is not None:
+        files.read("--like", plan.like, *given.likeness.particles.stacks)
+    if given.pair is not None:
+        files.read("--pairs", *(plan.pairs or ()), *given.pair.noisy.stacks)
+        files.read("--pairs", *given.pair.clean.stacks)
+    files.read("--recipe", plan.recipe_file)
+    if plan.init is not None:
+        files.read("--init", *list_model_files(find_model(plan.init)))
+    files.write("-o", plan.folder / "model" / "model.json", "card")
+    files.write("-o", plan.folder / "model" / "weights.safetensors", "weights")
+    files.write("-o", plan.folder / "history.csv", "history")
+    files.write("-o", plan.folder / "history.png", "picture")
+    files.write("-o", plan.folder / "resume" / "state.json", "state")
+    return files
 
 
 def read_given(plan: TrainingPlan, box: int) -> Given:
@@ -208,6 +268,7 @@ def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
     """Build the network, or load the one that the training starts from."""
     if plan.init is None:
         try:
+            list_shapes(plan.architecture, recipe.sizes)  # before any memory is taken
             return build_model(plan.architecture, recipe.sizes)
         except (TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
