@@ -229,18 +229,31 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
             return "none"
         return "flipped" if particles.isPhaseFlipped() else "raw"
 
-    def countFaint(self):
-        """Count the particles whose faint raw images stand in for them, in the chunks done so far."""
+    def listSummaries(self):
+        """List what the engine has said of the chunks done so far."""
         numbers = range(1, len(read_chunks(self._getExtraPath())) + 1)
         names = [os.path.basename(self.getChunkPath("summary.json", number)) for number in numbers]
-        summaries = [self.readSummary(name) for name in names]
-        return sum(summary.get("faint", 0) for summary in summaries if summary)
+        return [summary for summary in map(self.readSummary, names) if summary]
+
+    def countFaint(self):
+        """Count the particles whose faint raw images stand in for them, in the chunks done so far."""
+        return sum(summary.get("faint", 0) for summary in self.listSummaries())
+
+    def tellVerdict(self):
+        """Say why the images are not to be trusted, and of how many chunks that is true; a list of lines."""
+        summaries = self.listSummaries()
+        judged = [summary["verdict"] for summary in summaries if summary.get("verdict")]
+        if not judged:
+            return []
+        parts = "" if len(summaries) == 1 else f" ({len(judged)} of {len(summaries)} chunks)"
+        return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
 
     # --------------------------- checks and texts --------------------------------------------
     def _summary(self):
         if not hasattr(self, DenoiseOutputs.outputParticles.name):
             return ["Not ready yet."]
-        lines = [f"Model: *{self.getModel()}*, CTF {self.getEnumText('ctfOutput')}."]
+        lines = self.tellVerdict()
+        lines.append(f"Model: *{self.getModel()}*, CTF {self.getEnumText('ctfOutput')}.")
         done = getattr(self, DenoiseOutputs.outputParticles.name)
         summary = self.readSummary(os.path.basename(self.getChunkPath("summary.json", 1)))
         if summary:

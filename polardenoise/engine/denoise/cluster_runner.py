@@ -1,5 +1,6 @@
 """Run the network over cells: each image among its own neighbours."""
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -69,6 +70,15 @@ class CellRunner:
 def name_cell(folder: Path, number: int) -> Path:
     """Name the file with the matches of a cell."""
     return folder / f"matches.{number:06d}.npz"
+
+
+def has_cell(folder: Path, number: int) -> bool:
+    """Tell whether the matches of a cell are on the disk as they were written."""
+    try:
+        with zipfile.ZipFile(name_cell(folder, number)) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def list_cells(folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from polardenoise.engine.denoise.preparation import (
 )
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
+from polardenoise.engine.denoise.verdict import COUNTED, judge_run
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches
 from polardenoise.engine.particles.image_names import name_in_star
@@ -48,27 +49,42 @@ def finish_run(
     with UnfinishedStack(folder, 0, count, job.box) as stack:
         stack.finish(job.pixel_size)
     write_star(job, folder / STAR)
-    sets, _ = load_sets(folder / SETS)
+    sets, _ = load_sets(folder / SETS, count)
     with open_preparation(job, folder) as preparation:
         contrasts = preparation.contrasts
-    faint = sum(batch.faint for batch in read_journals(folder).values())
-    summary = summarise_run(job, sets, contrasts, faint) | {"run": hash_facts(facts)}
-    write_json(
-        folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
-    )
-    names = {IMAGES: job.stack, STAR: job.plan.output}
+    counts = {
+        name: sum(batch.counts.get(name, 0) for batch in read_journals(folder).values())
+        for name in COUNTED
+    }
     matches = None
     if job.keeps_matches:
         size = float(np.median(job.particles.pixel_size)) * job.particles.box / job.handling.box
         matches = join_matches(list_cells(folder), job.halves, size)
+    summary = summarise_run(job, sets, contrasts, counts) | {"run": hash_facts(facts)}
+    score = None if matches is None else float(np.median(matches["score"]))
+    summary |= {"median_score": score, "verdict": judge_run(job, summary, score)}
+    write_json(
+        folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
+    )
     if matches is not None and job.plan.matches is not None:
         save_arrays(folder / MATCHES, **matches)
-        names[MATCHES] = job.plan.matches
     if job.plan.report is not None and write_report is not None:
         with open_preparation(job, folder) as preparation:
             write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
-        names[REPORT] = job.plan.report
-    publish(folder, names | {PROVENANCE: job.plan.output.with_suffix(".json")})
+    publish(folder, name_outputs(job))
+
+
+def name_outputs(job: Job) -> dict[str, Path]:
+    """Name what a run leaves: from its names in the run's folder to the final paths, in the order of the moves."""
+    plan = job.plan
+    names: dict[str, Path | None] = {
+        IMAGES: job.stack,
+        STAR: plan.output,
+        MATCHES: plan.matches if job.keeps_matches else None,
+        REPORT: plan.report,
+        PROVENANCE: plan.output.with_suffix(".json"),
+    }
+    return {name: path for name, path in names.items() if path is not None}
 
 
 def write_star(job: Job, path: Path) -> None:
@@ -85,7 +101,7 @@ def write_star(job: Job, path: Path) -> None:
 
 
 def summarise_run(
-    job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast], faint: int
+    job: Job, sets: list[ImageSet], contrasts: dict[int, Contrast], counts: dict[str, int]
 ) -> dict[str, Any]:
     """Gather what the summary, the provenance and downstream programs need to know."""
     plan, particles, handling = job.plan, job.particles, job.handling
@@ -96,7 +112,7 @@ def summarise_run(
         "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),
         "particles": len(particles),
-        "faint": faint,
+        **counts,
         "first_row": particles.first_row,
         "model": job.card.name,
         "model_sha256": job.card.weights_sha256,

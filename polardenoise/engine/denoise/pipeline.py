@@ -15,8 +15,8 @@ from polardenoise.engine.denoise.batches import (
     gather_batches,
     read_batch,
 )
-from polardenoise.engine.denoise.cluster_runner import CellRunner
-from polardenoise.engine.denoise.finish import ReportWriter, finish_run
+from polardenoise.engine.denoise.cluster_runner import CellRunner, has_cell
+from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
 from polardenoise.engine.denoise.plan import (
     DenoisePlan,
@@ -41,6 +41,7 @@ from polardenoise.engine.denoise.resume_folder import (
     was_published,
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, read_journals
+from polardenoise.engine.denoise.verdict import count_dotted
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
 from polardenoise.engine.runtime.devices import choose_precision
@@ -101,8 +102,8 @@ def denoise_particles(
                 folder = name_unfinished(plan.output)
                 if processes.is_first:
                     held.enter_context(unfinished_run(plan.output, facts, plan.resume))
-                    if not finish_publishing(folder):
-                        check_disk(job)
+                    if not finish_publishing(folder, name_outputs(job)):
+                        check_disk(job, folder)
                         prepare_run(job, folder)
             if not was_published(folder):
                 with processes.stage():
@@ -125,13 +126,7 @@ def is_complete(plan: DenoisePlan, facts: dict[str, Any]) -> bool:
 
 def write_images(job: Job, folder: Path, processes: Processes) -> None:
     """Denoise this process's share of the batches and write each image to its row's place."""
-    sets, images_per_batch = load_sets(folder / SETS)
-    complete = read_journals(folder)
-    own = [
-        (number, batch)
-        for number, batch in enumerate(gather_batches(sets, job.halves, images_per_batch))
-        if number % processes.count == processes.rank and number not in complete
-    ]
+    own = list_open_batches(job, folder, processes)
     count = sum(one.kept for _, batch in own for one in batch)
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
     precision = choose_precision(job.device, job.plan.precision)
@@ -150,10 +145,12 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
         def read(batch: NumberedBatch) -> BatchOfImages:
             return read_batch(preparation.scratch, *batch)
 
-        def write(number: int, rows: np.ndarray, images: list[Tensor], faint: int) -> None:
+        def write(
+            number: int, rows: np.ndarray, images: list[Tensor], counts: dict[str, int]
+        ) -> None:
             pixels = torch.cat([part.cpu() for part in images])
             refuse_bad_estimates(pixels, job.particles, rows)
-            stack.write(number, rows, pixels.numpy(), faint)
+            stack.write(number, rows, pixels.numpy(), counts)
 
         batches = opened.enter_context(reading_ahead(read, own))
         put = opened.enter_context(writing_behind(write, behind=1))
@@ -166,10 +163,27 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
                 batch.profiles[kept].to(job.device),
                 job.card.noise_energy,
             )
+            counts = {"faint": int(faint.sum()), "dotted": count_dotted(estimates[~faint])}
             returned = bring_back(job, preparation, batch, estimates)
-            put(batch.number, batch.own_rows, returned, int(faint.sum()))
+            put(batch.number, batch.own_rows, returned, counts)
             progress.advance(len(batch.own_rows))
             del batch, estimates  # not beside the next ones
+
+
+def list_open_batches(job: Job, folder: Path, processes: Processes) -> list[NumberedBatch]:
+    """List this process's share of the batches that are not complete, or not on the disk as the journal says."""
+    sets, images_per_batch = load_sets(folder / SETS, len(job.particles))
+    complete = read_journals(folder)
+    own = []
+    with UnfinishedStack(folder, processes.rank, len(job.particles), job.box) as stack:
+        for number, batch in enumerate(gather_batches(sets, job.halves, images_per_batch)):
+            if number % processes.count != processes.rank:
+                continue
+            rows = np.concatenate([one.rows[: one.kept] for one in batch])
+            is_there = number in complete and stack.holds(complete[number], rows)
+            if not is_there or (job.keeps_matches and not has_cell(folder, number)):
+                own.append((number, batch))
+    return own
 
 
 def bring_back(
@@ -194,10 +208,14 @@ def bring_back(
 
 
 def refuse_bad_estimates(images: Tensor, particles: ParticleSet, rows: np.ndarray) -> None:
-    """Fail on NaN rather than write it: a shared or faulty GPU gives such results silently."""
-    bad = ~images.flatten(1).isfinite().all(1)
+    """Fail on NaN rather than write it: a shared or faulty GPU gives such results silently.
+
+    What the images themselves can do to it has been refused before, see `image_checks`.
+    """
+    bad = ~images.flatten(1).isfinite().all(1).numpy()
     if bad.any():
-        row = particles.first_row + int(rows[int(bad.nonzero()[0, 0])]) + 1
+        row = particles.first_row + int(rows[bad].min()) + 1
         raise InputError(
-            f"{particles.star_path}: row {row} came out of the network as NaN; run again, with --device cpu if it stays"
+            f"{particles.star_path}: {int(bad.sum())} images, the first of row {row}, came out of the network as NaN;"
+            " repeat the command with --resume, with --device cpu if it stays"
         )

@@ -18,12 +18,16 @@ from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
 from polardenoise.engine.networks.registry import PolarTransformer
 from polardenoise.engine.particles.preprocessing import prepare_particles
 from polardenoise.engine.particles.scratch_file import ScratchImages
+from polardenoise.engine.runtime.arrays import read_arrays
+from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import replace_when_complete
 from polardenoise.engine.runtime.progress import Progress
 
 WORKING = "working.f32"
 READ = "read.npz"
 SETS = "sets.npz"
+#: What to do where a file of the run's folder cannot be used.
+START_ANEW = "leave --resume out to start anew"
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def read_input(job: Job, folder: Path) -> None:
 
         scratch.clear()
         background = prepare_particles(job.particles, job.handling, scratch, job.device, notice)
+        scratch.write_through()
     contrasts = evidence.judge() if job.plan.contrast == "auto" else {}
     save_arrays(
         folder / READ,
@@ -91,14 +96,18 @@ def read_input(job: Job, folder: Path) -> None:
 @contextmanager
 def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
     """Open what `read_input` has left."""
-    with np.load(folder / READ) as saved:
-        contrasts = {
-            int(half): Contrast(float(sign), float(certainty))
-            for half, sign, certainty in zip(
-                saved["halves"], saved["sign"], saved["certainty"], strict=True
-            )
-        }
-        deviation = saved["deviation"]
+    wanted = {"halves": ("i", 1), "sign": ("f", 1), "certainty": ("f", 1), "deviation": ("f", 1)}
+    saved = read_arrays(folder / READ, wanted, START_ANEW)
+    deviation = saved["deviation"]
+    lengths = {len(saved[name]) for name in ("halves", "sign", "certainty")}
+    if len(deviation) != len(job.particles) or len(lengths) != 1:
+        raise InputError(f"{folder / READ}: is of other particles; {START_ANEW}")
+    contrasts = {
+        int(half): Contrast(float(sign), float(certainty))
+        for half, sign, certainty in zip(
+            saved["halves"], saved["sign"], saved["certainty"], strict=True
+        )
+    }
     signs = np.full(len(job.particles), -1.0 if job.plan.contrast == "dark" else 1.0)
     for half, contrast in contrasts.items():
         signs[job.halves == half] = contrast.sign
@@ -143,12 +152,26 @@ def save_sets(path: Path, sets: list[ImageSet], images_per_batch: int) -> None:
     )
 
 
-def load_sets(path: Path) -> tuple[list[ImageSet], int]:
-    """Load what `save_sets` saved."""
-    with np.load(path) as saved:
-        rows = np.split(saved["rows"], np.cumsum(saved["sizes"])[:-1])
-        sets = [ImageSet(*one) for one in zip(rows, saved["kept"].tolist(), strict=True)]
-        return sets, int(saved["images_per_batch"])
+def load_sets(path: Path, count: int) -> tuple[list[ImageSet], int]:
+    """Load what `save_sets` saved.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or its sets are not those of `count` particles.
+    """
+    wanted = {"rows": ("i", 1), "sizes": ("i", 1), "kept": ("i", 1), "images_per_batch": ("i", 0)}
+    saved = read_arrays(path, wanted, START_ANEW)
+    rows, sizes, kept = saved["rows"], saved["sizes"], saved["kept"]
+    in_order = len(sizes) == len(kept) and sizes.sum() == len(rows) and (sizes >= kept).all()
+    if not in_order or (kept < 1).any() or rows.min() < 0 or rows.max() >= count:
+        raise InputError(f"{path}: is of other particles; {START_ANEW}")
+    parts = np.split(rows, np.cumsum(sizes)[:-1])
+    sets = [ImageSet(*one) for one in zip(parts, kept.tolist(), strict=True)]
+    written = np.bincount(np.concatenate([one.rows[: one.kept] for one in sets]), minlength=count)
+    if (written != 1).any():
+        raise InputError(f"{path}: is of other particles; {START_ANEW}")
+    return sets, max(int(saved["images_per_batch"]), 1)
 
 
 def save_arrays(path: Path, **arrays: Any) -> None:
