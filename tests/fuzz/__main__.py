@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -51,8 +52,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--number", type=int, help="this attack only, with --only")
     parser.add_argument("--only", action="append", choices=sorted(ATTACKS), default=[])
-    parser.add_argument("-o", "--output", type=Path, required=True, help="a new folder")
+    parser.add_argument("-o", "--output", type=Path, help="a new folder (one for temporary files)")
     arguments = parser.parse_args()
+    if arguments.output is None:
+        arguments.output = Path(tempfile.mkdtemp(prefix="polardenoise-fuzz-")) / "attacks"
+        arguments.output.parent.chmod(0o755)
     place = arguments.output.resolve()
     place.mkdir(parents=True, exist_ok=False)
     seeds = prepare(place)

@@ -71,7 +71,7 @@ def finish_run(
     if job.plan.report is not None and write_report is not None:
         with open_preparation(job, folder) as preparation:
             write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
-    publish(folder, name_outputs(job))
+    publish(folder, name_outputs(job), hash_facts(facts))
 
 
 def name_outputs(job: Job) -> dict[str, Path]:

@@ -35,6 +35,7 @@ from polardenoise.engine.denoise.preparation import (
 )
 from polardenoise.engine.denoise.report_folder import PAGE, check_report_folder
 from polardenoise.engine.denoise.resume_folder import (
+    discard_unfinished,
     finish_publishing,
     name_unfinished,
     unfinished_run,
@@ -95,17 +96,20 @@ def denoise_particles(
         if not processes.is_first:
             job = check_plan(plan, processes.local_rank)
         facts = state_facts(job)
+        run = hash_facts(facts)
         complete = plan.resume and is_complete(plan, facts)
+        if complete and processes.is_first:
+            discard_unfinished(plan.output)
     if not complete:
         with ExitStack() as held:
             with processes.stage():
                 folder = name_unfinished(plan.output)
                 if processes.is_first:
                     held.enter_context(unfinished_run(plan.output, facts, plan.resume))
-                    if not finish_publishing(folder, name_outputs(job)):
+                    if not finish_publishing(folder, name_outputs(job), run):
                         check_disk(job, folder)
                         prepare_run(job, folder)
-            if not was_published(folder):
+            if not was_published(folder, run):
                 with processes.stage():
                     write_images(job, folder, processes)
                 with processes.stage():

@@ -109,6 +109,8 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
 
     Of several processes on a machine, `process` (from 0) is this one.
     """
+    if plan.output.suffix != ".star":
+        raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
     stack = plan.output.with_suffix(".mrcs")
     try:
         whole = read_particles(plan.particles, plan.ctf_state)
@@ -188,8 +190,6 @@ def choose_groups(group_by: str, particles: ParticleSet, model: Denoiser) -> np.
 
 def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> FileList:
     """List all that is read and written; refuse outputs that would replace what is not theirs, or have no place."""
-    if plan.output.suffix != ".star":
-        raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
     if plan.matches is not None and plan.matches.suffix != ".npz":
         raise InputError(f"--matches {plan.matches}: must end in .npz")
     refuse_unquotable_stack("-o", stack)

@@ -6,6 +6,7 @@ goes. A folder of this name is touched only if it is ours: a folder itself, not 
 mark in it. Nothing that lies in it says where something is to be written.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -23,6 +24,7 @@ from polardenoise.engine.denoise.resume_stack import read_journals
 from polardenoise.engine.runtime.errors import InputError, SystemFailure, says_out_of_memory
 from polardenoise.engine.runtime.files import (
     copy_folder,
+    is_real_folder,
     make_folder,
     move_folder,
     name_hidden,
@@ -94,6 +96,16 @@ def unfinished_run(output: Path, facts: dict[str, Any], resume: bool) -> Iterato
         with keeping_what_is_done(folder):
             yield folder
         remove_tree(folder)
+
+
+def discard_unfinished(output: Path) -> None:
+    """Remove what a run has left whose results are there from another one; not while a run is at work on it."""
+    folder = name_unfinished(output)
+    if is_real_folder(folder):
+        with contextlib.suppress(InputError):
+            open_own_folder(folder)
+            with locked(folder):
+                remove_tree(folder)
 
 
 @contextmanager
@@ -210,7 +222,7 @@ def refuse_other_facts(output: Path, begun: dict[str, Any], asked: dict[str, Any
         )
 
 
-def publish(folder: Path, final_names: dict[str, Path]) -> None:
+def publish(folder: Path, final_names: dict[str, Path], run: str) -> None:
     """Move finished files to their final names, in the order given.
 
     What is to lie in another file system is copied there first: a disk that is full there stops the run before the
@@ -222,16 +234,18 @@ def publish(folder: Path, final_names: dict[str, Path]) -> None:
         Of the run.
     final_names : dict
         Name in the folder -> final path.
+    run : str
+        Hash of the run's facts.
     """
     copies = {}
     try:
         for name, final in final_names.items():
             make_folder(final.parent)
-            if (folder / name).stat().st_dev != final.parent.stat().st_dev:
+            if lies_elsewhere(folder / name, final):
                 copies[name] = copy_beside(folder / name, final)
             elif (folder / name).is_file():
                 write_through(folder / name)
-        write_json(folder / PUBLISHED, sorted(final_names))
+        write_json(folder / PUBLISHED, {"run": run})
     except BaseException:
         for copy in copies.values():
             remove_tree(copy)
@@ -239,12 +253,17 @@ def publish(folder: Path, final_names: dict[str, Path]) -> None:
     for name, copy in copies.items():
         move_file(copy, final_names[name])
         remove_tree(folder / name)
-    finish_publishing(folder, final_names)
+    finish_publishing(folder, final_names, run)
 
 
-def finish_publishing(folder: Path, final_names: dict[str, Path]) -> bool:
+def lies_elsewhere(source: Path, final: Path) -> bool:
+    """Tell whether a final name is in another file system than what is to get it."""
+    return source.stat().st_dev != final.parent.stat().st_dev
+
+
+def finish_publishing(folder: Path, final_names: dict[str, Path], run: str) -> bool:
     """Do the moves that are left of a publication, if one has begun; tell whether one had."""
-    if not was_published(folder):
+    if not was_published(folder, run):
         return False
     for name, final in final_names.items():
         if (folder / name).exists():
@@ -286,6 +305,12 @@ def move_file(source: Path, final: Path) -> None:
         remove_quietly(source)
 
 
-def was_published(folder: Path) -> bool:
-    """Tell whether the publication of a run's files has begun."""
-    return (folder / PUBLISHED).exists()
+def was_published(folder: Path, run: str) -> bool:
+    """Tell whether the publication of this very run has begun: all that it makes was complete then."""
+    path = folder / PUBLISHED
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        return bool(read_json(path, dict, "").get("run") == run)
+    except InputError:
+        return False

@@ -95,17 +95,13 @@ def list_shapes(
 
     Raises
     ------
-    InputError
-        If it has more parameters than any network.
     TypeError, ValueError, RuntimeError
-        If the sizes do not go together.
+        If the sizes do not go together, or make a network larger than any.
     """
     with torch.device("meta"):
         tensors = build_model(architecture, sizes).state_dict()
     if sum(tensor.numel() for tensor in tensors.values()) > MOST_PARAMETERS:
-        raise InputError(
-            f"sizes: the network would have more than {MOST_PARAMETERS // 10**6} million parameters; give fewer"
-        )
+        raise ValueError(f"more than {MOST_PARAMETERS // 10**6} million parameters")
     return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 

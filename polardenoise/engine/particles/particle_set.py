@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from polardenoise.engine.runtime.errors import InputError
 
 #: A column that not every command uses: its numbers, what is wrong with them, or None where it is not there.
 Given = np.ndarray | InputError | None
+Found = TypeVar("Found")
 
 
 def use_given(values: Given) -> np.ndarray | None:
@@ -183,10 +184,14 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
             "a 3D subtomogram (rlnImageDimensionality); polardenoise takes 2D particles",
         )
     pixel_size = find_pixel_size(columns)
-    # What somebody knows goes before what the columns say: they need not even be right.
-    ctf = None if ctf_state == "none" else find_ctf(columns)
     if ctf_state == "auto":
-        ctf_state = find_ctf_state(columns, stated, ctf is not None)
+        ctf_state = find_ctf_state(columns, stated, columns.has("rlnDefocusU"))
+    if ctf_state == "none":
+        # What is known of the images goes before what the columns say: they need not even be right.
+        usable = look_for(find_ctf, columns)
+        ctf = None if isinstance(usable, InputError) else usable
+    else:
+        ctf = find_ctf(columns)
     headers, index_in_stack = check_stacks(names)
     return ParticleSet(
         star_path=document.path,
@@ -207,7 +212,7 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
     )
 
 
-def look_for(find: Callable[..., np.ndarray | None], *where: object) -> Given:
+def look_for(find: Callable[..., Found], *where: object) -> Found | InputError:
     """Find a column that not every command uses: what is wrong with it is given back, not raised."""
     try:
         return find(*where)

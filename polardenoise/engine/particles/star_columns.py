@@ -89,6 +89,10 @@ class ParticleColumns:
     optics_row: np.ndarray
     faults: Mapping[tuple[bool, str], str] = field(default_factory=dict)
 
+    def has(self, label: str) -> bool:
+        """Tell whether there is a column, of the particles or of their optics groups, whatever stands in it."""
+        return label in self.own or label in self.shared
+
     def find(self, label: str) -> np.ndarray | None:
         """Give a column, `(n,)`: the particles' own, else the optics groups' spread over them, else None.
 

@@ -63,7 +63,7 @@ def read_object(path: Path) -> dict[str, object]:
     """Read a JSON object; empty if it is none."""
     try:
         with open_input(path) as file:
-            found = json.loads(file.read(LARGEST_DESCRIPTION))
+            found = json.loads(file.read(LARGEST_DESCRIPTION).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -149,7 +149,7 @@ def resolve(path: Path) -> Path:
 
 def find_nearest_folder(path: Path) -> Path:
     """Find the nearest thing above a path that is there, which should be a folder."""
-    return next(folder for folder in path.absolute().parents if folder.exists())
+    return next((folder for folder in path.absolute().parents if folder.exists()), Path("/"))
 
 
 def refuse_lost_folders(one: Named) -> None:
