@@ -42,7 +42,7 @@ from polardenoise.engine.denoise.resume_folder import (
     was_published,
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, read_journals
-from polardenoise.engine.denoise.verdict import count_dotted
+from polardenoise.engine.denoise.verdict import count_dotted, says_all
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
 from polardenoise.engine.runtime.devices import choose_precision
@@ -125,7 +125,7 @@ def is_complete(plan: DenoisePlan, facts: dict[str, Any]) -> bool:
     others = [path for path in (plan.matches, plan.report and plan.report / PAGE) if path]
     if not all(path.exists() for path in [*outputs, *others]):
         return False
-    return read_provenance(plan.output).get("run") == hash_facts(facts)
+    return says_all(read_provenance(plan.output), hash_facts(facts))
 
 
 def write_images(job: Job, folder: Path, processes: Processes) -> None:

@@ -248,6 +248,6 @@ def hash_facts(facts: dict[str, Any]) -> str:
 
 
 def state_file(path: Path) -> list[Any]:
-    """Tell a stack from another of the same name, without reading it."""
+    """Tell a stack from another of the same name, without reading it; a project may be moved as a whole."""
     status = path.stat()
-    return [str(path.absolute()), status.st_size, status.st_mtime_ns]
+    return [path.name, status.st_size, status.st_mtime_ns]

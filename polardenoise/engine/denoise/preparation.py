@@ -113,6 +113,8 @@ def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
         signs[job.halves == half] = contrast.sign
     units = torch.from_numpy(signs * deviation).float()
     with ScratchImages(folder, len(job.particles), job.handling.box, WORKING) as scratch:
+        if not scratch.is_whole():
+            raise InputError(f"{folder / WORKING}: is cut short; {START_ANEW}")
         scratch.set_signs(signs)
         yield Preparation(scratch, units, contrasts)
 

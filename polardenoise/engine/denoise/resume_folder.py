@@ -23,6 +23,7 @@ from polardenoise.engine.denoise.plan import KEEPS_MATCHES
 from polardenoise.engine.denoise.resume_stack import read_journals
 from polardenoise.engine.runtime.errors import InputError, SystemFailure, says_out_of_memory
 from polardenoise.engine.runtime.files import (
+    as_plain_data,
     copy_folder,
     is_real_folder,
     make_folder,
@@ -91,7 +92,7 @@ def unfinished_run(output: Path, facts: dict[str, Any], resume: bool) -> Iterato
             write_json(folder / FACTS, facts)
         else:
             refuse_strangers(folder)
-            refuse_other_facts(output, begun, json.loads(json.dumps(facts)))
+            refuse_other_facts(output, begun, json.loads(json.dumps(as_plain_data(facts))))
             write_json(folder / FACTS, facts)
         with keeping_what_is_done(folder):
             yield folder

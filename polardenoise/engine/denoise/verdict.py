@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -104,6 +105,34 @@ def judge_run(job: Job, summary: dict[str, Any], median_score: float | None) -> 
             f"{summary['dotted']} of {count} estimates are a few dots in an empty box: extract in a smaller one"
         )
     return reasons
+
+
+class Told(msgspec.Struct):
+    """What the summary tells of a run: a provenance that does not say it is not that of a complete run."""
+
+    output: str
+    particles: int
+    model: str
+    sets: int
+    set_size: int
+    group_by: str
+    halves: str
+    ctf_state: str
+    ctf_output: str
+    contrast: str
+    finest_detail_angstrom: float
+    faint: int
+    verdict: list[str]
+    run: str
+    report: str | None = None
+
+
+def says_all(facts: dict[str, Any], run: str) -> bool:
+    """Tell whether a provenance is that of a run, by the hash of its facts, and says all that its summary tells."""
+    try:
+        return msgspec.convert(facts, Told).run == run
+    except msgspec.ValidationError:
+        return False
 
 
 def word_verdict(summary: dict[str, Any]) -> str | None:

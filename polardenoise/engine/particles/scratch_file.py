@@ -80,6 +80,10 @@ class ScratchImages:
         """Hand all that was written to the system, where other processes see it."""
         self._file.flush()
 
+    def is_whole(self) -> bool:
+        """Tell whether the file has room for all rows: a crash may have cut it short."""
+        return os.fstat(self._file.fileno()).st_size >= 4 * self.count * self._values
+
     def write_through(self) -> None:
         """Bring all that was written to the disk."""
         self._file.flush()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from polardenoise.engine.runtime.errors import InputError, describe_system_error
 from polardenoise.engine.runtime.file_kinds import refuse_to_replace
-from polardenoise.engine.runtime.files import HOST, remove_quietly
+from polardenoise.engine.runtime.files import HOST, remove_leftovers, remove_quietly
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,7 @@ def probe_folder(folder: Path) -> None:
     """Write a few bytes into a folder, to the disk, and remove them."""
     trial = folder / f".polardenoise.{HOST}-{os.getpid()}.partial"
     remove_quietly(trial)
+    remove_leftovers(folder, Path("polardenoise"))
     try:
         descriptor = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,7 @@ class Outputs:
             raise InputError(f"{final}: is a folder; give the name of a file to write")
         make_folder(final.parent)
         if not os.access(final.parent, os.W_OK | os.X_OK):
-            raise InputError(f"{final.parent}: cannot be written; choose another folder")
+            raise SystemFailure(f"{final.parent}: cannot be written; choose another folder")
         remove_leftovers(final.parent, final)
         temporary = name_hidden(final)
         # Whoever had this number of a process before us: what lies there is not written through.
@@ -140,8 +141,26 @@ def remove_leftovers(folder: Path, final: Path | None = None) -> None:
         found = LEFTOVER.fullmatch(name)
         if found is None or found["host"] != HOST or is_running(int(found["process"])):
             continue
-        if final is None or name.startswith(f".{final.stem}.{HOST}-{found['process']}."):
+        # Files that are written inside such a file's block have its name behind a further dot.
+        mine = f"{'' if final is None else final.stem.lstrip('.')}.{HOST}-{found['process']}."
+        if final is None or name.lstrip(".").startswith(mine):
             remove_tree(folder / name)
+
+
+@contextmanager
+def temporary_folder(word: str) -> Iterator[Path]:
+    """Make a folder for temporary files, removed at the end; those that our killed processes have left go first."""
+    place = Path(tempfile.gettempdir())
+    for path in place.glob(f".polardenoise-{word}.{HOST}-*"):
+        found = LEFTOVER.fullmatch(path.name)
+        if found and not is_running(int(found["process"])) and path.lstat().st_uid == os.geteuid():
+            remove_tree(path)
+    hidden = name_hidden(place / f"polardenoise-{word}").name
+    folder = Path(tempfile.mkdtemp(prefix=f"{hidden}.", dir=place))
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
 
 
 def is_running(process: int) -> bool:
@@ -210,8 +229,12 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (FileExistsError, NotADirectoryError) as error:
         raise InputError(
+            f"{folder}: cannot be made ({error.strerror}); choose another folder"
+        ) from error
+    except OSError as error:
+        raise SystemFailure(
             f"{folder}: cannot be made ({error.strerror}); choose another folder"
         ) from error
 
@@ -233,17 +256,17 @@ def write_json(path: Path | str, data: Any) -> None:
         Dictionaries, lists, numbers, text; numpy and torch numbers and arrays, paths and tuples are turned
         into them. Numbers that JSON does not know (NaN, infinities) become `null`.
     """
-    write_text_atomically(path, json.dumps(_as_json(data), indent=2, allow_nan=False) + "\n")
+    write_text_atomically(path, json.dumps(as_plain_data(data), indent=2, allow_nan=False) + "\n")
 
 
-def _as_json(value: Any) -> Any:
-    """Turn what the engine works with into what JSON knows."""
+def as_plain_data(value: Any) -> Any:
+    """Turn what the engine works with into what JSON knows, as `write_json` writes it."""
     if isinstance(value, dict):
-        return {str(key): _as_json(entry) for key, entry in value.items()}
+        return {str(key): as_plain_data(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_json(entry) for entry in value]
+        return [as_plain_data(entry) for entry in value]
     if hasattr(value, "tolist"):  # numpy and torch numbers and arrays
-        return _as_json(value.tolist())
+        return as_plain_data(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
@@ -251,7 +274,7 @@ def _as_json(value: Any) -> Any:
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if value is None or isinstance(value, bool | int):
         return value
-    return _as_json(str(value))
+    return as_plain_data(str(value))
 
 
 def is_real_folder(path: Path) -> bool:

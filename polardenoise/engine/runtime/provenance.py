@@ -7,12 +7,14 @@ import platform
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_kinds import PROGRAM
 from polardenoise.engine.runtime.files import write_json
-from polardenoise.engine.runtime.input_files import read_json
+from polardenoise.engine.runtime.input_files import convert_data, read_json
 
 
 def provenance(command: list[str], **facts: Any) -> dict[str, Any]:
@@ -52,6 +54,17 @@ def provenance(command: list[str], **facts: Any) -> dict[str, Any]:
     }
 
 
+class KnownProvenance(msgspec.Struct):
+    """What programs read of a provenance; people read all of it."""
+
+    program: Literal["polardenoise"]
+    command: list[str] = []
+    working_directory: str = ""
+    input: str | None = None
+    model: str | None = None
+    run: str | None = None
+
+
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write the summary of a command for machines; it says whose it is, so that it may be replaced by the next one."""
     import polardenoise
@@ -66,6 +79,7 @@ def read_provenance(star_path: Path) -> dict[str, Any]:
         return {}
     try:
         facts: dict[str, Any] = read_json(path, dict, "write it again")
+        convert_data(facts, KnownProvenance, str(path), "write it again")
     except InputError:
         return {}
-    return facts if facts.get("program") == PROGRAM else {}
+    return facts

@@ -31,7 +31,7 @@ from polardenoise.engine.networks.registry import (
 from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList, list_model_files
-from polardenoise.engine.runtime.files import make_folder, telling_to_resume
+from polardenoise.engine.runtime.files import as_plain_data, make_folder, telling_to_resume
 from polardenoise.engine.runtime.provenance import provenance
 from polardenoise.engine.simulate.sources import PHANTOM_PREFIX
 from polardenoise.engine.train.acquisition import (
@@ -291,7 +291,7 @@ def start_model(plan: TrainingPlan, recipe: Recipe) -> Denoiser:
 
 def check_same_training(resume: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Refuse to go on with another recipe, architecture, seed, other sources or sets than a training began with."""
-    wanted = json.loads(json.dumps(wanted))  # as it was saved: lists, no tuples
+    wanted = json.loads(json.dumps(as_plain_data(wanted)))  # as it was saved: lists, no tuples
     for name in {**wanted, **saved}:
         if saved.get(name) != wanted.get(name):
             raise InputError(
