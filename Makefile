@@ -1,5 +1,6 @@
 # make demo    the main job through a real headless Scipion project; pictures in demo/report/index.html
 # make test    lint, types, imports, the tests of minutes; make test-long the others, before a piece of work is closed
+# make fuzz    inputs that nobody wrote, for an hour: FUZZ of them, SEED draws them; what breaks is kept with a way to run it
 # make screenshots   every form, viewer and wizard of the plugin, photographed on a virtual screen into docs/screenshots
 # One .venv for both, made once and again when what it is made from changes.
 
@@ -17,7 +18,10 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do \
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo screenshots test test-long lint format environment clean
+FUZZ ?= 5000
+SEED ?= 1
+
+.PHONY: demo screenshots test test-long fuzz lint format environment clean
 
 demo: environment
 	$(BIN)/python demo/run_demo.py
@@ -30,6 +34,10 @@ test: lint
 
 test-long: environment
 	$(PYTEST) -n $(WORKERS) --dist loadfile --durations 15 -m long
+
+fuzz: environment
+	POLARDENOISE_EXAMPLES=$(FUZZ) $(PYTEST) --timeout 0 tests/fuzz/test_properties.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count $(FUZZ) --seed $(SEED)
 
 lint: environment
 	$(BIN)/ruff check .

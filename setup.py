@@ -29,6 +29,7 @@ ENGINE = [
         "torch-fourier-shift>=0.6",
         "gemmi>=0.7",
         "safetensors>=0.4",
+        "msgspec>=0.19",
         "scipy",
         "matplotlib",
     ]
@@ -38,6 +39,7 @@ DEVELOPMENT = [
     "scipion-app>=3.8",
     "scipion-em-relion>=5.0.2",
     "pytest>=8",
+    "hypothesis>=6.100",
     "pytest-timeout",
     "pytest-xdist",
     "starfile>=0.5",

@@ -20,11 +20,9 @@ from polardenoise.engine.cli import (
     EXIT_BAD_INPUT,
     EXIT_INTERRUPTED,
     Parser,
-    check_json_destination,
-    describe_system_error,
     on_one_line,
 )
-from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.errors import InputError, describe_system_error
 
 if TYPE_CHECKING:
     import torch
@@ -132,9 +130,12 @@ def make_tables(words: list[str]) -> None:
     InputError
         If an option cannot be used.
     """
+    from polardenoise.engine.runtime.file_list import FileList
+
     arguments = build_parser().parse_args(words)
-    if arguments.json is not None:
-        check_json_destination(arguments.json)
+    files = FileList()
+    files.write("--json", arguments.json, "summary")
+    files.check()
     if arguments.output.exists() and not arguments.output.is_dir():
         raise InputError(f"-o {arguments.output}: is no folder; name one")
     aspire_python = arguments.aspire_python
@@ -144,7 +145,7 @@ def make_tables(words: list[str]) -> None:
         raise InputError(f"--minutes {arguments.minutes:g}: must not be negative")
     from benchmarks.speed.aspire import check_aspire
     from polardenoise.engine.runtime.devices import choose_device
-    from polardenoise.engine.runtime.files import write_json
+    from polardenoise.engine.runtime.provenance import write_summary
 
     device = choose_device(arguments.device)
     if aspire_python is not None:
@@ -158,7 +159,7 @@ def make_tables(words: list[str]) -> None:
         **measure(arguments, device, command),
     }
     if arguments.json is not None:
-        write_json(arguments.json, summary)
+        write_summary(arguments.json, summary)
     print(summarise(summary), flush=True)
 
 

@@ -15,6 +15,7 @@ ENGINE_PYTHON = (3, 11)
 
 # What the engine imports, as Python finds it, and what pip calls it.
 ENGINE_LIBRARIES = {
+    "msgspec": "msgspec",
     "torch": "torch",
     "torch_ctf": "torch-ctf",
     "torch_fourier_shift": "torch-fourier-shift",

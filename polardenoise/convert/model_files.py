@@ -66,7 +66,7 @@ def check_model_folder(path):
         card = read_card(folder)
         architecture, box = card["architecture"], int(card["sizes"]["box"])
         stated = card["weights_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         return [f"{os.path.join(folder, CARD)} is no model description ({error}): export it again."]
     if architecture not in ARCHITECTURES or box < 2:
         return [
@@ -98,9 +98,9 @@ def is_safetensors(path):
             ends = [
                 entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
             ]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            return bool(ends) and max(ends) == size - 8 - length
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
             return False
-    return bool(ends) and max(ends) == size - 8 - length
 
 
 def hash_file(path):

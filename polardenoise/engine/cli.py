@@ -8,25 +8,55 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
 from polardenoise import __version__
-from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
+from polardenoise.engine.runtime.errors import (
+    InputError,
+    describe_system_error,
+    says_out_of_memory,
+)
+from polardenoise.engine.runtime.standard_streams import patient_streams
+from polardenoise.engine.runtime.stopping import (
+    EXIT_TERMINATED,
+    Terminated,
+    unwinding_when_terminated,
+)
 
 COMMANDS = ("simulate", "train", "denoise", "evaluate", "reconstruct", "models")
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_BROKEN_PIPE = 141
-EXIT_TERMINATED = 128 + signal.SIGTERM
+#: Commands that go on where they were stopped.
+RESUMABLE = ("train", "denoise")
+#: What the extra `engine` installs, by the names that Python imports.
+ENGINE_LIBRARIES = (
+    "einops",
+    "gemmi",
+    "matplotlib",
+    "mrcfile",
+    "msgspec",
+    "numpy",
+    "safetensors",
+    "scipy",
+    "torch",
+    "torch_ctf",
+    "torch_fourier_shell_correlation",
+    "torch_fourier_shift",
+    "torch_fourier_slice",
+    "torch_grid_utils",
+    "torch_image_interpolation",
+)
+INSTALL = (
+    "install the engine with pip install 'scipion-em-polardenoise[engine]' (Python 3.11 or later)"
+)
+#: Python that the torch libraries of the field need.
+OLDEST_PYTHON = (3, 11)
 
 
 class Parser(argparse.ArgumentParser):
@@ -90,22 +120,6 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def check_json_destination(path: Path) -> None:
-    """Refuse, before the work is done, a `--json` file that could not be written after it.
-
-    Raises
-    ------
-    InputError
-        If `path` is a folder, or its folder neither exists nor can be made. (It is made with the file, so that
-        `-o DIR --json DIR/summary.json` works on a new DIR.)
-    """
-    if path.is_dir():
-        raise InputError(f"--json {path}: is a folder; name a file")
-    nearest = next(folder for folder in path.absolute().parents if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"--json {path}: {nearest} is no folder that can be written; name another")
-
-
 def check_seed(seed: int) -> None:
     """Refuse a `--seed` that not every generator of random numbers takes.
 
@@ -119,40 +133,24 @@ def check_seed(seed: int) -> None:
 
 
 def run_command(arguments: argparse.Namespace) -> None:
-    """Run a parsed command, write its JSON, print its summary."""
+    """Run a parsed command, write its JSON, print its summary.
+
+    The command finds in `arguments.files` the list of what it reads and writes, with `--json` in it; what is wrong with
+    that is told before the work.
+    """
+    from polardenoise.engine.runtime.file_list import FileList
+
     module = import_command(arguments.command)
-    if arguments.json is not None:
-        check_json_destination(arguments.json)
+    arguments.files = FileList()
+    arguments.files.write("--json", arguments.json, "summary", content="summary")
+    arguments.files.check()
     check_seed(getattr(arguments, "seed", 0))
     summary = module.run(arguments)
     if arguments.json is not None:
-        from polardenoise.engine.runtime.files import write_json
+        from polardenoise.engine.runtime.provenance import write_summary
 
-        write_json(arguments.json, summary)
+        write_summary(arguments.json, summary)
     print(module.summarise(summary), flush=True)
-
-
-@contextmanager
-def unwinding_when_terminated() -> Iterator[None]:
-    """Turn SIGTERM (a stop button, a wall time) into an exit that removes unfinished files."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(_number: int, _frame: object) -> NoReturn:
-        raise SystemExit(EXIT_TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def describe_system_error(error: OSError) -> str:
-    """Put an error of the system (disk full, no permission) into one line that names the file."""
-    reason = error.strerror or on_one_line(error) or type(error).__name__
-    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -167,27 +165,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 done; 2 something given cannot be used, or the system refused (one line on stderr); 130 on
-        Ctrl-C. An exception that nobody foresaw is a defect of ours and shows its traceback.
+        Ctrl-C; 143 when told to end. An exception that nobody foresaw is a defect of ours and shows its traceback.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
+    with patient_streams():
+        return run_and_tell(sys.argv[1:] if argv is None else list(argv))
+
+
+def run_and_tell(argv: Sequence[str]) -> int:
+    """Run a command line and put what went wrong into one line; as `main`."""
     name = "polardenoise"
+    command = ""
     try:
+        refuse_old_python()
         with unwinding_when_terminated():
             arguments = parse_arguments(argv)
-            name = f"polardenoise {arguments.command}"
+            command = arguments.command
+            name = f"polardenoise {command}"
             run_command(arguments)
         return 0
     except InputError as error:
         print(f"{name}: {on_one_line(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted{advise(command)}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output is gone. Point stdout at nothing, or the interpreter complains
-        # while it closes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
+    except Terminated:
+        print(f"{name}: told to end (SIGTERM){advise(command)}", file=sys.stderr)
+        return EXIT_TERMINATED
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ENGINE_LIBRARIES:
+            raise
+        print(f"{name}: {missing} is not installed; {INSTALL}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except OSError as error:
         print(f"{name}: {describe_system_error(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -196,3 +206,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"{name}: out of memory; lower --batch or the box size", file=sys.stderr)
         return EXIT_BAD_INPUT
+
+
+def advise(command: str) -> str:
+    """Say what to do after a run of a command was stopped."""
+    return "; --resume goes on from what is done" if command in RESUMABLE else ""
+
+
+def refuse_old_python() -> None:
+    """Refuse a Python that the engine's libraries do not run in.
+
+    Raises
+    ------
+    InputError
+        If this one is older.
+    """
+    if sys.version_info < OLDEST_PYTHON:
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise InputError(f"the engine does not run in Python {version}; {INSTALL}")

@@ -236,11 +236,21 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
         names = [os.path.basename(self.getChunkPath("summary.json", number)) for number in numbers]
         return [summary for summary in map(self.readSummary, names) if summary]
 
+    def tellVerdict(self):
+        """Say why the images are not to be trusted, and of how many chunks that is true; a list of lines."""
+        summaries = self.readSummaries()
+        judged = [summary["verdict"] for summary in summaries if summary.get("verdict")]
+        if not judged:
+            return []
+        parts = "" if len(summaries) == 1 else f" ({len(judged)} of {len(summaries)} chunks)"
+        return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
+
     # --------------------------- checks and texts --------------------------------------------
     def _summary(self):
         if not hasattr(self, DenoiseOutputs.outputParticles.name):
             return ["Not ready yet."]
-        lines = [f"Model: *{self.getModel()}*, CTF {self.getEnumText('ctfOutput')}."]
+        lines = self.tellVerdict()
+        lines.append(f"Model: *{self.getModel()}*, CTF {self.getEnumText('ctfOutput')}.")
         done = getattr(self, DenoiseOutputs.outputParticles.name)
         summary = self.readSummary(os.path.basename(self.getChunkPath("summary.json", 1)))
         if summary:

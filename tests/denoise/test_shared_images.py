@@ -157,8 +157,8 @@ def test_sets_hold_no_overlapping_images(crowded, folder, model, monkeypatch, gr
 
     seen = []
 
-    def note_sets(path):
-        seen.append(load_sets(path))
+    def note_sets(*arguments):
+        seen.append(load_sets(*arguments))
         return seen[-1]
 
     monkeypatch.setattr(pipeline, "load_sets", note_sets)

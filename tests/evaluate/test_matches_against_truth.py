@@ -238,11 +238,11 @@ def run_real_set(folder, name, particles, *words, junk=()):
             noise = np.random.default_rng(6).standard_normal((len(junk), *images.shape[1:]))
             images[junk] = noise if with_noise else 0
             write_stack(data / f"{stack}.mrcs", images, float(particles.pixel_size[0]))
-    star, matches, out = (str(data / end) for end in ("out.star", "m.npz", "out.json"))
+    star, matches, out = (str(data / end) for end in ("out.star", "m.npz", "judged.json"))
     assert main(["denoise", str(data / "particles.star"), "-o", star, "--matches", matches]) == 0
     truth = str(data / "clean.star")
     assert main(["evaluate", star, "--truth", truth, "--matches", matches, "--json", out]) == 0
-    return json.loads((data / "out.json").read_text())
+    return json.loads((data / "judged.json").read_text())
 
 
 @pytest.mark.timeout(300)

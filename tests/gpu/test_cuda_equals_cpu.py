@@ -11,7 +11,7 @@ import torch
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
-from polardenoise.engine.imaging.rotational_matching import describe_observed, match_images
+from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics, match_images
 from polardenoise.engine.networks.angular_attention import attend_blocked
 from polardenoise.engine.networks.attention_direct import attend_direct
 from polardenoise.engine.networks.checkpoint import load_model
@@ -69,13 +69,13 @@ def test_matching_finds_the_same_rotations():
     rings = build_fourier_rings(64)
     images, estimates = draw(50, 64, 64), draw(40, 64, 64, seed=1)
     estimates[:40] += images[:40]
-    profiles = torch.rand(50, 32, generator=torch.Generator().manual_seed(2))
+    ctf_rings = torch.rand(50, 32, generator=torch.Generator().manual_seed(2))
 
     def match(device):
-        parts = (one.to(device) for one in (images, profiles, estimates))
+        parts = (one.to(device) for one in (images, ctf_rings, estimates))
         seen, by_ring, shown = parts
-        observed = describe_observed(seen, by_ring, rings)
-        return match_images(observed, by_ring, rings.describe(shown), rings)
+        harmonics = compute_image_harmonics(seen, by_ring, rings)
+        return match_images(harmonics, by_ring, rings.to_harmonics(shown), rings)
 
     here, there = match(CPU), match(CUDA)
     assert torch.allclose(here.likelihood, there.likelihood.cpu(), atol=0.05, rtol=1e-4)
@@ -87,15 +87,15 @@ def test_shipped_network_gives_the_same_images(name):
     model, _ = load_model(name)
     molecules = stack_molecules([load_molecule("phantom:10001", 64, 0.7)], CPU)
     batch = draw_batch(molecules, choose_recipe("base", "polar-transformer", None), 3, 1)
-    profiles = batch.transfer.flatten(-2).new_ones(*batch.noisy.shape[:2], 32)
+    ctf_rings = batch.abs_ctf.flatten(-2).new_ones(*batch.noisy.shape[:2], 32)
     with torch.inference_mode():
-        here = model.eval()(batch.noisy, profiles)
-        there = model.to(CUDA)(batch.noisy.to(CUDA), profiles.to(CUDA)).cpu()
+        here = model.eval()(batch.noisy, ctf_rings)
+        there = model.to(CUDA)(batch.noisy.to(CUDA), ctf_rings.to(CUDA)).cpu()
     assert relative_energy(here - there, here) < 1e-3
 
 
 def test_training_sets_and_gradients_are_those_of_the_cpu():
-    recipe = choose_recipe("tiny", "polar-transformer-matched", None)
+    recipe = choose_recipe("tiny", "polar-transformer", None)
     densities = [load_molecule(f"phantom:{seed}", 32, 0.9) for seed in (1, 2)]
     batches = [
         draw_batch(stack_molecules(densities, device), recipe, 0, 5) for device in (CPU, CUDA)
@@ -111,9 +111,9 @@ def test_training_sets_and_gradients_are_those_of_the_cpu():
     losses, gradients = [], []
     for device in (CPU, CUDA):
         torch.manual_seed(0)
-        model = build_model("polar-transformer-matched", recipe.sizes).to(device).train()
+        model = build_model("polar-transformer", recipe.sizes).to(device).train()
         batch = batches[0].map(lambda one: one.to(device))  # noqa: B023
-        loss = measure_objective(model, batch, "float32")
+        loss = measure_objective(model, batch, torch.float32)
         loss.backward()
         losses.append(float(loss))
         gradients.append(
@@ -159,7 +159,7 @@ def test_denoised_sets_are_those_of_the_cpu(particles, tmp_path, grouping):
 
 def test_training_can_be_interrupted_and_goes_on(tmp_path):
     options = ["phantom:1-4", "-o", str(tmp_path / "one"), "--preset", "tiny", "--device", "cuda"]
-    options += ["--architecture", "polar-transformer-matched"]
+    options += ["--architecture", "polar-transformer"]
     assert main(["train", *options, "--steps", "30"]) == 0
     assert main(["train", *options, "--steps", "60", "--resume"]) == 0
     rows = (tmp_path / "one" / "history.csv").read_text().splitlines()

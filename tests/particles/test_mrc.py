@@ -176,7 +176,7 @@ def test_what_is_no_stack_is_named(tmp_path, content, complaint):
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.mrcs: no such file"):
         read_stack_header(tmp_path / "gone.mrcs")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_stack_header(tmp_path)
 
 

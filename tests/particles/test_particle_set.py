@@ -8,9 +8,9 @@ import mrcfile
 import numpy as np
 import pytest
 
+from polardenoise.engine.particles.image_checks import ImageFaults
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import (
-    read_checked,
     read_images,
     read_particles,
     write_particles,
@@ -100,9 +100,14 @@ def one_image(*columns):
     return "data_\nloop_\n" + "".join(f"_{label}\n" for label in labels) + " ".join(values) + "\n"
 
 
-def read_all_checked(particles):
-    """Read every image as `denoise` reads it."""
-    return read_checked(particles, np.arange(len(particles)))
+def read_all_checked(star):
+    """Read halves and images as `denoise` reads them."""
+    particles = read_particles(star)
+    assert particles.random_subset is None or len(particles.random_subset) == len(particles)
+    faults = ImageFaults(particles)
+    images = faults.read(np.arange(len(particles)))
+    faults.refuse()
+    return images
 
 
 def refusal(folder, text=None):
@@ -110,7 +115,7 @@ def refusal(folder, text=None):
     if text is not None:
         (folder / "set.star").write_text(text)
     with pytest.raises(InputError) as caught:
-        read_all_checked(read_particles(folder / "set.star"))
+        read_all_checked(folder / "set.star")
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -328,7 +333,7 @@ def test_blank_images_are_named(folder, images):
 def test_unused_images_may_be_anything(folder, images):
     images[4] = np.nan
     break_stack(folder, images[3:], name="b.mrcs")
-    read_all_checked(read_particles(folder / "set.star"))
+    read_all_checked(folder / "set.star")
 
 
 @pytest.mark.parametrize(
@@ -353,7 +358,11 @@ def test_unused_images_may_be_anything(folder, images):
         (one_image(SIZE).replace("1@a.mrcs", "1@"), "row 1: the image name is empty"),
         (one_image(SIZE).replace(" 1.5", ""), "row 1 of table data_ has 1 values for 2 columns"),
         (one_image(SIZE).split("1@")[0], "has no rows"),
-        (one_image(SIZE) + "\n" + one_image(SIZE), "several tables name images"),
+        (one_image(SIZE) + "\n" + one_image(SIZE), "2 tables are called data_; join them into one"),
+        (
+            one_image(SIZE) + "\n" + one_image(SIZE).replace("data_", "data_b"),
+            "several tables name images",
+        ),
         ("data_\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n1 2\n", "coordinates; extract"),
         ("data_model_general\n\n_rlnReferenceDimensionality 3\n", "a RELION model file"),
         (OPTICS + PARTICLES.replace("b.mrcs 1 ", "b.mrcs 7 "), "row 3 belongs to optics group 7"),

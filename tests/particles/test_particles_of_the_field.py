@@ -56,7 +56,7 @@ def test_real_sets_are_read_and_all_else_is_refused_in_one_line(shared_data):
             reached_stacks += "is not there" in message
             continue
         particles = read_particles(path)
-        images = read_all_checked(particles)
+        images = read_all_checked(path)
         np.testing.assert_array_equal(read_images(particles, slice(None)), images)
         assert images.shape == (facts[0], facts[1], facts[1])
         assert particles.pixel_size[0] == pytest.approx(facts[2], rel=1e-3)
@@ -73,7 +73,7 @@ def test_half_floats_of_warp_are_read(shared_data, tmp_path):
     particles = read_text(
         tmp_path, one_image(("rlnPixelSize", "12")).replace("1@a.mrcs", f"37@{stack}")
     )
-    read_all_checked(particles)
+    read_all_checked(particles.star_path)
     theirs = read_by_mrcfile(stack)
     assert theirs.dtype == np.float16
     np.testing.assert_array_equal(read_images(particles, slice(None))[0], theirs[36])

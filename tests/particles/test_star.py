@@ -199,7 +199,7 @@ def test_what_is_no_star_file_is_named(tmp_path, content, complaint):
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.star: no such file"):
         read_star(tmp_path / "gone.star")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_star(tmp_path)
 
 

@@ -306,7 +306,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path, molecule):
     expect("no noise in the corners")
     written = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text("sample: {}")
-    expect(r"config\.yaml: not as simulate --parakeet writes it")
+    expect(r"config\.yaml: JSON is malformed")
     configuration = json.loads(written)
     configuration["sample"]["molecules"]["local"][0]["instances"] = 4
     (folder / "config.yaml").write_text(json.dumps(configuration))

@@ -325,4 +325,4 @@ def test_a_recipe_that_cannot_be_trained_is_one_line(tmp_path, capsys, recipe):
 def test_an_output_that_is_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "run").write_text("x")
     assert main([*ARGUMENTS, "-o", str(tmp_path / "run"), "--steps", "1"]) == 2
-    assert "choose another folder" in capsys.readouterr().err
+    assert "is no folder that can be written" in capsys.readouterr().err

@@ -232,10 +232,10 @@ def test_the_split_of_the_real_structures_is_kept(shared_data):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "line 1"),
+        ("{", "truncated"),
         ("[]", "object"),
         ('{"snrr": 1}', "snrr"),
-        ('{"snr": 1}', "should look like"),
+        ('{"snr": 1}', "Expected `array`, got `int`"),
     ],
 )
 def test_a_bad_recipe_is_named(tmp_path, text, message):

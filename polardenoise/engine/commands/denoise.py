@@ -8,6 +8,10 @@ from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.runtime.errors import InputError
 
 HELP = "denoise a particle set jointly, random halves apart"
+#: More images than that no memory compares with one another at every rotation, nor computes at once.
+LARGEST_SET = LARGEST_BATCH = 1_000_000
+#: Digits that the number of a row or of images has at most.
+MOST_DIGITS = 12
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,8 +115,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             "--matches: is found by --group-by neighbours only; add it or leave this out"
         )
-    if arguments.set_size < 1:
-        raise InputError(f"--set-size {arguments.set_size}: must be at least 1")
+    if not 1 <= arguments.set_size <= LARGEST_SET:
+        raise InputError(f"--set-size {arguments.set_size}: give a number from 1 to {LARGEST_SET}")
     from polardenoise.engine.denoise.pipeline import denoise_particles
     from polardenoise.engine.denoise.plan import DenoisePlan
     from polardenoise.engine.report.page import write_report
@@ -120,6 +124,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     if only_first_speaks():
         arguments.json = None
+        arguments.files.outputs.clear()
     with joined_processes() as processes:
         plan = DenoisePlan(
             particles=arguments.particles,
@@ -141,6 +146,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             matches=arguments.matches,
             report=arguments.report,
             command=tuple(arguments.command_line),
+            files=arguments.files,
         )
         return denoise_particles(plan, processes, write_report)
 
@@ -149,12 +155,12 @@ def parse_rows(text: str) -> slice:
     """Read `--rows A:B`, either of which may be empty."""
     first, colon, last = text.partition(":")
     try:
-        if not colon:
+        if not colon or max(len(first), len(last)) > MOST_DIGITS:
             raise ValueError
         return slice(*(int(number) if number else None for number in (first, last)))
     except ValueError as error:
         raise InputError(
-            f"--rows {text}: give A:B, two row numbers counted from 0, B not included, either may be left out"
+            f"--rows {text[:40]}: give A:B, two row numbers counted from 0, B not included, either may be left out"
         ) from error
 
 
@@ -162,9 +168,12 @@ def parse_batch(text: str) -> int | None:
     """Read `--batch`: None for auto."""
     if text == "auto":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--batch {text}: must be auto or a number of images of at least 1")
-    return int(text)
+    number = int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0
+    if not 1 <= number <= LARGEST_BATCH:
+        raise InputError(
+            f"--batch {text[:40]}: must be auto or a number of images from 1 to {LARGEST_BATCH}"
+        )
+    return number
 
 
 def word_grouping(summary: dict[str, Any]) -> str:
@@ -182,8 +191,12 @@ def word_grouping(summary: dict[str, Any]) -> str:
 
 
 def summarise(summary: dict[str, Any]) -> str:
-    """Put the summary into a few lines."""
-    lines = [
+    """Put the summary into a few lines; what speaks against the result comes first."""
+    from polardenoise.engine.denoise.verdict import word_verdict
+
+    verdict = word_verdict(summary)
+    lines = [verdict] if verdict else []
+    lines += [
         f"{summary['output']}: {summary['particles']} particles denoised by {summary['model']}, "
         f"{word_grouping(summary)}",
         f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "

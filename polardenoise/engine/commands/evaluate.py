@@ -9,6 +9,8 @@ from typing import Any
 from polardenoise.engine.runtime.errors import InputError
 
 HELP = "compare denoised particles with their truth, or test a model on pure noise"
+#: Images of the pure-noise test.
+FEWEST_IMAGES, MOST_IMAGES = 16, 100_000
 PLOT_FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -83,6 +85,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             f"--plot {arguments.plot}: name a file that ends in {', '.join(PLOT_FORMATS)}"
         )
+    if not FEWEST_IMAGES <= arguments.images <= MOST_IMAGES:
+        raise InputError(
+            f"--images {arguments.images}: give at least {FEWEST_IMAGES}, and at most {MOST_IMAGES}"
+        )
     if arguments.null is not None:
         for option, value in (
             ("--truth", arguments.truth),
@@ -107,8 +113,16 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
     """Test a model on noise; as `run`."""
     from polardenoise.engine.evaluate.noise_plot import plot_null
     from polardenoise.engine.evaluate.noise_test import measure_null
+    from polardenoise.engine.networks.checkpoint import find_model
+    from polardenoise.engine.particles.particle_set import read_particles
+    from polardenoise.engine.runtime.file_list import list_model_files
     from polardenoise.engine.runtime.provenance import provenance
 
+    files = arguments.files
+    files.read("--null", *list_model_files(find_model(arguments.null)))
+    if arguments.denoised is not None:
+        files.read("PARTICLES.star", arguments.denoised, *read_particles(arguments.denoised).stacks)
+    check_plot(arguments)
     test = measure_null(
         arguments.null, arguments.denoised, arguments.images, arguments.seed, arguments.device
     )
@@ -139,6 +153,12 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         matches = read_matches(arguments.matches, len(denoised))
     noisy = evaluate.find_noisy_input(denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
+    for particles in (denoised, truth, noisy):
+        if particles is not None:
+            star = particles.star_path
+            arguments.files.read("the input", star, star.with_suffix(".json"), *particles.stacks)
+    arguments.files.read("--matches", arguments.matches)
+    check_plot(arguments)
     result = evaluate.compare_particles(denoised, truth, "evaluate", radius)
     noisy_result = None
     if noisy is not None:
@@ -165,6 +185,13 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         plot_evaluation(arguments.plot, denoised, truth, noisy, curve, noisy_curve)
         summary["plot"] = str(arguments.plot)
     return summary
+
+
+def check_plot(arguments: argparse.Namespace) -> None:
+    """Refuse a picture, or a summary, that would replace an input or cannot be written."""
+    arguments.files.write("--plot", arguments.plot, "picture")
+    arguments.files.check()
+    arguments.files.probe()
 
 
 def check_radius(radius: float | None, box: int) -> float:

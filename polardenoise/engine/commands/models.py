@@ -17,7 +17,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from dataclasses import asdict
 
     from polardenoise.engine.networks.checkpoint import find_model, list_shipped_models, read_card
+    from polardenoise.engine.runtime.file_list import list_model_files
 
+    for name in list_shipped_models():
+        arguments.files.read("models", *list_model_files(find_model(name)))
+    arguments.files.check()
+    arguments.files.probe()
     cards = [asdict(read_card(find_model(name))) for name in list_shipped_models()]
     return {"default": DEFAULT_MODEL, "models": cards}
 

@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     from polardenoise.engine.reconstruct import pipeline as reconstruct
     from polardenoise.engine.reconstruct.fsc_report import plot_fsc, write_fsc_star
-    from polardenoise.engine.runtime.files import write_json
-    from polardenoise.engine.runtime.provenance import provenance
+    from polardenoise.engine.runtime.files import Outputs
+    from polardenoise.engine.runtime.provenance import provenance, write_summary
 
     symmetry = symmetry_matrices(arguments.symmetry)
     particles = read_particles(arguments.particles)
@@ -76,6 +76,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.reference is not None:
         reference = reconstruct.read_reference(arguments.reference, box, pixel_size)
 
+    folder, files = arguments.output, arguments.files
+    files.read("PARTICLES.star", arguments.particles, *particles.stacks)
+    files.read("PARTICLES.star", arguments.particles.with_suffix(".json"))
+    files.read("--reference", arguments.reference)
+    for name in ("half1.mrc", "half2.mrc", "volume.mrc"):
+        files.write("-o", folder / name, "mrc", size=4 * box**3)
+    files.write("-o", folder / "fsc.star", "star")
+    files.write("-o", folder / "fsc.png", "picture")
+    files.write("-o", folder / "summary.json", "summary", content="summary")
+    files.check()
+    files.probe()
     maps = reconstruct.reconstruct_halves(particles, rows1, rows2, ctf, symmetry)
     half_curve = fsc.fourier_shell_correlation(maps.half1, maps.half2)
     denoised = is_denoised(particles)
@@ -109,13 +120,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "provenance": provenance(arguments.command_line, particles=str(arguments.particles)),
     }
 
-    folder = arguments.output
-    write_volume(folder / "half1.mrc", maps.half1, pixel_size)
-    write_volume(folder / "half2.mrc", maps.half2, pixel_size)
-    write_volume(folder / "volume.mrc", maps.volume, pixel_size)
-    write_fsc_star(folder / "fsc.star", half_curve, reference_curve, pixel_size, resolution, label)
-    plot_fsc(folder / "fsc.png", half_curve, reference_curve, pixel_size, label)
-    write_json(folder / "summary.json", summary)
+    with Outputs() as outputs:
+        write_volume(outputs.lend(folder / "half1.mrc"), maps.half1, pixel_size)
+        write_volume(outputs.lend(folder / "half2.mrc"), maps.half2, pixel_size)
+        write_volume(outputs.lend(folder / "volume.mrc"), maps.volume, pixel_size)
+        curves = half_curve, reference_curve, pixel_size
+        write_fsc_star(outputs.lend(folder / "fsc.star"), *curves, resolution, label)
+        plot_fsc(outputs.lend(folder / "fsc.png"), *curves, label)
+        write_summary(outputs.lend(folder / "summary.json"), summary)
     return summary
 
 

@@ -166,7 +166,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     if arguments.like is not None:
         plan = copy_acquisition(plan, arguments.like, arguments.box, arguments.pixel_size)
-    return simulate_particles(plan, arguments.output)
+    read = [arguments.like, arguments.noise_like, arguments.mtf]
+    arguments.files.read("--like, --noise-like or --mtf", *read, *list_stacks(*read[:2]))
+    return simulate_particles(plan, arguments.output, arguments.files)
+
+
+def list_stacks(*star_files: Path | None) -> list[Path]:
+    """Name the stacks of particle sets; None is none."""
+    from polardenoise.engine.particles.particle_set import read_particles
+
+    return [
+        stack for star in star_files if star is not None for stack in read_particles(star).stacks
+    ]
 
 
 def simulate_with_parakeet(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -202,8 +213,13 @@ def simulate_with_parakeet(arguments: argparse.Namespace) -> dict[str, Any]:
             noise="poisson",
             dose=arguments.dose,
         )
-        return {"parakeet": str(folder), "to_run": len(write_configurations(plan, folder))}
-    particles, micrographs, with_truth = gather_particles(folder, output, box, arguments.seed)
+        arguments.files.read("SOURCE", *arguments.sources)
+        count = len(write_configurations(plan, folder, arguments.files))
+        return {"parakeet": str(folder), "to_run": count}
+    arguments.files.read("--parakeet", *folder.glob("*/*"))
+    particles, micrographs, with_truth = gather_particles(
+        folder, output, box, arguments.seed, arguments.files
+    )
     return {
         "parakeet": str(folder),
         "particles": particles,

@@ -9,6 +9,9 @@ from polardenoise.engine.runtime.errors import InputError
 
 HELP = "train a denoiser on simulated molecules, or on noisy particles and their truth"
 
+#: A thousand years of steps; two years.
+MOST_STEPS, MOST_MINUTES = 10**9, 10**6
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the contract."""
@@ -78,12 +81,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             "SOURCE: name at least one structure, map, phantom:SEED or MANIFEST.tsv, or give --pairs"
         )
-    if arguments.steps is not None and arguments.steps < 1:
-        raise InputError(f"--steps {arguments.steps}: must be at least 1")
-    if arguments.minutes is not None and not arguments.minutes > 0:
-        raise InputError(f"--minutes {arguments.minutes}: must be more than 0")
-    if arguments.pause_after is not None and not arguments.pause_after > 0:
-        raise InputError(f"--pause-after {arguments.pause_after}: must be more than 0")
+    if arguments.steps is not None and not 1 <= arguments.steps <= MOST_STEPS:
+        raise InputError(f"--steps {arguments.steps}: must be at least 1 and at most {MOST_STEPS}")
+    for option in ("minutes", "pause_after"):
+        minutes = getattr(arguments, option)
+        if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+            name = option.replace("_", "-")
+            raise InputError(f"--{name} {minutes}: must be more than 0 and at most {MOST_MINUTES}")
     from polardenoise.engine.train.run import TrainingPlan, run_training
 
     minutes = arguments.minutes
@@ -107,6 +111,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             like=arguments.like,
             pause_after=arguments.pause_after,
             compile=arguments.compile,
+            files=arguments.files,
         )
     )
 

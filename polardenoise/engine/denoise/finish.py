@@ -19,6 +19,7 @@ from polardenoise.engine.denoise.preparation import (
 )
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
+from polardenoise.engine.denoise.verdict import COUNTED, judge_run
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
@@ -51,28 +52,45 @@ def finish_run(
     with UnfinishedStack(folder, 0, count, job.box) as stack:
         stack.finish(job.pixel_size, job.shared.shown_by(np.arange(count)))
     write_star(job, folder / STAR)
-    sets, computing = load_sets(folder / SETS), read_computing(folder)
-    faint = sum(batch.faint for batch in read_journals(folder).values())
-    precision = name_precision(computing.precision)
-    with open_preparation(job, folder) as preparation:
-        summary = summarise_run(job, sets, preparation, faint, precision)
-    summary["run"] = hash_facts(facts)
-    write_json(
-        folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
-    )
-    names = {IMAGES: job.stack, STAR: job.plan.output}
+    sets, computing = load_sets(folder / SETS, job.shared.first_row), read_computing(folder)
+    batches = read_journals(folder).values()
+    counts = {name: sum(batch.counts.get(name, 0) for batch in batches) for name in COUNTED}
     matches = None
     if job.keeps_matches:
         size = most_common_pixel_size(job.particles) * job.particles.box / job.handling.box
         matches = join_matches(list_matches_files(folder), job.halves, size, job.shared)
+    precision = name_precision(computing.precision)
+    with open_preparation(job, folder) as preparation:
+        summary = summarise_run(job, sets, preparation, counts, precision)
+    score = (
+        None
+        if matches is None
+        else float(np.median(np.asarray(matches["score"])[job.shared.first_row]))
+    )
+    summary |= {"run": hash_facts(facts), "median_score": score}
+    summary["verdict"] = judge_run(job, summary, score)
+    write_json(
+        folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
+    )
     if matches is not None and job.plan.matches is not None:
         save_arrays(folder / MATCHES, **matches)
-        names[MATCHES] = job.plan.matches
     if job.plan.report is not None and write_report is not None:
         with open_preparation(job, folder) as preparation:
             write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
-        names[REPORT] = job.plan.report
-    publish(folder, names | {PROVENANCE: job.plan.output.with_suffix(".json")})
+    publish(folder, name_outputs(job), hash_facts(facts))
+
+
+def name_outputs(job: Job) -> dict[str, Path]:
+    """Name what a run leaves: from its names in the run's folder to the final paths, in the order of the moves."""
+    plan = job.plan
+    names: dict[str, Path | None] = {
+        IMAGES: job.stack,
+        STAR: plan.output,
+        MATCHES: plan.matches if job.keeps_matches else None,
+        REPORT: plan.report,
+        PROVENANCE: plan.output.with_suffix(".json"),
+    }
+    return {name: path for name, path in names.items() if path is not None}
 
 
 def write_star(job: Job, path: Path) -> None:
@@ -89,7 +107,11 @@ def write_star(job: Job, path: Path) -> None:
 
 
 def summarise_run(
-    job: Job, sets: list[ImageSet], preparation: Preparation, faint: int, precision: str
+    job: Job,
+    sets: list[ImageSet],
+    preparation: Preparation,
+    counts: dict[str, int],
+    precision: str,
 ) -> dict[str, Any]:
     """Gather what the summary, the provenance and downstream programs need to know."""
     plan, particles, handling, shared = job.plan, job.particles, job.handling, job.shared
@@ -111,7 +133,7 @@ def summarise_run(
         "overlapping": overlapping,
         "overlapping_across_halves": across,
         "overlaps_unchecked": shared.doubt,
-        "faint": faint,
+        **counts,
         "noise_guard": bool(job.card.noise_energy),
         "images_with_hot_pixels": int((preparation.hot > 0).sum()),
         "first_row": particles.first_row,

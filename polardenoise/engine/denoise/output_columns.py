@@ -1,10 +1,13 @@
 """Columns that are no longer what the input said: the state of the CTF, and what is counted in pixels."""
 
+import math
+
 import numpy as np
 
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import Handling
 from polardenoise.engine.particles.star_columns import CTF_STATE_LABEL
+from polardenoise.engine.particles.star_numbers import number_or_nan
 
 #: Columns in pixels of the particle images, or inversely proportional to the pixel's size. Coordinates are in pixels of
 #: the micrograph, and `...Angst` is no pixels at all: they stay.
@@ -41,13 +44,14 @@ def state_columns(particles: ParticleSet, handling: Handling) -> tuple[Columns, 
         for table, columns in ((particles.table, of_particles), (particles.optics, of_optics)):
             if table is None or label not in table.labels:
                 continue
-            if any(float(text) != float(value) for text in table.column(label)):
+            if any(number_or_nan(text) != float(value) for text in table.column(label)):
                 columns[label] = [value] * len(table)
     count = 1 if particles.optics is None else len(particles.optics)
     if state == "flipped" and particles.column("rlnCtfDataArePhaseFlipped") is None:
         of_optics["rlnCtfDataArePhaseFlipped"] = ["1"] * count
     stated = particles.column(CTF_STATE_LABEL)
-    unsaid = state == "corrected" or (state == "none" and particles.ctf is not None)
+    has_defocus = particles.column("rlnDefocusU") is not None
+    unsaid = state == "corrected" or (state == "none" and has_defocus)
     if set(stated or []) != {state} and (unsaid or stated):
         if CTF_STATE_LABEL in particles.table.labels:
             of_particles[CTF_STATE_LABEL] = [state] * len(particles)
@@ -83,8 +87,7 @@ def rescaled_columns(particles: ParticleSet, box: int) -> tuple[Columns, Columns
             *((label, growth) for label in GROWING),
         ]:
             if label in table.labels:
-                values = np.array([float(value) for value in table.column(label)])
-                columns[label] = [f"{value * factor:.6f}" for value in values]
+                columns[label] = [rescale_token(token, factor) for token in table.column(label)]
         if "rlnImageSize" in table.labels:
             columns["rlnImageSize"] = [str(box)] * count
         both.append(columns)
@@ -96,6 +99,12 @@ def rescaled_columns(particles: ParticleSet, box: int) -> tuple[Columns, Columns
     if magnification is not None:
         columns_of_magnification["rlnMagnification"] = magnification
     return of_particles, of_optics
+
+
+def rescale_token(token: str, factor: float) -> str:
+    """Multiply a number; what is none (Scipion writes None) stays as it is."""
+    value = number_or_nan(token)
+    return f"{value * factor:.6f}" if math.isfinite(value) else token
 
 
 def rescale_magnification(particles: ParticleSet, growth: float) -> list[str] | None:
@@ -110,8 +119,13 @@ def rescale_magnification(particles: ParticleSet, growth: float) -> list[str] | 
         magnification = particles.column("rlnMagnification")
         if detector is None or magnification is None:
             return None
-        implied = np.array(detector, float) * 1e4 / np.array(magnification, float)
+        numbers, detector_pixels = (
+            np.array([number_or_nan(token) for token in tokens])
+            for tokens in (magnification, detector)
+        )
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            implied = detector_pixels * 1e4 / numbers
         if not np.allclose(implied, particles.pixel_size, rtol=1e-2):
             return None
-        return [f"{float(value) / growth:.6f}" for value in table.column("rlnMagnification")]
+        return [rescale_token(token, 1 / growth) for token in table.column("rlnMagnification")]
     return None

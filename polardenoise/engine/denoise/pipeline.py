@@ -17,7 +17,7 @@ from polardenoise.engine.denoise.batches import (
     read_batch,
 )
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
-from polardenoise.engine.denoise.finish import ReportWriter, finish_run
+from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
 from polardenoise.engine.denoise.plan import (
     DenoisePlan,
@@ -37,12 +37,15 @@ from polardenoise.engine.denoise.preparation import (
 )
 from polardenoise.engine.denoise.report_folder import PAGE, check_report_folder
 from polardenoise.engine.denoise.resume_folder import (
+    discard_unfinished,
     finish_publishing,
     name_unfinished,
     unfinished_run,
     was_published,
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
+from polardenoise.engine.denoise.verdict import find_dotted, says_all
+from polardenoise.engine.neighbours.matches import has_matches_file
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
 from polardenoise.engine.runtime.distributed import Processes
@@ -97,17 +100,20 @@ def denoise_particles(
         if not processes.is_first:
             job = check_plan(plan, processes.local_rank)
         facts = state_facts(job)
+        run = hash_facts(facts)
         complete = plan.resume and is_complete(job, facts)
+        if complete and processes.is_first:
+            discard_unfinished(plan.output)
     if not complete:
         with ExitStack() as held:
             with processes.stage():
                 folder = name_unfinished(plan.output)
                 if processes.is_first:
                     held.enter_context(unfinished_run(plan.output, facts, plan.resume))
-                    if not finish_publishing(folder):
-                        check_disk(job)
+                    if not finish_publishing(folder, name_outputs(job), run):
+                        check_disk(job, folder)
                         prepare_run(job, folder)
-            if not was_published(folder):
+            if not was_published(folder, run):
                 with processes.stage():
                     write_images(job, folder, processes)
                 with processes.stage():
@@ -126,21 +132,14 @@ def is_complete(job: Job, facts: dict[str, Any]) -> bool:
         return False
     if not is_whole(job.stack, len(job.particles), job.box):
         return False
-    return read_provenance(plan.output).get("run") == hash_facts(facts)
+    return says_all(read_provenance(plan.output), hash_facts(facts))
 
 
 def write_images(job: Job, folder: Path, processes: Processes) -> None:
     """Denoise this process's share of the batches and write each image to its row's place."""
-    sets, computing = load_sets(folder / SETS), read_computing(folder)
-    complete = read_journals(folder)
-    own = [
-        (number, batch)
-        for number, batch in enumerate(gather_batches(sets, job.halves, computing.images_per_batch))
-        if number % processes.count == processes.rank and number not in complete
-    ]
+    own, computing = list_open_batches(job, folder, processes), read_computing(folder)
     count = sum(one.kept for _, batch in own for one in batch)
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
-    copies = job.shared.copies
     runner = (
         ClusterRunner(job, folder, computing.precision)
         if job.groups is None
@@ -156,10 +155,12 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
         def read(batch: NumberedBatch) -> BatchOfImages:
             return read_batch(preparation.scratch, *batch)
 
-        def write(number: int, rows: np.ndarray, images: list[Tensor], faint: int) -> None:
+        def write(
+            number: int, rows: np.ndarray, images: list[Tensor], counts: dict[str, int]
+        ) -> None:
             pixels = torch.cat([part.cpu() for part in images])
             refuse_bad_estimates(pixels, job.particles, rows)
-            stack.write(number, rows, pixels.numpy(), faint)
+            stack.write(number, rows, pixels.numpy(), counts)
 
         batches = opened.enter_context(reading_ahead(read, own))
         put = opened.enter_context(writing_behind(write, behind=1))
@@ -172,11 +173,34 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
                 batch.ctf_rings[kept].to(job.device),
                 job.card.noise_energy,
             )
+            dotted = find_dotted(estimates) & ~faint
+            copies = torch.from_numpy(job.shared.copies[job.shared.image_of_row[batch.own_rows]])
+            counts = {
+                name: int(copies[found.cpu()].sum())
+                for name, found in (("faint", faint), ("dotted", dotted))
+            }
             returned = bring_back(job, preparation, batch, estimates)
-            faint_images = job.shared.image_of_row[batch.own_rows[faint.cpu().numpy()]]
-            put(batch.number, batch.own_rows, returned, int(copies[faint_images].sum()))
+            put(batch.number, batch.own_rows, returned, counts)
             progress.advance(len(batch.own_rows))
             del batch, estimates  # not beside the next ones
+
+
+def list_open_batches(job: Job, folder: Path, processes: Processes) -> list[NumberedBatch]:
+    """List this process's share of the batches that are not complete, or not on the disk as the journal says."""
+    sets, computing = load_sets(folder / SETS, job.shared.first_row), read_computing(folder)
+    complete = read_journals(folder)
+    own = []
+    with UnfinishedStack(folder, processes.rank, len(job.particles), job.box) as stack:
+        for number, batch in enumerate(
+            gather_batches(sets, job.halves, computing.images_per_batch)
+        ):
+            if number % processes.count != processes.rank:
+                continue
+            rows = np.concatenate([one.rows[: one.kept] for one in batch])
+            is_there = number in complete and stack.holds(complete[number], rows)
+            if not is_there or (job.keeps_matches and not has_matches_file(folder, number)):
+                own.append((number, batch))
+    return own
 
 
 def bring_back(
@@ -201,10 +225,14 @@ def bring_back(
 
 
 def refuse_bad_estimates(images: Tensor, particles: ParticleSet, rows: np.ndarray) -> None:
-    """Fail on NaN rather than write it: a shared or faulty GPU gives such results silently."""
-    bad = ~images.flatten(1).isfinite().all(1)
+    """Fail on NaN rather than write it: a shared or faulty GPU gives such results silently.
+
+    What the images themselves can do to it has been refused before, see `image_checks`.
+    """
+    bad = ~images.flatten(1).isfinite().all(1).numpy()
     if bad.any():
-        row = particles.first_row + int(rows[int(bad.nonzero()[0, 0])]) + 1
+        row = particles.first_row + int(rows[bad].min()) + 1
         raise InputError(
-            f"{particles.star_path}: row {row} came out of the network as NaN; run again, with --device cpu if it stays"
+            f"{particles.star_path}: {int(bad.sum())} images, the first of row {row}, came out of the network as NaN;"
+            " repeat the command with --resume, with --device cpu if it stays"
         )

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,23 @@ import torch
 from polardenoise import __version__
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.neighbours.grouping import draw_halves
-from polardenoise.engine.networks.checkpoint import ModelCard, hash_file, load_model
+from polardenoise.engine.networks.checkpoint import ModelCard, find_model, hash_file, load_model
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
+from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.preprocessing import Handling
 from polardenoise.engine.particles.set_checks import doubt_pixel_sizes, most_common_pixel_size
 from polardenoise.engine.particles.shared_pixels import SharedPixels, find_shared_pixels
 from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
-from polardenoise.engine.runtime.files import make_folder
+from polardenoise.engine.runtime.file_list import FileList, check_room, list_model_files
+
+#: The fact that a resumed run may leave out: what was kept for pictures and matches is then not needed.
+KEEPS_MATCHES = "--matches or --report"
+#: Bytes that a report takes, and a row of the file of matches.
+REPORT_BYTES, MATCHES_BYTES = 4_000_000, 600
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class DenoisePlan:
     matches: Path | None = None
     report: Path | None = None
     command: tuple[str, ...] = ()
+    #: What the command line writes besides.
+    files: FileList = field(default_factory=FileList)
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class Job:
         Of the images to write, Angstrom.
     stack : Path
         The images to write.
+    files : FileList
+        All that is read and written.
     """
 
     plan: DenoisePlan
@@ -100,6 +109,7 @@ class Job:
     box: int
     pixel_size: float
     stack: Path
+    files: FileList
 
     @property
     def keeps_matches(self) -> bool:
@@ -113,6 +123,8 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
 
     Of several processes on a machine, `process` (from 0) is this one.
     """
+    if plan.output.suffix != ".star":
+        raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
     stack = plan.output.with_suffix(".mrcs")
     try:
         whole = read_particles(plan.particles, plan.ctf_state)
@@ -122,7 +134,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     halves, drawn = choose_halves(plan, whole)
     particles = select_rows(whole, plan.rows)
     halves = halves[plan.rows]
-    check_outputs(plan, particles, stack)
+    files = check_outputs(plan, whole, stack)
     device = choose_device(plan.device, process)
     model, card = load_model(plan.model)
     handling = choose_handling(plan, particles, card)
@@ -134,9 +146,6 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     shared = find_shared_pixels(particles, halves, groups, handling.ctf_state != "none")
     box = handling.box if plan.output_box == "working" else particles.box
     pixel_size = most_common_pixel_size(particles) * particles.box / box
-    make_folder(plan.output.parent)
-    if plan.matches is not None:
-        make_folder(plan.matches.parent)
     return Job(
         plan=plan,
         particles=particles,
@@ -156,6 +165,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         box=box,
         pixel_size=pixel_size,
         stack=stack,
+        files=files,
     )
 
 
@@ -229,37 +239,35 @@ def choose_groups(group_by: str, particles: ParticleSet, card: ModelCard) -> np.
     return np.array(tokens)
 
 
-def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> None:
-    """Refuse outputs that would replace the input or have no place."""
-    if plan.output.suffix != ".star":
-        raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
-    if plan.output.is_dir():
-        raise InputError(f"-o {plan.output}: is a folder; give the name of a file to write")
-    inputs = {plan.particles.resolve(), *(header.path.resolve() for header in particles.headers)}
-    for path in (plan.output, stack):
-        if path.resolve() in inputs:
-            raise InputError(
-                f"-o {plan.output}: would replace the input {path}; choose another name"
-            )
-    if plan.matches is None:
-        return
-    if plan.matches.suffix != ".npz":
+def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> FileList:
+    """List all that is read and written; refuse outputs that would replace what is not theirs, or have no place."""
+    if plan.matches is not None and plan.matches.suffix != ".npz":
         raise InputError(f"--matches {plan.matches}: must end in .npz")
-    if plan.matches.is_dir():
-        raise InputError(f"--matches {plan.matches}: is a folder; give the name of a file to write")
-    if plan.matches.resolve() in inputs:
-        raise InputError(f"--matches {plan.matches}: would replace an input; choose another name")
+    refuse_unquotable_stack("-o", stack)
+    files = FileList([*plan.files.inputs], [*plan.files.outputs])
+    files.read("PARTICLES.star", plan.particles)
+    files.read("rlnImageName", *particles.stacks)
+    files.read("--model", *list_model_files(find_model(plan.model)))
+    count = len(particles)
+    files.write("-o", plan.output, "star", size=plan.particles.stat().st_size)
+    files.write("-o", stack, "mrc")
+    files.write("-o", plan.output.with_suffix(".json"), "summary", content="summary")
+    files.write("--matches", plan.matches, "matches", size=MATCHES_BYTES * count)
+    files.write("--report", plan.report, "folder", size=REPORT_BYTES)
+    files.check()
+    return files
 
 
-def check_disk(job: Job) -> None:
-    """Refuse to start where the disk cannot hold the result and the working images."""
-    folder, box = job.plan.output.parent, job.handling.box
+def check_disk(job: Job, folder: Path) -> None:
+    """Refuse to start where the disks cannot be written or cannot hold the result and the working images.
+
+    What the folder of a run that goes on holds already is not needed again.
+    """
+    job.files.probe()
+    box = job.handling.box
     needed = 4 * len(job.particles) * (job.box**2 + box**2 + box // 2)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room or choose another -o"
-        )
+    taken = sum(512 * path.lstat().st_blocks for path in folder.iterdir())
+    check_room(folder, needed - taken)
 
 
 def state_facts(job: Job) -> dict[str, Any]:
@@ -280,8 +288,7 @@ def state_facts(job: Job) -> dict[str, Any]:
         "--seed": plan.seed,
         "--device": job.device.type,
         "--precision": plan.precision,
-        "--matches": plan.matches and str(plan.matches.absolute()),
-        "--report": plan.report and str(plan.report.absolute()),
+        KEEPS_MATCHES: job.keeps_matches,
     }
 
 
@@ -291,6 +298,6 @@ def hash_facts(facts: dict[str, Any]) -> str:
 
 
 def state_file(path: Path) -> list[Any]:
-    """Tell a stack from another of the same name, without reading it."""
+    """Tell a stack from another of the same name, without reading it; a project may be moved as a whole."""
     status = path.stat()
-    return [str(path.absolute()), status.st_size, status.st_mtime_ns]
+    return [path.name, status.st_size, status.st_mtime_ns]

@@ -1,12 +1,12 @@
 """Preparation of a run: the input is read once, its contrast found, the sets formed."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,21 +20,24 @@ from polardenoise.engine.denoise.contrast import (
     word_contrasts,
 )
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.resume_stack import IMAGES, is_whole, read_journals
 from polardenoise.engine.neighbours.clusters import form_clusters
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
-from polardenoise.engine.neighbours.matches import list_matches_files
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.preprocessing import prepare_particles
 from polardenoise.engine.particles.scratch_file import ScratchImages
+from polardenoise.engine.runtime.arrays import read_arrays
 from polardenoise.engine.runtime.devices import choose_precision, name_precision
+from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import replace_when_complete, write_json
+from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.runtime.progress import Progress
 
 WORKING = "working.f32"
 READ = "read.npz"
 SETS = "sets.npz"
 COMPUTING = "computing.json"
+#: What to do where a file of the run's folder cannot be used.
+START_ANEW = "leave --resume out to start anew"
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,13 @@ class Computing:
     images_per_batch: int
 
 
+class ComputingFile(msgspec.Struct):
+    """`Computing` as it is saved."""
+
+    precision: Literal["bfloat16", "float32"]
+    images_per_batch: Annotated[int, msgspec.Meta(ge=1)]
+
+
 def prepare_run(job: Job, folder: Path) -> None:
     """Read and check the pixels in row order and form the sets; what an earlier run has completed is not done again."""
     forget_what_is_gone(job, folder)
@@ -110,17 +120,17 @@ def prepare_run(job: Job, folder: Path) -> None:
 
 
 def forget_what_is_gone(job: Job, folder: Path) -> None:
-    """Let what an earlier run says it has done count only if the files are there, and whole."""
-    working = ScratchImages(folder, len(job.particles), job.handling.box, WORKING)
-    if not working.holds(int(job.shared.first_row[-1])):
+    """Let the working images of an earlier run count only if they are there, and whole.
+
+    What its journals say is done, `pipeline.list_open_batches` holds against the images themselves.
+    """
+    if not name_working_images(job, folder).holds(int(job.shared.first_row[-1])):
         (folder / READ).unlink(missing_ok=True)
-    batches = len(read_journals(folder))
-    lost = batches > 0 and not is_whole(folder / IMAGES, len(job.particles), job.box)
-    if job.keeps_matches:
-        lost |= len(list_matches_files(folder)) < batches
-    if lost:
-        for path in (*folder.glob("journal.*"), *list_matches_files(folder)):
-            path.unlink()
+
+
+def name_working_images(job: Job, folder: Path) -> ScratchImages:
+    """Name the file of the working images, to be opened."""
+    return ScratchImages(folder, len(job.particles), job.handling.box, WORKING)
 
 
 def choose_images_per_batch(job: Job) -> int:
@@ -132,8 +142,8 @@ def choose_images_per_batch(job: Job) -> int:
 
 def read_computing(folder: Path) -> Computing:
     """Read how the network of a run is run."""
-    saved = json.loads((folder / COMPUTING).read_text())
-    return Computing(getattr(torch, saved["precision"]), saved["images_per_batch"])
+    saved = read_json(folder / COMPUTING, ComputingFile, START_ANEW)
+    return Computing(getattr(torch, saved.precision), saved.images_per_batch)
 
 
 def read_input(job: Job, folder: Path) -> None:
@@ -141,7 +151,7 @@ def read_input(job: Job, folder: Path) -> None:
     shared = job.shared
     evidence = ContrastEvidence(job.halves, job.optics[0])
     counted = shared.count_once(job.halves)
-    working = ScratchImages(folder, len(job.particles), job.handling.box, WORKING)
+    working = name_working_images(job, folder)
     with working as scratch, Progress("read and check", len(shared)) as progress:
 
         def notice(rows: np.ndarray, images: Tensor, ctf_rings: Tensor) -> None:
@@ -155,6 +165,7 @@ def read_input(job: Job, folder: Path) -> None:
         background, hot = prepare_particles(
             job.particles, job.handling, scratch, job.device, notice, shared.first_row
         )
+        scratch.write_through()
     contrasts = evidence.judge()
     found = [*contrasts.halves.values(), *contrasts.groups.values()]
     save_arrays(
@@ -171,14 +182,25 @@ def read_input(job: Job, folder: Path) -> None:
 @contextmanager
 def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
     """Open what `read_input` has left."""
-    with np.load(folder / READ) as saved:
-        found = {
-            tuple(part): Contrast(float(sign), float(certainty))
-            for part, sign, certainty in zip(
-                saved["parts"].tolist(), saved["sign"], saved["certainty"], strict=True
-            )
-        }
-        deviation, hot = saved["deviation"], saved["hot"]
+    wanted = {
+        "parts": ("i", 2),
+        "sign": ("f", 1),
+        "certainty": ("f", 1),
+        "deviation": ("f", 1),
+        "hot": ("i", 1),
+    }
+    saved = read_arrays(folder / READ, wanted, START_ANEW)
+    deviation, hot = saved["deviation"], saved["hot"]
+    lengths = {len(saved[name]) for name in ("parts", "sign", "certainty")}
+    known = {len(deviation), len(hot)} == {len(job.particles)} and saved["parts"].shape[1] == 2
+    if not known or len(lengths) != 1:
+        raise InputError(f"{folder / READ}: is of other particles; {START_ANEW}")
+    found = {
+        (int(half), int(group)): Contrast(float(sign), float(certainty))
+        for (half, group), sign, certainty in zip(
+            saved["parts"], saved["sign"], saved["certainty"], strict=True
+        )
+    }
     contrasts = Contrasts(
         {part[0]: contrast for part, contrast in found.items() if part[1] < 0},
         {part: contrast for part, contrast in found.items() if part[1] >= 0},
@@ -187,7 +209,10 @@ def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
     if job.plan.contrast == "auto":
         signs = contrasts.choose_signs(job.halves, job.optics[0])
     units = torch.from_numpy(signs * deviation).float()
-    with ScratchImages(folder, len(job.particles), job.handling.box, WORKING) as scratch:
+    working = name_working_images(job, folder)
+    if not working.holds(int(job.shared.first_row[-1])):
+        raise InputError(f"{folder / WORKING}: is cut short; {START_ANEW}")
+    with working as scratch:
         scratch.set_signs(signs)
         yield Preparation(scratch, units, contrasts, hot)
 
@@ -227,11 +252,33 @@ def save_sets(path: Path, sets: list[ImageSet]) -> None:
     )
 
 
-def load_sets(path: Path) -> list[ImageSet]:
-    """Load what `save_sets` saved."""
-    with np.load(path) as saved:
-        rows = np.split(saved["rows"], np.cumsum(saved["sizes"])[:-1])
-        return [ImageSet(*one) for one in zip(rows, saved["kept"].tolist(), strict=True)]
+def load_sets(path: Path, own_rows: np.ndarray) -> list[ImageSet]:
+    """Load what `save_sets` saved.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    own_rows : ndarray
+        `(m,)` int64 the first row of each image: the rows that are written.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or its sets are not those of these rows.
+    """
+    wanted = {"rows": ("i", 1), "sizes": ("i", 1), "kept": ("i", 1)}
+    saved = read_arrays(path, wanted, START_ANEW)
+    rows, sizes, kept = saved["rows"], saved["sizes"], saved["kept"]
+    in_order = len(sizes) == len(kept) and sizes.sum() == len(rows) and (sizes >= kept).all()
+    if not in_order or (kept < 1).any() or not np.isin(rows, own_rows).all():
+        raise InputError(f"{path}: is of other particles; {START_ANEW}")
+    parts = np.split(rows, np.cumsum(sizes)[:-1])
+    sets = [ImageSet(*one) for one in zip(parts, kept.tolist(), strict=True)]
+    written = np.concatenate([one.rows[: one.kept] for one in sets])
+    if not np.array_equal(np.sort(written), np.sort(own_rows)):
+        raise InputError(f"{path}: is of other particles; {START_ANEW}")
+    return sets
 
 
 def save_arrays(path: Path, **arrays: Any) -> None:

@@ -1,17 +1,46 @@
 """A stack of images that is written batch by batch, in any order, by several processes and over several runs."""
 
-import json
+import hashlib
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Annotated, BinaryIO, Self
 
+import msgspec
 import numpy as np
 
 from polardenoise.engine.particles.mrc_header import HEADER_BYTES, PixelStatistics, make_header
 from polardenoise.engine.particles.scratch_file import split_into_runs, write_at
 
 IMAGES = "images.mrcs"
+JOURNAL_NAME = re.compile(r"journal\.\d+")
+DIGEST_BYTES = 16
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class CompleteBatch:
+    """What a journal says of a batch.
+
+    Attributes
+    ----------
+    number, images : int
+        Which it is, from 0, and how many images it has.
+    statistics : list of float
+        Of their pixels, see `PixelStatistics`.
+    counts : dict
+        How many of them are "faint" (raw, see `noise_guard`) or "dotted" (see `verdict`).
+    digest : str
+        Of their pixels.
+    """
+
+    number: Count
+    images: Count
+    statistics: Annotated[list[float], msgspec.Meta(min_length=5, max_length=5)]
+    counts: dict[str, Count]
+    digest: str
 
 
 class UnfinishedStack:
@@ -34,7 +63,8 @@ class UnfinishedStack:
 
     def __enter__(self) -> Self:
         """Open the stack, made if it is not there, and this process's journal."""
-        descriptor = os.open(self.folder / IMAGES, os.O_RDWR | os.O_CREAT, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.folder / IMAGES, flags, 0o666)
         self._file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
         self._file.truncate(HEADER_BYTES + self.count * self._bytes_of_image)
         journal = self.folder / f"journal.{self.rank}"
@@ -51,19 +81,35 @@ class UnfinishedStack:
     def _bytes_of_image(self) -> int:
         return 4 * self.box * self.box
 
-    def write(self, batch: int, rows: np.ndarray, images: np.ndarray, faint: int = 0) -> None:
+    def write(
+        self, batch: int, rows: np.ndarray, images: np.ndarray, counts: Mapping[str, int]
+    ) -> None:
         """Write the images `(k, box, box)` of `(k,)` rows, and that the batch of this number is complete.
 
-        `faint` of them are raw images, see `noise_guard`.
+        `counts` says how many of them are something that the summary tells, see `CompleteBatch`.
         """
         pixels = np.ascontiguousarray(images, dtype="<f4")
         for run in split_into_runs(rows):
-            place = HEADER_BYTES + int(rows[run[0]]) * self._bytes_of_image
-            write_at(self._file, pixels[run], place)
+            write_at(self._file, pixels[run], self._place(rows[run[0]]))
         statistics = PixelStatistics()
         statistics.add(pixels)
-        self._journal.write(json.dumps([batch, len(rows), statistics.as_list(), faint]) + "\n")
+        entry = CompleteBatch(
+            batch, len(rows), statistics.as_list(), dict(counts), hash_pixels(pixels)
+        )
+        self._journal.write(msgspec.json.encode(entry).decode() + "\n")
         self._journal.flush()
+
+    def holds(self, batch: CompleteBatch, rows: np.ndarray) -> bool:
+        """Tell whether the images of `(k,)` rows are those that a batch has written: a crash may have lost some."""
+        if batch.images != len(rows):
+            return False
+        digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        for row in rows:
+            digest.update(os.pread(self._file.fileno(), self._bytes_of_image, self._place(row)))
+        return digest.hexdigest() == batch.digest
+
+    def _place(self, row: int) -> int:
+        return HEADER_BYTES + int(row) * self._bytes_of_image
 
     def finish(self, pixel_size: float, shown: np.ndarray | None = None) -> None:
         """Complete the stack, once all batches of all processes are in the journals.
@@ -105,25 +151,23 @@ def is_whole(stack: Path, count: int, box: int) -> bool:
     return stack.is_file() and stack.stat().st_size == HEADER_BYTES + count * 4 * box**2
 
 
-@dataclass(frozen=True)
-class CompleteBatch:
-    """What a journal says of a batch: how many images it has, how many of them are faint, and their statistics."""
-
-    images: int
-    statistics: list[float]
-    faint: int
+def hash_pixels(pixels: np.ndarray) -> str:
+    """Hash pixels, hexadecimal."""
+    return hashlib.blake2b(pixels.data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def read_journals(folder: Path) -> dict[int, CompleteBatch]:
     """Read which batches are complete, by their numbers. A line cut short does not count."""
     complete = {}
     for journal in sorted(folder.glob("journal.*")):
-        for line in journal.read_text().splitlines(keepends=True):
+        if not JOURNAL_NAME.fullmatch(journal.name):
+            continue
+        for line in journal.read_bytes().splitlines():
             try:
-                number, *facts = json.loads(line)
-            except ValueError:
+                batch = msgspec.json.decode(line, type=CompleteBatch)
+            except (msgspec.MsgspecError, RecursionError, ValueError):
                 continue
-            complete[number] = CompleteBatch(*facts)
+            complete[batch.number] = batch
     return complete
 
 

@@ -6,7 +6,6 @@ given as a neighbour, it counts as 180 degrees away.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from polardenoise.engine.evaluate.against_truth import BYTES_READ_AT_ONCE
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.runtime.arrays import read_arrays
 from polardenoise.engine.runtime.errors import InputError
 
 #: Neighbours of each particle that are judged, the nearest first.
@@ -34,7 +34,14 @@ SAME_ROTATION = 15.0
 PARTICLES_ASKED = 5000
 ASKED_AT_ONCE = 50
 
-NEEDED = ("neighbours", "in_plane_degrees", "half", "class_number", "score")
+#: The arrays that are read, as `read_arrays` takes them.
+NEEDED = {
+    "neighbours": ("i", 2),
+    "in_plane_degrees": ("f", 2),
+    "half": ("i", 1),
+    "class_number": ("i", 1),
+    "score": ("f", 1),
+}
 
 
 @dataclass(frozen=True)
@@ -57,24 +64,23 @@ def read_matches(path: Path, count: int) -> KnownMatches:
         If the file is not one that `denoise --matches` wrote, or is about other particles.
     """
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in NEEDED}
-    except FileNotFoundError as error:
-        raise InputError(f"--matches {path}: is not there; correct the name") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"--matches {path}: is not a file that `denoise --matches` wrote; give that"
-        ) from error
-    matches = KnownMatches(**arrays)
-    lengths = {len(array) if array.ndim else 0 for array in arrays.values()}
+        arrays = read_arrays(path, NEEDED, "give what `denoise --matches` wrote")
+    except InputError as error:
+        raise InputError(f"--matches {error}") from error
+    lengths = {len(array) for array in arrays.values()}
     if lengths != {count}:
         raise InputError(
             f"--matches {path}: {min(lengths)} rows, but the denoised particles are {count}; give the matches of "
             "the same run"
         )
+    matches = KnownMatches(**arrays)
     found = matches.neighbours
-    if found.ndim != 2 or found.shape != matches.in_plane_degrees.shape or found.max() >= count:
+    if found.shape != matches.in_plane_degrees.shape or not found.size:
+        raise InputError(f"--matches {path}: has no rotation for every neighbour; write it again")
+    if found.max() >= count or found.min() < -1:
         raise InputError(f"--matches {path}: names neighbours that are not there; write it again")
+    if not (np.isfinite(matches.in_plane_degrees).all() and np.isfinite(matches.score).all()):
+        raise InputError(f"--matches {path}: holds numbers that are not finite; write it again")
     return matches
 
 

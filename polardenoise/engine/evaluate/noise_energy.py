@@ -15,6 +15,9 @@ from polardenoise.engine.runtime.devices import choose_precision, mixed_precisio
 #: Share of the noise images whose energy is above what is measured.
 EXCEPTIONS = 0.01
 
+#: The least energy that is stated: of a network that makes nothing of noise, and nothing is divided by zero.
+LEAST_ENERGY = 1e-9
+
 #: Angstrom, of the CTFs.
 PIXEL_SIZE = 3.5
 
@@ -61,5 +64,5 @@ def measure_noise_energy(
             cluster = denoise_centred_cluster(model, noise, ctf_rings, images_per_set, seed)
             estimates = cluster.undo_recentring()
         energy = measure_energy(estimates, ctf_rings)
-        energies[name] = float(energy.quantile(1 - EXCEPTIONS))
+        energies[name] = max(float(energy.quantile(1 - EXCEPTIONS)), LEAST_ENERGY)
     return energies

@@ -6,7 +6,6 @@ asked of the model is in `noise_measures`.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.files import temporary_folder
 from polardenoise.engine.simulate.sources import read_density
 
 #: Above the seeds that any model is trained on.
@@ -112,8 +112,7 @@ def denoise_images(
     Tensor
         `(n, N, N)` CTF-free estimates.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with temporary_folder("noise") as folder:
         write_stack(folder / "images.mrcs", images, conditions.pixel_size)
         write_conditions(folder / "images.star", folder / "images.mrcs", conditions)
         plan = DenoisePlan(

@@ -67,7 +67,11 @@ class PolarGrid(nn.Module):
         self.angles = angles
         self.sigma = sigma
         self.regularisation = regularisation
-        forward, inverse = _build_matrices(box, rings, angles, sigma, regularisation)
+        if torch.get_default_device().type == "meta":  # only shapes are asked for
+            forward = torch.empty(rings * angles, box * box)
+            inverse = torch.empty(box * box, rings * angles)
+        else:
+            forward, inverse = _build_matrices(box, rings, angles, sigma, regularisation)
         # Derived from five numbers, so not part of a checkpoint.
         self.register_buffer("forward_matrix", forward.float(), persistent=False)
         self.register_buffer("inverse_matrix", inverse.float(), persistent=False)

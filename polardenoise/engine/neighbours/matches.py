@@ -3,6 +3,7 @@
 Each cluster of neighbours gives its own matches; those of a run are joined into one `.npz` for `--matches`.
 """
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,15 @@ def as_degrees(steps: Tensor) -> np.ndarray:
 def name_matches_file(folder: Path, number: int) -> Path:
     """Name the file with the matches of a cluster."""
     return folder / f"matches.{number:06d}.npz"
+
+
+def has_matches_file(folder: Path, number: int) -> bool:
+    """Tell whether the matches of a cluster are on the disk as they were written."""
+    try:
+        with zipfile.ZipFile(name_matches_file(folder, number)) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def list_matches_files(folder: Path) -> list[Path]:

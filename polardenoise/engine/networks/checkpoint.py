@@ -1,17 +1,21 @@
 """Model files: model.json (what a model is, what it was trained on) and weights.safetensors."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.model_limits import check_sizes, check_weights
 from polardenoise.engine.networks.registry import ARCHITECTURES, build_model, describe_sizes
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.files import replace_when_complete, write_json
+from polardenoise.engine.runtime.files import Outputs, naming_a_full_disk, write_json
+from polardenoise.engine.runtime.input_files import convert_data, read_json
 
 SHIPPED_FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
 FORMAT = 1
@@ -51,12 +55,26 @@ class ModelCard:
     figures: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     description: str = ""
-    noise_energy: dict[str, float] = field(default_factory=dict)
+    noise_energy: dict[str, Annotated[float, Meta(gt=0, le=1e12)]] = field(default_factory=dict)
     format: int = FORMAT
 
 
+class TrainedOn(msgspec.Struct):
+    """What programs read of a card's `trained_on`; people read all of it."""
+
+    sources: list[str] = []
+    recipe: "TrainedRecipe | None" = None
+    steps: int | None = None
+
+
+class TrainedRecipe(msgspec.Struct):
+    """What programs read of the recipe in a card."""
+
+    snr: tuple[float, float] | None = None
+
+
 def save_model(folder: Path, model: Denoiser, card: ModelCard) -> None:
-    """Write a model folder; each file appears complete or not at all.
+    """Write a model folder; its files appear together, complete or not at all.
 
     Parameters
     ----------
@@ -70,11 +88,12 @@ def save_model(folder: Path, model: Denoiser, card: ModelCard) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    with replace_when_complete(folder / "weights.safetensors") as temporary:
-        temporary.write_bytes(save(weights))
-        digest = hash_file(temporary)
-    facts = asdict(card) | {"sizes": describe_sizes(model), "weights_sha256": digest}
-    write_json(folder / "model.json", facts)
+    with Outputs() as outputs:
+        temporary = outputs.lend(folder / "weights.safetensors")
+        with naming_a_full_disk(temporary):
+            temporary.write_bytes(save(weights))
+        facts = {"sizes": describe_sizes(model), "weights_sha256": hash_file(temporary)}
+        write_json(outputs.lend(folder / "model.json"), asdict(card) | facts)
 
 
 def load_model(name_or_folder: str) -> tuple[Denoiser, ModelCard]:
@@ -100,13 +119,18 @@ def load_model(name_or_folder: str) -> tuple[Denoiser, ModelCard]:
             f"{weights_file}: does not match the hash in model.json; copy the model folder again"
         )
     try:
+        check_weights(weights_file, card.architecture, card.sizes)
         model = build_model(card.architecture, card.sizes)
         model.load_state_dict(load_file(weights_file))
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{folder}: weights and sizes do not fit together ({reason}); export the model again"
         ) from error
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        raise InputError(
+            f"{weights_file}: holds numbers that are not finite; train or export the model again"
+        )
     return model.eval(), card
 
 
@@ -141,16 +165,30 @@ def read_card(folder: Path) -> ModelCard:
         If it is damaged, of a later format, or of an architecture that this version does not know.
     """
     path = folder / "model.json"
+    cure = "export it again"
     try:
-        facts = json.loads(path.read_text())
-        card = ModelCard(**{name: facts[name] for name in ModelCard.__dataclass_fields__})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"{path}: is not a model description ({error}); export it again"
-        ) from error
-    if card.format not in range(1, FORMAT + 1) or card.architecture not in ARCHITECTURES:
-        raise InputError(f"{path}: was written by a later polardenoise; update this one")
+        facts = read_json(path, dict[str, Any], cure)
+        missing = ModelCard.__dataclass_fields__.keys() - facts.keys()
+        if missing:
+            raise InputError(f"has no {min(missing)}; {cure}")
+        if is_later(facts):
+            raise InputError("was written by a later polardenoise; update this one")
+        card = convert_data(facts, ModelCard, str(path), cure)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: is not a model description ({reason})") from error
+    check_sizes(card.architecture, card.sizes, str(path))
+    convert_data(card.trained_on, TrainedOn, str(path), cure)
+    if card.noise_energy and card.noise_energy.keys() != {"none", "ctf"}:
+        raise InputError(f"{path}: noise_energy has 'none' and 'ctf', or nothing; {cure}")
     return card
+
+
+def is_later(facts: dict[str, Any]) -> bool:
+    """Tell whether a model description is of a format, or of an architecture, that this version does not know."""
+    architecture = facts["architecture"]
+    unknown = isinstance(architecture, str) and architecture not in ARCHITECTURES
+    return bool(facts["format"] != FORMAT or unknown)
 
 
 def hash_file(path: Path) -> str:

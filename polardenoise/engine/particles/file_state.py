@@ -6,7 +6,8 @@ import os
 from typing import BinaryIO
 
 from polardenoise.engine.particles.mrc_header import StackHeader
-from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.errors import InputError, SystemFailureError
+from polardenoise.engine.runtime.input_files import open_input
 
 
 def read_state(file: BinaryIO) -> tuple[int, int, int]:
@@ -18,9 +19,9 @@ def read_state(file: BinaryIO) -> tuple[int, int, int]:
 def open_unchanged(header: StackHeader) -> BinaryIO:
     """Open the file that a header was read from; errors as `read_images_at`."""
     try:
-        file: BinaryIO = header.path.open("rb", buffering=0)
+        file = open_input(header.path)
     except OSError as error:
-        raise InputError(
+        raise SystemFailureError(
             f"{header.path}: is not there any more ({error.strerror}); put it back and run again"
         ) from error
     try:

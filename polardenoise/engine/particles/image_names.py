@@ -9,12 +9,16 @@ import numpy as np
 
 from polardenoise.engine.particles.mrc import read_stack_header
 from polardenoise.engine.particles.mrc_header import StackHeader
+from polardenoise.engine.particles.star import is_quotable
 from polardenoise.engine.runtime.errors import InputError
 
 # Place of an image whose name has no `index@`: the only image of its file.
 ONLY_IMAGE = -1
 # Past the end of any stack: what a number too long to count with stands for.
 LARGEST_PLACE = 2**40 - 1
+MOST_DIGITS = 12
+#: Pixels along a side that no particle exceeds.
+LARGEST_BOX = 4096
 
 
 class ImageNames:
@@ -38,11 +42,10 @@ class ImageNames:
         """Take apart the names of consecutive rows, the first being `first_row` (from 0)."""
         for row, name in enumerate(names, first_row):
             index, at, file = name.partition("@")
+            place = read_place(index) if at else ONLY_IMAGE
             if not at:
-                place, file = ONLY_IMAGE, name
-            elif index.isdecimal() and int(index) > 0:
-                place = min(int(index) - 1, LARGEST_PLACE)
-            else:
+                file = name
+            elif place < 0:
                 raise InputError(
                     f"{self.star_path}: row {row + 1}: image name {name} does not begin with a number"
                     " from 1; write it as index@stack.mrcs"
@@ -53,6 +56,15 @@ class ImageNames:
                 )
             self.file_of_row[row] = self.files.setdefault(file, len(self.files))
             self.place_of_row[row] = place
+
+
+def read_place(index: str) -> int:
+    """Read an image's number, from 1, as its place, from 0; below 0 where it is none."""
+    if not (index.isascii() and index.isdecimal()):
+        return -1
+    digits = index.lstrip("0")
+    # Numbers of thousands of digits are not converted.
+    return LARGEST_PLACE if len(digits) > MOST_DIGITS else int(digits or 0) - 1
 
 
 def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray]:
@@ -102,6 +114,10 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
                 f"{path}: its sections do not run along z (mapc, mapr, maps {header.axes}), so that no section is an "
                 "image; write the stack again with x fastest, z slowest"
             )
+        if header.columns > LARGEST_BOX:
+            raise InputError(
+                f"{path}: images are {size} ({row_text}); particles have at most {LARGEST_BOX} px"
+            )
         if headers and header.columns != headers[0].columns:
             raise InputError(
                 f"{path}: images are {size} ({row_text}), those of {headers[0].path} {headers[0].columns} px;"
@@ -114,18 +130,26 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
 def _locate(star_path: Path, file: str, row: int) -> Path:
     """Find a stack from the working directory, else from the STAR file's folder."""
     here, beside = Path(file), star_path.parent / file
-    if here.is_file() and beside.is_file() and not here.samefile(beside):
+    if is_there(here) and is_there(beside) and not here.samefile(beside):
         raise InputError(
             f"{star_path}: row {row + 1}: {file} is there twice, as {here.absolute()} and as {beside.absolute()}; run "
             "in the STAR file's folder, or write the full name of the right one"
         )
     for candidate in (here, beside):
-        if candidate.is_file():
+        if is_there(candidate):
             return candidate
     raise InputError(
         f"{star_path}: row {row + 1}: stack {file} is not there, neither from {Path.cwd()} nor from the STAR"
         " file's folder; run in the project's folder or correct the name"
     )
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a file is there; a name that no file can have is not."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _check_completeness(
@@ -144,6 +168,21 @@ def _check_completeness(
         raise InputError(
             f"{star_path}: row {rows[beyond[0]] + 1} asks for image {indices[beyond[0]] + 1} of {header.path},"
             f" which holds {header.count}; correct the row or extract the stack again"
+        )
+
+
+def refuse_unquotable_stack(option: str, stack: Path) -> None:
+    """Refuse a stack whose name no STAR file can hold.
+
+    Raises
+    ------
+    InputError
+        Names the option.
+    """
+    if not is_quotable(name_in_star(stack)):
+        raise InputError(
+            f"{option} {stack}: no STAR file can hold this name (a line break, or white space beside both kinds of "
+            "quotes); choose another"
         )
 
 

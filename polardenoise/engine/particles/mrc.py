@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -26,11 +27,19 @@ from polardenoise.engine.particles.mrc_header import (
     make_header,
 )
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.files import (
+    Outputs,
+    naming_a_full_disk,
+    replace_when_complete,
+)
+from polardenoise.engine.runtime.input_files import open_input
 
 BYTES_PER_READ = 32 * 1024 * 1024
 # Images that are skipped are read through, rather than sought over, up to this many bytes.
 BYTES_READ_THROUGH = 256 * 1024
+#: Voxels of a volume, 1024 along each side, and bytes that a packed file may unpack to.
+LARGEST_VOLUME = 2**30
+LARGEST_UNPACKED = 512 * 2**20
 
 
 def read_stack_header(path: Path | str) -> StackHeader:
@@ -54,7 +63,7 @@ def read_stack_header(path: Path | str) -> StackHeader:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             raw = file.read(HEADER_BYTES)
             state = read_state(file)
     except FileNotFoundError as error:
@@ -83,7 +92,9 @@ def read_images_at(header: StackHeader, indices: np.ndarray) -> Iterator[tuple[s
     Raises
     ------
     InputError
-        If the file is not there any more, or has changed since its header was read.
+        If the file has changed since its header was read.
+    SystemFailureError
+        If it is not there any more.
     """
     if len(indices) == 0:
         return
@@ -124,10 +135,19 @@ class StackWriter:
         Their side, pixels.
     pixel_size : float
         Angstrom per pixel, for the header.
+    outputs : Outputs, optional
+        What the stack is to take its name together with.
     """
 
-    def __init__(self, path: Path | str, count: int, box: int, pixel_size: float) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: Path | str,
+        count: int,
+        box: int,
+        pixel_size: float,
+        outputs: Outputs | None = None,
+    ) -> None:
+        self.path, self._outputs = Path(path), outputs
         self.count, self.box, self.pixel_size = count, box, float(pixel_size)
         self._written = np.zeros(count, dtype=bool)
         self._statistics = PixelStatistics()
@@ -136,7 +156,9 @@ class StackWriter:
     def __enter__(self) -> StackWriter:
         """Open the temporary file."""
         with self._cleanup as stack:
-            temporary = stack.enter_context(replace_when_complete(self.path))
+            outputs = self._outputs or stack.enter_context(Outputs())
+            temporary = outputs.lend(self.path)
+            stack.enter_context(naming_a_full_disk(self.path))
             self._file: BinaryIO = stack.enter_context(temporary.open("wb"))
             self._file.truncate(HEADER_BYTES + self.count * self.box * self.box * 4)
             self._cleanup = stack.pop_all()
@@ -166,7 +188,8 @@ class StackWriter:
         if self._written[start_row:stop_row].any():
             raise ValueError(f"images {start_row} to {stop_row - 1} were in part written before")
         self._file.seek(HEADER_BYTES + start_row * self.box * self.box * 4)
-        self._file.write(pixels.data)
+        with naming_a_full_disk(self.path):
+            self._file.write(pixels.data)
         self._written[start_row:stop_row] = True
         self._statistics.add(pixels)
 
@@ -229,24 +252,12 @@ def read_volume(path: Path | str) -> tuple[np.ndarray, float]:
     """
     path = Path(path)
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        elif raw[:3] == b"BZh":
-            raw = bz2.decompress(raw)
+        with open_input(path) as plain, open_unpacked(plain) as file:
+            header, voxels = read_voxels(path, file, file is plain)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); copy it again") from error
-    header = judge_header(path, raw[:HEADER_BYTES], len(raw))
-    if header.complete < header.count:
-        raise InputError(
-            f"{path}: truncated, the header says {header.count} sections of {header.columns} x {header.rows}"
-            f" and the file holds {header.complete}; copy it again"
-        )
-    voxels = np.frombuffer(
-        raw, header.pixel_type, header.count * header.rows * header.columns, header.offset
-    )
     volume = voxels.reshape(header.count, header.rows, header.columns).astype(np.float32)
     # Array axes run sections, rows, columns; `axes` says which of z, y, x each of them is.
     sections, rows, columns = header.axes[::-1]
@@ -258,6 +269,53 @@ def read_volume(path: Path | str) -> tuple[np.ndarray, float]:
             f"{path}: holds voxels that are not finite numbers; mask or make the map again"
         )
     return volume, header.pixel_size
+
+
+def open_unpacked(plain: BinaryIO) -> BinaryIO:
+    """Give a file that is read, or what gzip or bzip2 has packed into it."""
+    magic = plain.read(3)
+    plain.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        return cast(BinaryIO, gzip.GzipFile(fileobj=plain))
+    return cast(BinaryIO, bz2.BZ2File(plain)) if magic == b"BZh" else plain
+
+
+def read_voxels(path: Path, file: BinaryIO, is_plain: bool) -> tuple[StackHeader, np.ndarray]:
+    """Read the header of a volume and as many voxels as it speaks of, `(m,)` as stored: no more is unpacked."""
+    raw = file.read(HEADER_BYTES)
+    if is_plain:
+        file_bytes = path.stat().st_size
+    else:
+        file_bytes = (
+            LARGEST_UNPACKED  # as many as there may be: what is missing shows when they are read
+        )
+    header = judge_header(path, raw, file_bytes)
+    size = header.count * header.image_bytes
+    if header.count * header.rows * header.columns > LARGEST_VOLUME:
+        raise InputError(
+            f"{path}: the header speaks of {header.count} x {header.rows} x {header.columns} voxels; give a map of at"
+            f" most {LARGEST_VOLUME // 2**20} million, or bin it"
+        )
+    if not is_plain and header.offset + size > LARGEST_UNPACKED:
+        raise InputError(
+            f"{path}: unpacks to more than {LARGEST_UNPACKED // 2**20} MiB; unpack it first (gunzip, bunzip2)"
+        )
+    skip_bytes(file, header.offset - HEADER_BYTES)
+    if header.complete == header.count:
+        voxels = np.frombuffer(file.read(size), np.uint8)
+        if len(voxels) == size:
+            return header, voxels.view(header.pixel_type)
+        header = replace(header, complete=len(voxels) // header.image_bytes)
+    raise InputError(
+        f"{path}: truncated, the header says {header.count} sections of {header.columns} x {header.rows}"
+        f" and the file holds {header.complete}; copy it again"
+    )
+
+
+def skip_bytes(file: BinaryIO, count: int) -> None:
+    """Read over some bytes of a file that may not know how to seek."""
+    while count > 0 and (passed := len(file.read(min(count, BYTES_READ_THROUGH)))):
+        count -= passed
 
 
 def _split_into_runs(indices: np.ndarray, furthest: int, longest: int) -> Iterator[tuple[int, int]]:

@@ -1,14 +1,15 @@
 """Particle sets: a STAR file and the stacks it names, checked before anything is computed.
 
 Reading the set looks at everything cheap: the STAR file's form, numbers, and the header, size and reach of every stack.
-Pixels are read on demand, in the order of the files; `read_checked` also refuses blank images.
+Pixels are read on demand, in the order of the files; what cannot be denoised is for `image_checks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +30,17 @@ from polardenoise.engine.particles.star_numbers import numbers_or_nan, read_colu
 from polardenoise.engine.particles.star_tables import find_optics_table, find_particle_table
 from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.runtime.errors import InputError
+
+#: A column that not every command uses: its numbers, what is wrong with them, or None where it is not there.
+Given = np.ndarray | InputError | None
+Found = TypeVar("Found")
+
+
+def use_given(values: Given) -> np.ndarray | None:
+    """Give the numbers of a column; raise what is wrong with them."""
+    if isinstance(values, InputError):
+        raise values
+    return values
 
 
 @dataclass(frozen=True)
@@ -55,16 +67,16 @@ class ParticleSet:
         `N`, pixels.
     pixel_size : ndarray
         `(n,)` Angstrom per pixel.
-    random_subset : ndarray | None
-        `(n,)` 1 or 2, the half-set.
+    halves_given : ndarray | InputError | None
+        `(n,)` 1 or 2, the half-set; what is wrong with the column, raised where `random_subset` is asked for.
     ctf : CtfParameters | None
         None where the images carry no CTF.
     ctf_state : str
         "none", "raw", "flipped" or "corrected".
-    angles : ndarray | None
-        `(n, 3)` rot, tilt, psi in degrees, RELION's Euler angles.
-    origins : ndarray
-        `(n, 2)` x, y in Angstrom, RELION's sign; zeros where there are none.
+    angles_given : ndarray | InputError | None
+        `(n, 3)` rot, tilt, psi in degrees, RELION's Euler angles; or what is wrong with them, as above.
+    origins_given : ndarray | InputError
+        `(n, 2)` x, y in Angstrom, RELION's sign; zeros where there are none; or what is wrong with them.
     first_row : int
         The row of the file, from 0, that the first particle stands in: not 0 where `select_rows` took a part.
     """
@@ -79,16 +91,39 @@ class ParticleSet:
     index_in_stack: np.ndarray
     box: int
     pixel_size: np.ndarray
-    random_subset: np.ndarray | None
+    halves_given: Given
     ctf: CtfParameters | None
     ctf_state: str
-    angles: np.ndarray | None
-    origins: np.ndarray
+    angles_given: Given
+    origins_given: Given
     first_row: int = 0
 
     def __len__(self) -> int:
         """Count the particles."""
         return len(self.stack_of_row)
+
+    @property
+    def random_subset(self) -> np.ndarray | None:
+        """The half-set of each particle, `(n,)` 1 or 2; None without the column. An `InputError` if it is wrong."""
+        return use_given(self.halves_given)
+
+    @property
+    def angles(self) -> np.ndarray | None:
+        """Euler angles `(n, 3)` rot, tilt, psi in degrees; None without them. An `InputError` if they are wrong."""
+        return use_given(self.angles_given)
+
+    @property
+    def origins(self) -> np.ndarray:
+        """Origins `(n, 2)` x, y in Angstrom. An `InputError` if they are wrong."""
+        origins = use_given(self.origins_given)
+        return np.zeros((len(self), 2)) if origins is None else origins
+
+    @property
+    def has_poses(self) -> bool:
+        """Whether there are angles, and angles and origins can be used."""
+        return isinstance(self.angles_given, np.ndarray) and not isinstance(
+            self.origins_given, InputError
+        )
 
     @property
     def stacks(self) -> tuple[Path, ...]:
@@ -165,10 +200,14 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
             "a 3D subtomogram (rlnImageDimensionality); polardenoise takes 2D particles",
         )
     pixel_size = find_pixel_size(columns)
-    ctf = find_ctf(columns)
     if ctf_state == "auto":
-        ctf_state = find_ctf_state(columns, stated, ctf is not None)
-    random_subset = find_random_subset(columns)
+        ctf_state = find_ctf_state(columns, stated, columns.has("rlnDefocusU"))
+    if ctf_state == "none":
+        # What is known of the images goes before what the columns say: they need not even be right.
+        usable = look_for(find_ctf, columns)
+        ctf = None if isinstance(usable, InputError) else usable
+    else:
+        ctf = find_ctf(columns)
     headers, index_in_stack = check_stacks(names)
     particles = ParticleSet(
         star_path=document.path,
@@ -181,11 +220,11 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
         index_in_stack=index_in_stack,
         box=headers[0].columns,
         pixel_size=pixel_size,
-        random_subset=random_subset,
+        halves_given=look_for(find_random_subset, columns),
         ctf=ctf,
         ctf_state=ctf_state,
-        angles=find_angles(columns),
-        origins=find_origins(columns, pixel_size),
+        angles_given=look_for(find_angles, columns),
+        origins_given=look_for(find_origins, columns, pixel_size),
     )
     refuse_other_size(particles)
     return particles
@@ -205,6 +244,14 @@ def refuse_other_size(particles: ParticleSet) -> None:
             f"{particles.star_path}: row {row + 1}: rlnImageSize is {sizes[row]:g}, but the images of {header.path} "
             f"are {particles.box} px{said}; correct rlnImageSize and the pixel size ({particles.pixel_size[row]:.4g} A)"
         )
+
+
+def look_for(find: Callable[..., Found], *where: object) -> Found | InputError:
+    """Find a column that not every command uses: what is wrong with it is given back, not raised."""
+    try:
+        return find(*where)
+    except InputError as error:
+        return error
 
 
 def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
@@ -233,8 +280,8 @@ def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
     document = keep_rows(particles.document, particles.table, slice(start, stop))
     table = find_particle_table(document)
 
-    def part(values: np.ndarray) -> np.ndarray:
-        return values[start:stop]
+    def part(values: Any) -> Any:
+        return values[start:stop] if isinstance(values, np.ndarray) else values
 
     return replace(
         particles,
@@ -245,10 +292,10 @@ def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
         stack_of_row=part(particles.stack_of_row),
         index_in_stack=part(particles.index_in_stack),
         pixel_size=part(particles.pixel_size),
-        random_subset=None if particles.random_subset is None else part(particles.random_subset),
+        halves_given=part(particles.halves_given),
         ctf=None if particles.ctf is None else particles.ctf.select(slice(start, stop)),
-        angles=None if particles.angles is None else part(particles.angles),
-        origins=part(particles.origins),
+        angles_given=part(particles.angles_given),
+        origins_given=part(particles.origins_given),
         first_row=particles.first_row + start,
     )
 
@@ -277,40 +324,22 @@ def read_images(particles: ParticleSet, rows: np.ndarray | slice) -> np.ndarray:
     if isinstance(rows, slice):
         rows = np.arange(len(particles))[rows]
     rows = np.asarray(rows, dtype=np.int64)
-    images = np.empty((len(rows), particles.box, particles.box), dtype=np.float32)
-    for places, pixels in _read_in_file_order(particles, rows):
-        images[places] = pixels
+    images = read_images_raw(particles, rows)
+    bad = ~np.isfinite(images).all(axis=(1, 2))
+    if bad.any():
+        row = int(rows[bad].min())
+        raise InputError(
+            f"{particles.star_path}: row {particles.first_row + row + 1}: {name_image(particles, row)} has pixels that"
+            " are not finite numbers; remove the row or extract it again"
+        )
     return images
 
 
-def read_checked(particles: ParticleSet, rows: np.ndarray) -> np.ndarray:
-    """Read the images of some particles and refuse those that cannot be denoised.
-
-    Parameters
-    ----------
-    particles : ParticleSet
-        The set.
-    rows : ndarray
-        `(m,)` particles in any order.
-
-    Returns
-    -------
-    ndarray
-        `(m, N, N)` float32, in the order of `rows`.
-
-    Raises
-    ------
-    InputError
-        If an image is blank (one grey value) or has a pixel that is not a finite number; names the first such
-        row and its stack.
-    """
-    images = read_images(particles, rows)
-    blank = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
-    if blank.any():
-        raise InputError(
-            f"{_name_image(particles, int(rows[blank].min()))} is blank, every pixel has one value;"
-            " remove the row"
-        )
+def read_images_raw(particles: ParticleSet, rows: np.ndarray) -> np.ndarray:
+    """Read the images of some particles, whatever their pixels are; parameters and result as for `read_images`."""
+    images = np.empty((len(rows), particles.box, particles.box), dtype=np.float32)
+    for places, pixels in _read_in_file_order(particles, rows):
+        images[places] = pixels
     return images
 
 
@@ -350,25 +379,17 @@ def write_particles(
 def _read_in_file_order(
     particles: ParticleSet, rows: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give the places in `rows` and the pixels of images, some at a time; refuse what is not finite."""
+    """Give the places in `rows` and the pixels of images, some at a time."""
     stacks, indices = particles.stack_of_row[rows], particles.index_in_stack[rows]
     order = np.lexsort((indices, stacks))
     bounds = np.flatnonzero(np.diff(stacks[order])) + 1
     for places in np.split(order, bounds) if len(order) else []:
         header = particles.headers[int(stacks[places[0]])]
         for part, pixels in read_images_at(header, indices[places]):
-            if pixels.dtype.kind == "f":
-                bad = ~np.isfinite(pixels).all(axis=(1, 2))
-                if bad.any():
-                    raise InputError(
-                        f"{_name_image(particles, int(rows[places[part]][bad].min()))} has pixels that are not"
-                        " finite numbers; remove the row or extract it again"
-                    )
             yield places[part], pixels
 
 
-def _name_image(particles: ParticleSet, row: int) -> str:
+def name_image(particles: ParticleSet, row: int) -> str:
     """Word which image belongs to a row (from 0)."""
     index = particles.index_in_stack[row] + 1
-    stack = particles.headers[particles.stack_of_row[row]].path
-    return f"{particles.star_path}: row {particles.first_row + row + 1}: image {index} of {stack}"
+    return f"image {index} of {particles.headers[particles.stack_of_row[row]].path}"

@@ -13,7 +13,8 @@ from polardenoise.engine.imaging.fourier import fourier_crop, fourier_pad
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.particles.hot_pixels import replace_hot_pixels
-from polardenoise.engine.particles.particle_set import ParticleSet, read_checked
+from polardenoise.engine.particles.image_checks import OUT_OF_RANGE, ImageFaults
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
 
@@ -171,7 +172,7 @@ def prepare_particles(
     Raises
     ------
     InputError
-        If an image is blank or has pixels that are not finite.
+        If images are blank, have pixels that are not finite, or such that cannot be computed with; names them all.
     """
     count = len(particles)
     chunk = max(1, CHUNK_BYTES[device.type] // (4 * particles.box**2))
@@ -182,20 +183,29 @@ def prepare_particles(
     means, deviations = torch.zeros(count, 1, 1), torch.ones(count, 1, 1)
     hot = np.zeros(count, dtype=np.int64)
 
+    faults = ImageFaults(particles)
+
     def read(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        return rows, torch.from_numpy(read_checked(particles, rows))
+        return rows, torch.from_numpy(faults.read(rows))
 
     with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:
+            if faults:
+                continue  # what is left is only looked through
             images, hot[rows] = replace_hot_pixels(images.to(device))
             numbers = np.searchsorted(wanted, rows)  # of images: copies in between change nothing
             working, ctf_rings, background = prepare_images(
                 images, particles, rows, handling, numbers
             )
+            usable = (
+                working.flatten(1).isfinite().all(1) & background.deviation.flatten().isfinite()
+            )
+            faults.add(OUT_OF_RANGE, rows[~usable.cpu().numpy()])
             put(rows, working, ctf_rings)
             means[rows] = background.mean.cpu()
             deviations[rows] = background.deviation.cpu()
             notice(rows, working, ctf_rings)
+    faults.refuse()
     return Background(means, deviations), hot
 
 

@@ -1,5 +1,6 @@
 """Working images of a whole set in a temporary file, so that memory does not grow with the set."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -37,9 +38,8 @@ class ScratchImages:
         if self.name is None:
             self._file = tempfile.TemporaryFile(dir=self.folder)
         else:
-            self._file = (self.folder / self.name).open(
-                "r+b" if (self.folder / self.name).exists() else "w+b"
-            )
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.fdopen(os.open(self.folder / self.name, flags, 0o666), "r+b")
         self._signs: Tensor | None = None
         return self
 
@@ -86,6 +86,11 @@ class ScratchImages:
         """Hand all that was written to the system, where other processes see it."""
         self._file.flush()
 
+    def write_through(self) -> None:
+        """Bring all that was written to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
     def read(self, rows: np.ndarray) -> Tensor:
         """Read the images of `(m,)` rows in any order as `(m, box, box)` float32."""
         return self.read_with_ctf_rings(rows)[0]
@@ -98,6 +103,9 @@ class ScratchImages:
             images *= self._signs[torch.from_numpy(rows)][:, None, None]
         return images, values[:, self._pixels :]
 
+    def _name(self) -> Path:
+        return self.folder if self.name is None else self.folder / self.name
+
     def _read_values(self, rows: np.ndarray) -> Tensor:
         """Read `(m, values)` of some rows, neighbouring rows in one piece."""
         self._file.flush()
@@ -108,6 +116,8 @@ class ScratchImages:
                 4 * len(run) * self._values,
                 4 * int(rows[run[0]]) * self._values,
             )
+            if len(read) != 4 * len(run) * self._values:
+                raise OSError(errno.EIO, "is cut short", str(self._name()))
             values[run] = np.frombuffer(read, dtype=np.float32).reshape(-1, self._values)
         return torch.from_numpy(values)
 

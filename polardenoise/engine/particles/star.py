@@ -7,19 +7,26 @@ Values stay text until a column is wanted as numbers, so that a million rows are
 
 from __future__ import annotations
 
+import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.input_files import open_input
 
 ROWS_AT_ONCE = 2_000
+#: How text is read and written so that line ends, and bytes that are not UTF-8, pass through unchanged.
+AS_WRITTEN: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 # A quote opens a value only at its start and closes it only before white space: 3' is a plain token.
 _TOKEN = r""""[^"]*"(?=\s|$)|'[^']*'(?=\s|$)|\S+"""
 _TOKENS = re.compile(_TOKEN)
+# White space, a quote or a label's mark at the start, and the words that STAR keeps for itself.
+NEEDS_QUOTES = re.compile(r"""\s|^["'#_;$\[]|^(data_|loop_|save_|stop_|global_)""", re.IGNORECASE)
 TOKENS_AND_SPACES = re.compile(rf"\s+|{_TOKEN}")
 
 
@@ -140,16 +147,19 @@ def read_star(path: Path | str) -> StarDocument:
     """
     path = Path(path)
     try:
-        with path.open("rb") as binary:
+        with open_input(path) as binary:
             head = binary.read(65536)
-        if head.startswith(b"version https://git-lfs"):
-            raise InputError(
-                f"{path}: a Git LFS pointer, not a STAR file; fetch the real file (git lfs pull)"
-            )
-        if b"\0" in head:
-            raise InputError(f"{path}: a binary file, not a STAR file; give the particles' .star")
-        with open_text(path, "r") as file:
-            lines = file.readlines()
+            if head.startswith(b"version https://git-lfs"):
+                raise InputError(
+                    f"{path}: a Git LFS pointer, not a STAR file; fetch the real file (git lfs pull)"
+                )
+            if b"\0" in head:
+                raise InputError(
+                    f"{path}: a binary file, not a STAR file; give the particles' .star"
+                )
+            binary.seek(0)
+            with io.TextIOWrapper(binary, **AS_WRITTEN) as file:
+                lines = file.readlines()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the name of the STAR file") from error
     except OSError as error:
@@ -168,7 +178,7 @@ def keep_rows(document: StarDocument, table: StarTable, rows: slice) -> StarDocu
 
 def open_text(path: Path, mode: str) -> TextIO:
     """Open a STAR file so that line ends, and bytes that are not UTF-8, pass through unchanged."""
-    return cast(TextIO, path.open(mode, encoding="utf-8", errors="surrogateescape", newline=""))
+    return cast(TextIO, path.open(mode, **AS_WRITTEN))
 
 
 def split_tokens(line: str) -> list[str]:
@@ -185,10 +195,17 @@ def _unquote(token: str) -> str:
 
 
 def quote_token(value: str) -> str:
-    """Quote a value that would not be read back as one token."""
-    if value and not re.search(r"\s", value) and value[0] not in "\"'#_":
+    """Quote a value that would not be read back as one token; see `is_quotable`."""
+    if value and not NEEDS_QUOTES.search(value):
         return value
     return f'"{value}"' if '"' not in value else f"'{value}'"
+
+
+def is_quotable(value: str) -> bool:
+    """Tell whether a STAR file can hold a value: one line, and no white space beside both kinds of quotes."""
+    if "\n" in value or "\r" in value:
+        return False
+    return split_tokens(quote_token(value)) == [value]
 
 
 def _find_tables(path: Path, lines: list[str]) -> Iterator[StarTable]:
@@ -203,10 +220,10 @@ def _find_tables(path: Path, lines: list[str]) -> Iterator[StarTable]:
 
     def finish() -> Iterator[StarTable]:
         if name is not None and labels:
-            repeated = {label for label in labels if labels.count(label) > 1}
-            if repeated:
+            if len(set(labels)) < len(labels):
+                repeated = min(label for label, count in Counter(labels).items() if count > 1)
                 raise InputError(
-                    f"{path}: column _{min(repeated)} comes twice in table data_{name}; remove one"
+                    f"{path}: column _{repeated} comes twice in table data_{name}; remove one"
                 )
             table_rows = rows if in_loop else [" ".join(map(quote_token, values)) + "\n"]
             table_row_lines = row_lines if in_loop else label_lines
@@ -230,7 +247,10 @@ def _find_tables(path: Path, lines: list[str]) -> Iterator[StarTable]:
         alone = len(words) == 1 or words[1].startswith("#")
         keyword = words[0].lower()
         starts_block = alone and keyword.startswith("data_")
-        if starts_block or (alone and keyword == "loop_"):
+        if starts_block and in_loop and len(labels) == 1 and _is_value(keyword, lines, number):
+            row_lines.append(number)
+            rows.append(line)
+        elif starts_block or (alone and keyword == "loop_"):
             if name is None and not starts_block:
                 continue  # as RELION does, pass over what stands before the first block
             yield from finish()
@@ -253,3 +273,16 @@ def _find_tables(path: Path, lines: list[str]) -> Iterator[StarTable]:
             f"{path}: not a STAR file, no data_ block opens it; give the particles' .star"
         )
     yield from finish()
+
+
+def _is_value(word: str, lines: list[str], number: int) -> bool:
+    """Tell whether a `data_...` in a loop of one column is a value rather than the start of a block.
+
+    A block goes on with labels, or with a loop of them. Where another such word follows, or nothing, the name of a file
+    is told by its dot, its folder or its `@`.
+    """
+    following = (lines[other].split() for other in range(number + 1, len(lines)))
+    follows = next((words[0].lower() for words in following if words and words[0][0] != "#"), "")
+    if follows == "loop_" or follows.startswith("_"):
+        return False
+    return bool(follows and not follows.startswith("data_")) or any(k in word for k in "./@")

@@ -7,7 +7,8 @@ before any other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,22 @@ from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 CTF_STATES = ("none", "raw", "flipped", "corrected")
 # In STAR files written with a leading underscore, as every label.
 CTF_STATE_LABEL = "polardenoiseCtfState"
+#: What microscopes and particles can have: with other numbers a column is broken, or in other units.
+LIMITS = {
+    "pixel size": (0.01, 1000.0),
+    "rlnDefocusU": (-1e6, 1e6),
+    "rlnDefocusV": (-1e6, 1e6),
+    "rlnDefocusAngle": (-3600.0, 3600.0),
+    "rlnVoltage": (10.0, 5000.0),
+    "rlnSphericalAberration": (-20.0, 50.0),
+    "rlnAmplitudeContrast": (0.0, 1.0),
+    "rlnPhaseShift": (-3600.0, 3600.0),
+    "rlnAngleRot": (-1e6, 1e6),
+    "rlnAngleTilt": (-1e6, 1e6),
+    "rlnAnglePsi": (-1e6, 1e6),
+    "rlnOriginX": (-1e5, 1e5),
+    "rlnOriginY": (-1e5, 1e5),
+}
 NUMBER_LABELS = (
     "rlnImagePixelSize",
     "rlnPixelSize",
@@ -56,11 +73,13 @@ class ParticleColumns:
     count : int
         `n`, particles.
     own : dict[str, ndarray]
-        Columns of the particle table, `(n,)` float64, all finite.
+        Columns of the particle table, `(n,)` float64.
     shared : dict[str, ndarray]
         Columns of the optics table, one value for each of its rows.
     optics_row : ndarray
         `(n,)` the optics row of each particle; empty if there is no optics table.
+    faults : dict
+        (own or shared, label) -> the complaint about a column with a value that is no finite number.
     """
 
     path: Path
@@ -68,14 +87,40 @@ class ParticleColumns:
     own: dict[str, np.ndarray]
     shared: dict[str, np.ndarray]
     optics_row: np.ndarray
+    faults: Mapping[tuple[bool, str], str] = field(default_factory=dict)
+
+    def has(self, label: str) -> bool:
+        """Tell whether there is a column, of the particles or of their optics groups, whatever stands in it."""
+        return label in self.own or label in self.shared
 
     def find(self, label: str) -> np.ndarray | None:
-        """Give a column, `(n,)`: the particles' own, else the optics groups' spread over them, else None."""
-        return self.own[label] if label in self.own else self.find_shared(label)
+        """Give a column, `(n,)`: the particles' own, else the optics groups' spread over them, else None.
+
+        An `InputError` if one of its values is no finite number.
+        """
+        if label not in self.own:
+            return self.find_shared(label)
+        self._refuse_fault(True, label)
+        return self.own[label]
 
     def find_shared(self, label: str) -> np.ndarray | None:
         """Give a column of the optics table spread over the particles, `(n,)`; None if it has none such."""
-        return self.shared[label][self.optics_row] if label in self.shared else None
+        if label not in self.shared:
+            return None
+        self._refuse_fault(False, label)
+        return self.shared[label][self.optics_row]
+
+    def _refuse_fault(self, own: bool, label: str) -> None:
+        if (own, label) in self.faults:
+            raise InputError(self.faults[own, label])
+
+    def refuse_outside(self, values: np.ndarray, label: str, cure: str) -> None:
+        """Raise an `InputError` where values `(n,)` of a column are not what a microscope can have, see `LIMITS`."""
+        least, most = LIMITS[label]
+        self.refuse_where(
+            (values < least) | (values > most),
+            f"{label} is not between {least:g} and {most:g}; {cure}",
+        )
 
     def refuse_where(self, bad: np.ndarray, complaint: str) -> None:
         """Raise an `InputError` that names the first row where `bad`, `(n,)`, is true, if any."""
@@ -101,7 +146,7 @@ def find_pixel_size(columns: ParticleColumns) -> np.ndarray:
     Raises
     ------
     InputError
-        If there is none, or one is not positive.
+        If there is none, or one is not what a microscope can have.
     """
     size = columns.find_shared("rlnImagePixelSize")
     label = "rlnImagePixelSize"
@@ -120,7 +165,12 @@ def find_pixel_size(columns: ParticleColumns) -> np.ndarray:
             )
         columns.refuse_where(magnification <= 0, "rlnMagnification is not positive; correct it")
         size, label = detector * 1e4 / magnification, "rlnDetectorPixelSize"
+    least, most = LIMITS["pixel size"]
     columns.refuse_where(size <= 0, f"{label} is not positive; give the pixel size in Angstrom")
+    columns.refuse_where(
+        (size < least) | (size > most),
+        f"{label} makes a pixel size that is not between {least:g} and {most:g} Angstrom; correct it",
+    )
     return size
 
 
@@ -153,27 +203,23 @@ def find_ctf(columns: ParticleColumns) -> CtfParameters | None:
                 " particle table"
             )
 
-    def find_or(label: str, default: np.ndarray) -> np.ndarray:
-        found = columns.find(label)
-        return default if found is None else found
-
     zeros = np.zeros(columns.count)
-    voltage, aberration = find_or("rlnVoltage", zeros), find_or("rlnSphericalAberration", zeros)
-    contrast = find_or("rlnAmplitudeContrast", zeros)
-    columns.refuse_where(
-        (voltage < 10) | (voltage > 5000), "rlnVoltage is not between 10 and 5000; give it in kV"
-    )
-    columns.refuse_where(
-        (contrast < 0) | (contrast > 1), "rlnAmplitudeContrast is not between 0 and 1; correct it"
-    )
+
+    def find_or(label: str, default: np.ndarray, cure: str) -> np.ndarray:
+        found = columns.find(label)
+        if found is None:
+            return default
+        columns.refuse_outside(found, label, cure)
+        return found
+
     values = (
-        defocus_u,
-        find_or("rlnDefocusV", defocus_u),
-        find_or("rlnDefocusAngle", zeros),
-        voltage,
-        aberration,
-        contrast,
-        find_or("rlnPhaseShift", zeros),
+        find_or("rlnDefocusU", defocus_u, "give it in Angstrom"),
+        find_or("rlnDefocusV", defocus_u, "give it in Angstrom"),
+        find_or("rlnDefocusAngle", zeros, "give it in degrees"),
+        find_or("rlnVoltage", zeros, "give it in kV"),
+        find_or("rlnSphericalAberration", zeros, "give it in mm"),
+        find_or("rlnAmplitudeContrast", zeros, "correct it"),
+        find_or("rlnPhaseShift", zeros, "give it in degrees"),
     )
     return CtfParameters(*(torch.from_numpy(np.ascontiguousarray(value)) for value in values))
 
@@ -268,9 +314,14 @@ def find_random_subset(columns: ParticleColumns) -> np.ndarray | None:
 
 def find_angles(columns: ParticleColumns) -> np.ndarray | None:
     """Find the orientations, `(n, 3)` rot, tilt, psi in degrees; None unless there are all three."""
-    angles = [columns.find(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
-    found = [angle for angle in angles if angle is not None]
-    return np.stack(found, axis=1) if len(found) == 3 else None
+    found = []
+    for label in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"):
+        angle = columns.find(label)
+        if angle is None:
+            return None
+        columns.refuse_outside(angle, label, "give it in degrees")
+        found.append(angle)
+    return np.stack(found, axis=1)
 
 
 def find_origins(columns: ParticleColumns, pixel_size: np.ndarray) -> np.ndarray:
@@ -282,4 +333,5 @@ def find_origins(columns: ParticleColumns, pixel_size: np.ndarray) -> np.ndarray
             origins[:, axis] = angstrom
         elif pixels is not None:
             origins[:, axis] = pixels * pixel_size
+        columns.refuse_outside(origins[:, axis] / pixel_size, f"rlnOrigin{name}", "correct it")
     return origins

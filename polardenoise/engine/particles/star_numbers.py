@@ -14,13 +14,16 @@ from polardenoise.engine.particles.star_columns import (
     ParticleColumns,
 )
 from polardenoise.engine.particles.star_tables import find_optics_rows
-from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.input_files import shorten
 
 
 def read_columns(
     document: StarDocument, table: StarTable, optics: StarTable | None
 ) -> tuple[ImageNames, ParticleColumns, set[str]]:
     """Read image names, numbers and the stated CTF state, in one pass over the rows.
+
+    What is no number is noted, and refused only when the column is asked for: a command does without those it has no
+    use for.
 
     Parameters
     ----------
@@ -37,13 +40,14 @@ def read_columns(
     Raises
     ------
     InputError
-        If a number is none; names the row.
+        If a row, or the table of optics groups, is not as it should be.
     """
     path = document.path
     labels = [label for label in NUMBER_LABELS if label in table.labels]
     texts = [k for k in ("rlnImageName", "rlnOpticsGroup", CTF_STATE_LABEL) if k in table.labels]
     names = ImageNames(path, len(table))
     own = {label: np.empty(len(table)) for label in labels}
+    faults: dict[tuple[bool, str], str] = {}
     groups: list[str] = []
     stated: set[str] = set()
     for part, columns in table.column_chunks([*texts, *labels]):
@@ -53,32 +57,37 @@ def read_columns(
         if CTF_STATE_LABEL in texts:
             stated.update(columns[len(texts) - 1])
         for label, values in zip(labels, columns[len(texts) :], strict=True):
-            own[label][part] = _as_numbers(
-                path, label, values, f"row {{}} of data_{table.name}", part.start
-            )
+            place = f"row {{}} of data_{table.name}"
+            own[label][part], fault = _as_numbers(path, label, values, place, part.start)
+            if fault is not None:
+                faults.setdefault((True, label), fault)
     shared: dict[str, np.ndarray] = {}
     optics_row = np.zeros(0, dtype=np.int64)
     if optics is not None:
         optics_row = find_optics_rows(document, table, optics, groups or None)
         for label in (label for label in NUMBER_LABELS if label in optics.labels):
             place = f"row {{}} of data_{optics.name}"
-            shared[label] = _as_numbers(path, label, optics.column(label), place, 0)
+            shared[label], fault = _as_numbers(path, label, optics.column(label), place, 0)
+            if fault is not None:
+                faults[False, label] = fault
         if CTF_STATE_LABEL in optics.labels:
             states = optics.column(CTF_STATE_LABEL)
             stated = {states[row] for row in np.unique(optics_row)}
-    return names, ParticleColumns(path, len(table), own, shared, optics_row), stated
+    return names, ParticleColumns(path, len(table), own, shared, optics_row, faults), stated
 
 
-def _as_numbers(path: Path, label: str, values: list[str], place: str, first: int) -> np.ndarray:
-    """Turn text into finite numbers; `place` words where a bad one stands."""
+def _as_numbers(
+    path: Path, label: str, values: list[str], place: str, first: int
+) -> tuple[np.ndarray, str | None]:
+    """Turn text into numbers, NaN where it is none, and word the first that is not finite; `place` says where."""
     numbers = numbers_or_nan(values)
     bad = np.flatnonzero(~np.isfinite(numbers))
-    if bad.size:
-        raise InputError(
-            f"{path}: {place.format(first + bad[0] + 1)}: {label} is {values[bad[0]]!r}, not a finite number;"
-            " correct it"
-        )
-    return numbers
+    if not bad.size:
+        return numbers, None
+    return numbers, (
+        f"{path}: {place.format(first + bad[0] + 1)}: {label} is {shorten(repr(values[bad[0]]))}, not a finite number;"
+        " correct it"
+    )
 
 
 def numbers_or_nan(values: list[str]) -> np.ndarray:

@@ -57,6 +57,10 @@ def find_particle_table(document: StarDocument) -> StarTable:
         )
     if len(tables) > 1:
         names = ", ".join(f"data_{table.name}" for table in tables)
+        if len({table.name for table in tables}) == 1:
+            raise InputError(
+                f"{document.path}: {len(tables)} tables are called data_{tables[0].name}; join them into one"
+            )
         raise InputError(
             f"{document.path}: several tables name images ({names}); keep one, or call it data_particles"
         )

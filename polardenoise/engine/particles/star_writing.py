@@ -89,10 +89,11 @@ def _changed_loop(
             yield "".join(pieces)
             row += 1
             continue
-        yield line if line.endswith("\n") or number != last_label else line + "\n"
+        ended = line[-1:] in ("\n", "\r") or number != last_label
+        yield line if ended else line + "\n"
         if number == last_label:
             numbered = "#" in line
-            end_of_line = "\r\n" if line.endswith("\r\n") else "\n"
+            end_of_line = find_line_end(line)
             for count, (label, _) in enumerate(appended, len(table.labels) + 1):
                 yield f"_{label}{f' #{count}' if numbered else ''} {end_of_line}"
 
@@ -109,8 +110,14 @@ def _changed_values(
             pieces = TOKENS_AND_SPACES.findall(line)
             pieces[(1 if line[0].isspace() else 0) + 2] = quote_token(columns[label][0])
             line = "".join(pieces)
-        yield line
-    end_of_line = "\r\n" if lines[last].endswith("\r\n") else "\n"
+        appended = number == last and any(label not in table.labels for label in columns)
+        yield line + "\n" if appended and line[-1:] not in ("\n", "\r") else line
+    end_of_line = find_line_end(lines[last])
     for label, values in columns.items():
         if label not in table.labels:
             yield f"_{label} {quote_token(values[0])}{end_of_line}"
+
+
+def find_line_end(line: str) -> str:
+    """Give the end of a line as it is written, LF where it has none (the last one of a file)."""
+    return line[len(line.rstrip("\r\n")) :] or "\n"

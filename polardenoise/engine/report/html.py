@@ -81,7 +81,9 @@ def write_page(path: Path, title: str, sections: Sequence[Section], generator: s
         parts.append(f"<h2>{html.escape(section.heading)}</h2>")
         parts.append(f"<p>{html.escape(section.sentences)}</p>")
         parts.append(section.body)
-    path.write_text("\n".join([*parts, "</body>\n</html>\n"]), encoding="utf-8")
+    page = "\n".join([*parts, "</body>\n</html>\n"])
+    # Names of files that are no UTF-8 have their bytes spelt out.
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
+from polardenoise.engine.denoise.verdict import word_verdict
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
 from polardenoise.engine.report.html import (
@@ -31,7 +32,7 @@ from polardenoise.engine.report.images import (
 )
 from polardenoise.engine.report.matches import show_classes, show_neighbours, show_scores
 from polardenoise.engine.report.residual_map import show_residual_map
-from polardenoise.engine.runtime.files import make_folder
+from polardenoise.engine.runtime.files import make_folder, remove_tree
 
 #: Particles in the gallery, and particles whose residuals are averaged, chosen at random.
 SHOWN, AVERAGED = 8, 500
@@ -63,9 +64,8 @@ def write_report(
     matches : dict or None
         The arrays of `--matches`; None where images were not compared.
     """
+    remove_tree(folder)  # what a run that was killed has left
     make_folder(folder)
-    for left_over in folder.iterdir():  # of a run that was killed
-        left_over.unlink()
     pictures = Pictures(folder)
     once = job.shared.first_row
     picked = once[pick_rows(len(once), SHOWN, job.plan.seed)]
@@ -87,7 +87,8 @@ def write_report(
 
 def tell_warnings(summary: dict[str, Any]) -> Section:
     """Say what must not be forgotten, first that of this run."""
-    cautions = []
+    verdict = word_verdict(summary)
+    cautions = [verdict] if verdict else []
     if summary["halves"] == "ignored":
         cautions.append("Halves shared information: the FSC between them means nothing.")
     if summary["faint"]:

@@ -105,7 +105,7 @@ def show_residual_map(
         None where the particles have no poses, or too few are in a half.
     """
     particles, box = job.particles, job.handling.box
-    if particles.angles is None or not np.any(particles.angles):
+    if not particles.has_poses or particles.angles is None or not np.any(particles.angles):
         return None
     pixel_size = particles.pixel_size[rows, None] * particles.box / box
     shifts = torch.from_numpy(particles.origins[rows] / pixel_size).float()

@@ -1,4 +1,4 @@
-"""The one error a user is meant to read."""
+"""The errors that a user is meant to read."""
 
 
 class InputError(Exception):
@@ -6,6 +6,13 @@ class InputError(Exception):
 
     Its text is one line that names the file, the row or the option, and what to do about it. The
     command line prints it without a traceback and exits with code 2.
+    """
+
+
+class SystemFailureError(InputError):
+    """The system refused what the program asked of it: a disk is full, a file is gone, a device fails.
+
+    Nothing is wrong with what the user gave: what has been done so far is kept, and the run can go on later.
     """
 
 
@@ -26,3 +33,9 @@ def says_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def describe_system_error(error: OSError) -> str:
+    """Put an error of the system (disk full, no permission) into one line that names the file."""
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason

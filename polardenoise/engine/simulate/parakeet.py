@@ -23,10 +23,13 @@ from scipy.spatial.transform import Rotation
 
 from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.polar_grid import disk_mask
-from polardenoise.engine.particles.image_names import name_in_star
+from polardenoise.engine.particles.image_names import name_in_star, refuse_unquotable_stack
 from polardenoise.engine.particles.mrc import StackWriter
+from polardenoise.engine.particles.star import open_text
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.files import replace_when_complete, write_text_atomically
+from polardenoise.engine.runtime.file_list import FileList
+from polardenoise.engine.runtime.files import Outputs, write_text_atomically
+from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.simulate import particle_table as table
 from polardenoise.engine.simulate.plan import SimulationPlan, check_plan
 from polardenoise.engine.simulate.sources import read_atoms
@@ -61,7 +64,9 @@ class Micrograph:
     microscope: tuple[float, float, float, float]
 
 
-def write_configurations(plan: SimulationPlan, folder: Path) -> list[Path]:
+def write_configurations(
+    plan: SimulationPlan, folder: Path, files: FileList | None = None
+) -> list[Path]:
     """Write ``micrograph_00001``, ... with ``config.yaml`` (JSON, which is YAML), ``truth.yaml``, ``run.sh``.
 
     Options that cannot be used, or a molecule that does not fit, are an `InputError`.
@@ -75,17 +80,22 @@ def write_configurations(plan: SimulationPlan, folder: Path) -> list[Path]:
     for_poses, for_defocus = np.random.default_rng(plan.seed).spawn(2)
     angles = draw_orientations(plan.particles, for_poses).numpy()
     vectors = Rotation.from_euler("ZYZ", angles, degrees=True).inv().as_rotvec()
-    folders = []
-    for number, start in enumerate(range(0, plan.particles, SIDE**2), 1):
+    starts = range(0, plan.particles, SIDE**2)
+    folders = [folder / f"micrograph_{number:05d}" for number in range(1, len(starts) + 1)]
+    files = FileList() if files is None else files
+    for name in ("config.yaml", "truth.yaml", "run.sh"):
+        for place in folders:
+            files.write("--parakeet", place / name, "configuration")
+    files.check()
+    files.probe()
+    for place, start in zip(folders, starts, strict=True):
         defocus = for_defocus.uniform(*table.DEFOCUS_RANGE)
         shown = describe_micrograph(plan, vectors[start : start + SIDE**2], defocus)
-        place = folder / f"micrograph_{number:05d}"
         for name, ice in (("config", True), ("truth", False)):
             text = json.dumps(shown | {"simulation": {"ice": ice}}, indent=1)
             write_text_atomically(place / f"{name}.yaml", text)
         write_text_atomically(place / "run.sh", RUN)
         (place / "run.sh").chmod(0o755)
-        folders.append(place)
     return folders
 
 
@@ -120,7 +130,9 @@ def describe_micrograph(plan: SimulationPlan, turns: np.ndarray, defocus: float)
     }
 
 
-def gather_particles(folder: Path, output: Path, box: int, seed: int) -> tuple[int, int, bool]:
+def gather_particles(
+    folder: Path, output: Path, box: int, seed: int, files: FileList | None = None
+) -> tuple[int, int, bool]:
     """Cut particles of `box` pixels out of all micrographs of a folder; `seed` draws their halves.
 
     Writes ``particles.star|.mrcs`` and, where every micrograph has its truth, ``clean.star|.mrcs`` into `output`.
@@ -133,14 +145,22 @@ def gather_particles(folder: Path, output: Path, box: int, seed: int) -> tuple[i
         raise InputError(f"{folder}: its micrographs differ in pixel size; gather sets of one")
     pixel_size, particles = micrographs[0].pixel_size, tabulate(micrographs, seed)
     with_truth = all(one.truth for one in micrographs)
-    with ExitStack() as outputs:
+    paths = [output / f"{name}.mrcs" for name in ("particles", "clean")[: 1 + with_truth]]
+    files = FileList() if files is None else files
+    for path in paths:
+        refuse_unquotable_stack("-o", path)
+        files.write("-o", path.with_suffix(".star"), "star")
+        files.write("-o", path, "mrc", size=4 * len(particles) * box**2)
+    files.check()
+    files.probe()
+    with Outputs() as outputs, ExitStack() as opened:
         stacks = {}
-        for name in ("particles", "clean") if with_truth else ("particles",):
-            path, noisy = output / f"{name}.mrcs", name == "particles"
-            star = outputs.enter_context(replace_when_complete(path.with_suffix(".star")))
-            with star.open("w", encoding="utf-8") as file:
+        for path in paths:
+            writer = StackWriter(path, len(particles), box, pixel_size, outputs)
+            stacks[path.stem] = opened.enter_context(writer)
+            with open_text(outputs.lend(path.with_suffix(".star")), "w") as file:
+                noisy = path.stem == "particles"
                 table.write_star(file, particles, name_in_star(path), box, pixel_size, noisy)
-            stacks[name] = outputs.enter_context(StackWriter(path, len(particles), box, pixel_size))
         start, corners = 0, ~disk_mask(box, box / 2).numpy()
         for one in micrographs:
             counts = cut_boxes(one.image, one, box)
@@ -164,7 +184,7 @@ def read_micrograph(path: Path) -> Micrograph:
     if image is None:
         raise InputError(f"{path.parent}: holds neither image.h5 nor image.mrc; run its run.sh")
     try:
-        made_with = json.loads(path.read_text(encoding="utf-8"))
+        made_with: Any = read_json(path, dict, "simulate it again")
         microscope, scan = made_with["microscope"], made_with["scan"]
         beam, lens, detector = (microscope[name] for name in ("beam", "lens", "detector"))
         (molecule,) = made_with["sample"]["molecules"]["local"]
@@ -177,7 +197,7 @@ def read_micrograph(path: Path) -> Micrograph:
             raise ValueError("one still image, no astigmatism, poses of 3 numbers are understood")
         size, defocus = (int(detector["nx"]), int(detector["ny"])), -float(lens["c_10"])
         energy, aberration = float(beam["energy"]), float(lens["c_30"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not as simulate --parakeet writes it ({error!r})") from error
     angles = Rotation.from_rotvec(vectors).inv().as_euler("ZYZ", degrees=True)
     centres = (places[:, :2] - origin) / pixel_size

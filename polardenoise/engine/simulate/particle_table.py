@@ -16,6 +16,7 @@ import torch
 
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.imaging.euler_angles import draw_orientations, draw_views
+from polardenoise.engine.particles.star import quote_token
 
 VOLTAGE = 300.0  # kV
 SPHERICAL_ABERRATION = 2.7  # mm
@@ -281,12 +282,10 @@ def _rows(
 ) -> Iterator[str]:
     """Format some rows; `group` is each row's optics group, from 0."""
     with_phase = with_defocus and table.microscope[:, 3].any()
-    # White space ends a STAR value unless it is quoted (RELION itself takes no such names).
-    quote = '"' if any(letter.isspace() for letter in stack) else ""
     for row in rows:
         x, y = table.coordinates[row]
         words = [
-            f"{quote}{row + 1:06d}@{stack}{quote}",
+            quote_token(f"{row + 1:06d}@{stack}"),
             f"micrograph_{table.micrograph[row] + 1:05d}.mrc",
             f"{x:.6f} {y:.6f}",
             *(f"{angle:.6f}" for angle in table.angles[row]),

@@ -30,10 +30,12 @@ from polardenoise.engine.imaging.projections import (
     prepare_volume,
     take_projections,
 )
-from polardenoise.engine.particles.image_names import name_in_star
+from polardenoise.engine.particles.image_names import name_in_star, refuse_unquotable_stack
 from polardenoise.engine.particles.mrc import StackWriter, write_volume
+from polardenoise.engine.particles.star import open_text
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.file_list import FileList
+from polardenoise.engine.runtime.files import Outputs, naming_a_full_disk
 from polardenoise.engine.runtime.progress import Progress
 from polardenoise.engine.simulate.overlapping_particles import (
     Neighbours,
@@ -45,10 +47,12 @@ from polardenoise.engine.simulate.particle_table import SimulationTable, draw_ta
 from polardenoise.engine.simulate.plan import SimulationPlan, check_plan
 from polardenoise.engine.simulate.poisson_noise import SNR, Exposure, settle_exposure
 from polardenoise.engine.simulate.recording import plan_recording, record_images
-from polardenoise.engine.simulate.sources import Density, read_density
+from polardenoise.engine.simulate.sources import PHANTOM_PREFIX, Density, read_density
 
 PIXELS_AT_ONCE = 2**20
 MEASURED_FOR_SNR = 5_000
+#: Bytes of a row of a STAR file, at least.
+ROW_BYTES = 150
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Randomness:
     ice: np.random.Generator
 
 
-def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
+def simulate_particles(
+    plan: SimulationPlan, folder: Path, files: FileList | None = None
+) -> dict[str, Any]:
     """Simulate a particle set.
 
     Parameters
@@ -77,6 +83,8 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
     folder : Path
         Gets ``particles.star|.mrcs`` (noisy), ``clean.star|.mrcs`` (truth), ``volume.mrc`` (several sources:
         ``volume_1.mrc``, ...). Files of these names are replaced, all at the end.
+    files : FileList, optional
+        What the command reads and writes besides.
 
     Returns
     -------
@@ -91,6 +99,8 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
     check_plan(plan)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, and -o names a folder; choose another name")
+    files = list_files(plan, folder, FileList() if files is None else files)
+    files.check()
     started = time.monotonic()
     densities = read_densities(plan)
     pixel_size = densities[0].pixel_size
@@ -112,11 +122,8 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         randomness.table,
         plan.like,
     )
-    volumes = (
-        ["volume.mrc"]
-        if len(densities) == 1
-        else [f"volume_{n + 1}.mrc" for n in range(len(densities))]
-    )
+    volumes = name_volumes(plan)
+    files.probe()
     targets = dict(zip((folder / name for name in volumes), densities, strict=True))
     write_outputs(plan, folder, table, targets, exposure, randomness)
     return {
@@ -142,6 +149,27 @@ def simulate_particles(plan: SimulationPlan, folder: Path) -> dict[str, Any]:
         "seed": plan.seed,
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def name_volumes(plan: SimulationPlan) -> list[str]:
+    """Name the files of the sources' densities."""
+    count = len(plan.sources)
+    return ["volume.mrc"] if count == 1 else [f"volume_{n + 1}.mrc" for n in range(count)]
+
+
+def list_files(plan: SimulationPlan, folder: Path, files: FileList) -> FileList:
+    """Add what a simulation reads and writes to a list; refuse a name that no STAR file can hold."""
+    pixels = 4 * plan.particles * plan.box**2
+    for source in plan.sources:
+        if not source.startswith(PHANTOM_PREFIX):
+            files.read("SOURCE", source, Path(source).with_name("MANIFEST.tsv"))
+    for name in ("particles", "clean"):
+        refuse_unquotable_stack("-o", folder / f"{name}.mrcs")
+        files.write("-o", folder / f"{name}.star", "star", size=ROW_BYTES * plan.particles)
+        files.write("-o", folder / f"{name}.mrcs", "mrc", size=pixels)
+    for name in name_volumes(plan):
+        files.write("-o", folder / name, "mrc", size=4 * plan.box**3)
+    return files
 
 
 def write_outputs(
@@ -178,20 +206,18 @@ def write_outputs(
         radius = np.array([measure_radius(density.volume) for density in densities])[table.source]
         neighbours = draw_neighbours(plan.neighbours, radius, plan.box, randomness.neighbours)
     recording = plan_recording(plan, exposure.electrons, pixel_size)
-    with ExitStack() as outputs:
+    with Outputs() as outputs, ExitStack() as opened:
         stacks = {}
         for name, with_ctf in (("clean", False), ("particles", plan.with_ctf)):
-            star = outputs.enter_context(replace_when_complete(folder / f"{name}.star"))
-            with star.open("w", encoding="utf-8") as file:
-                stack_name = name_in_star(folder / f"{name}.mrcs")
-                write_star(file, table, stack_name, plan.box, pixel_size, with_ctf)
-            stacks[name] = outputs.enter_context(
-                StackWriter(folder / f"{name}.mrcs", plan.particles, plan.box, pixel_size)
-            )
+            path = folder / f"{name}.mrcs"
+            writer = StackWriter(path, plan.particles, plan.box, pixel_size, outputs)
+            stacks[name] = opened.enter_context(writer)
+            star = outputs.lend(path.with_suffix(".star"))
+            with naming_a_full_disk(star), open_text(star, "w") as file:
+                write_star(file, table, name_in_star(path), plan.box, pixel_size, with_ctf)
         for path, density in targets.items():
-            unfinished = outputs.enter_context(replace_when_complete(path))
-            write_volume(unfinished, density.volume * amplitude, pixel_size)
-        progress = outputs.enter_context(Progress("simulate", plan.particles))
+            write_volume(outputs.lend(path), density.volume * amplitude, pixel_size)
+        progress = opened.enter_context(Progress("simulate", plan.particles))
         for rows in _chunks(plan.particles, plan.box):
             clean = amplitude * _project_rows(rows, table, transforms, pixel_size)
             seen = _through_microscope(clean, rows, table, pixel_size)

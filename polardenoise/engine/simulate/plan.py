@@ -6,8 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
@@ -15,7 +13,10 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.simulate.detector import ModulationTransfer
 from polardenoise.engine.simulate.noise_spectrum import MEASURED, NoiseSpectrum
 
-SMALLEST_BOX = 8
+SMALLEST_BOX, LARGEST_BOX = 8, 1024
+MOST_PARTICLES = 10_000_000
+#: Beyond any B-factor, SNR and dose that means something.
+LARGEST_NUMBER = 1e15
 NOISES = ("gaussian", "poisson", "coloured")
 
 
@@ -114,14 +115,18 @@ def copy_acquisition(
 
 def check_plan(plan: SimulationPlan) -> None:
     """Refuse numbers that make no particle set, naming the option."""
-    if plan.box < SMALLEST_BOX or plan.box % 2:
-        raise InputError(f"--box {plan.box}: give an even number of at least {SMALLEST_BOX} pixels")
+    if not SMALLEST_BOX <= plan.box <= LARGEST_BOX or plan.box % 2:
+        raise InputError(
+            f"--box {plan.box}: give an even number of pixels from {SMALLEST_BOX} to {LARGEST_BOX}"
+        )
     if plan.pixel_size is not None and not 0.01 <= plan.pixel_size <= 1000:
-        raise InputError(f"--pixel-size {plan.pixel_size:g}: give Angstrom above 0, or auto")
-    if not (np.isfinite(plan.b_factor) and plan.b_factor >= 0):
+        raise InputError(f"--pixel-size {plan.pixel_size:g}: give Angstrom, 0.01 to 1000, or auto")
+    if not 0 <= plan.b_factor <= LARGEST_NUMBER:
         raise InputError(f"--b-factor {plan.b_factor:g}: give Angstrom^2, 0 or more")
-    if plan.snr is not None and not (np.isfinite(plan.snr) and plan.snr > 0):
+    if plan.snr is not None and not 1 / LARGEST_NUMBER <= plan.snr <= LARGEST_NUMBER:
         raise InputError(f"--snr {plan.snr:g}: give a number above 0, for example 0.02")
+    if plan.particles > MOST_PARTICLES:
+        raise InputError(f"--particles {plan.particles}: give at most {MOST_PARTICLES}")
     if plan.particles < len(plan.sources) or plan.particles < 1:
         raise InputError(
             f"--particles {plan.particles}: give at least one for each of the {len(plan.sources)} sources"
@@ -146,11 +151,11 @@ def check_noise(plan: SimulationPlan) -> None:
         raise InputError(
             f"--dose {plan.dose:g}: only --noise poisson counts electrons; leave --dose out or add it"
         )
-    if plan.dose is not None and not (np.isfinite(plan.dose) and plan.dose > 0):
+    if plan.dose is not None and not 1 / LARGEST_NUMBER <= plan.dose <= LARGEST_NUMBER:
         raise InputError(f"--dose {plan.dose:g}: give electrons per A^2 above 0, for example 20")
     if not 0 <= plan.ice <= 0.95:
         raise InputError(f"--ice {plan.ice:g}: give a share of the noise variance, 0 to 0.95")
-    if not (np.isfinite(plan.envelope) and plan.envelope >= 0):
+    if not 0 <= plan.envelope <= LARGEST_NUMBER:
         raise InputError(f"--envelope {plan.envelope:g}: give Angstrom^2, 0 or more")
     if not 0 <= plan.neighbours <= 1:
         raise InputError(f"--neighbours {plan.neighbours:g}: give a share of the images, 0 to 1")

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import csv
 import functools
+import gzip
 import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +27,22 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.runtime.errors import InputError, TooLargeError
+from polardenoise.engine.runtime.input_files import read_description
 from polardenoise.engine.simulate.atoms import Atoms, density_of_atoms
 from polardenoise.engine.simulate.phantoms import build_phantom
 
 STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
 MAP_ENDINGS = (".mrc", ".map", ".ccp4", ".rec")
 PHANTOM_PREFIX = "phantom:"
+#: Digits of a phantom's seed, at most.
+MOST_DIGITS = 18
 
 # More atoms than any assembly in the archive has (HIV capsid: 2.4 million): a wrong assembly, not a molecule.
-MOST_ATOMS = 20_000_000
+MOST_ATOMS = 3_000_000
+#: Angstrom: wider than any single particle.
+LARGEST_DIAMETER = 50_000.0
+#: Bytes that a packed structure may unpack to.
+LARGEST_UNPACKED = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,10 @@ def read_density(
         atoms = read_atoms(path)
 
     diameter = 2 * atoms.radius()
+    if not diameter <= LARGEST_DIAMETER:
+        raise InputError(
+            f"{source}: its atoms are up to {diameter:.3g} A apart, no single particle; repair the file"
+        )
     if pixel_size is None:
         # A single atom has no size: give it the pixel of a small molecule rather than divide by zero.
         pixel_size = round(max(diameter, 10.0) / (fill * box), 4)
@@ -136,6 +149,7 @@ def read_atoms(path: Path) -> Atoms:
         raise InputError(f"{path}: no such file; check the name of the structure")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; fetch the structure again")
+    refuse_bomb(path)
     try:
         structure = gemmi.read_structure(str(path))
     except (
@@ -147,6 +161,8 @@ def read_atoms(path: Path) -> Atoms:
         ) from error
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         raise InputError(f"{path}: holds no atoms; give a PDB or mmCIF file with coordinates")
+    if structure[0].count_atom_sites() > MOST_ATOMS:
+        raise InputError(f"{path}: holds more than {MOST_ATOMS} atoms, no single particle")
     while len(structure) > 1:
         del structure[-1]
     structure.remove_alternative_conformations()
@@ -171,6 +187,31 @@ def read_atoms(path: Path) -> Atoms:
             f"{path}: its list MANIFEST.tsv asks for assembly 1 but the file declares none; set use to asu"
         )
     return _build_assembly(structure, path)
+
+
+def refuse_bomb(path: Path) -> None:
+    """Refuse a packed file that unpacks to more than any structure is; nothing of it is kept.
+
+    Raises
+    ------
+    InputError
+        If it is too large, or not what its ending says.
+    """
+    if path.suffix.lower() != ".gz":
+        return
+    unpacked = 0
+    try:
+        with gzip.open(path) as file:
+            while unpacked <= LARGEST_UNPACKED and (piece := file.read(2**20)):
+                unpacked += len(piece)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{path}: cannot be unpacked ({error}); fetch the structure again"
+        ) from error
+    if unpacked > LARGEST_UNPACKED:
+        raise InputError(
+            f"{path}: unpacks to more than {LARGEST_UNPACKED // 2**20} MiB; fetch the structure again"
+        )
 
 
 def _build_assembly(structure: gemmi.Structure, path: Path) -> Atoms:
@@ -234,12 +275,7 @@ def _use_in_list(path: Path) -> str | None:
     manifest = path.parent / "MANIFEST.tsv"
     if not manifest.is_file():
         return None
-    try:
-        text = manifest.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{manifest}: cannot be read as text; repair or remove it") from error
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
+    for row in read_manifest(manifest):
         if row.get("file") == path.name:
             use = (row.get("use") or "").strip()
             if use in ("assembly1", "asu"):
@@ -251,12 +287,29 @@ def _use_in_list(path: Path) -> str | None:
     return None
 
 
+def read_manifest(manifest: Path) -> list[dict[str, str]]:
+    """Read the rows of a MANIFEST.tsv, tab-separated; comment lines start with `#`.
+
+    Raises
+    ------
+    InputError
+        If it is no text, or no table.
+    """
+    cure = "repair or remove it"
+    try:
+        text = read_description(manifest, cure).decode("utf-8")
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{manifest}: cannot be read as a table ({error}); {cure}") from error
+
+
 def _phantom_seed(source: str) -> int:
     """Read the seed of ``phantom:SEED``."""
     text = source[len(PHANTOM_PREFIX) :]
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
         raise InputError(
-            f"{source}: the seed of a phantom is a whole number; write for example phantom:10001"
+            f"{source[:60]}: the seed of a phantom is a whole number; write for example phantom:10001"
         )
     return int(text)
 

@@ -3,7 +3,9 @@
 import csv
 from pathlib import Path
 
+from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.input_files import read_description
 
 HISTORY_COLUMNS = (
     "step",
@@ -20,8 +22,7 @@ def plot_history(history: Path, picture: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with history.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_history(history)
     minutes = [float(row["seconds"]) / 60 for row in rows]
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -42,20 +43,43 @@ def truncate_history(history: Path, step: int) -> None:
     """Drop the rows of steps that the checkpoint does not know: they are going to be computed again."""
     if not history.exists():
         return
-    with history.open(newline="") as stream:
-        rows = list(csv.reader(stream))
-    kept = [row for row in rows[1:] if row and row[0].isdigit() and int(row[0]) <= step]
     if step == 0:
         history.unlink()
         return
+    kept = [list(row.values()) for row in read_history(history) if int(row["step"]) <= step]
     with replace_when_complete(history) as temporary, temporary.open("w", newline="") as stream:
         csv.writer(stream).writerows([list(HISTORY_COLUMNS), *kept])
 
 
 def read_last_error(history: Path) -> float | None:
     """Read the validation error in the last row of a history.csv."""
-    if not history.exists():
-        return None
-    with history.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_history(history) if history.exists() else []
     return float(rows[-1]["validation_relative_mse"]) if rows else None
+
+
+def read_history(history: Path) -> list[dict[str, str]]:
+    """Read the rows of a history.csv, as text; what a kill has cut short is passed over.
+
+    Raises
+    ------
+    InputError
+        If it is no table of a training.
+    """
+    cure = "remove it"
+    try:
+        lines = read_description(history, cure).decode("utf-8").splitlines()
+        head, *rows = csv.reader(lines)
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise InputError(f"{history}: is no history of a training ({error}); {cure}") from error
+    if tuple(head) != HISTORY_COLUMNS:
+        raise InputError(f"{history}: is no history of a training; {cure}")
+    return [dict(zip(HISTORY_COLUMNS, row, strict=True)) for row in rows if is_whole(row)]
+
+
+def is_whole(row: list[str]) -> bool:
+    """Tell whether a row has all its numbers."""
+    try:
+        numbers = [float(value) for value in row]
+        return len(numbers) == len(HISTORY_COLUMNS) and int(row[0]) >= 0
+    except ValueError:
+        return False

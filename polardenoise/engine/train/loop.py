@@ -17,6 +17,7 @@ from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.runtime.devices import choose_precision, mixed_precision
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import format_duration
+from polardenoise.engine.runtime.stopping import stopping_between_steps
 from polardenoise.engine.train.history import HISTORY_COLUMNS, truncate_history
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.simulated_sets import TrainingBatch
@@ -119,7 +120,8 @@ def train(
     history : Path
         history.csv, one row per report; rows past `state.step` (of a run that was killed after them) are dropped.
     checkpoint : callable
-        Called at every report and at the end. What came after the last one is lost to a kill.
+        Called at every report, at the end, and when Ctrl-C or SIGTERM ends the run, which they do between two steps.
+        What came after the last one is lost to a kill.
     seconds_between_checkpoints : float
         Wall-clock time between reports; the first comes sooner.
     objective : Objective, optional
@@ -132,29 +134,36 @@ def train(
     next_report = clock + min(FIRST_REPORT, seconds_between_checkpoints)
     objective = objective or measure_objective
     state.model.train()
-    while (
-        time.monotonic() < length.pause_at
-        and (fraction := length.fraction(state.step, state.seconds)) < 1.0
-    ):
-        learning_rate = schedule_learning_rate(recipe, state.step, fraction)
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate
-        batch = draw(state.step).map(lambda tensor: tensor.to(device))
-        losses.append(take_step(state, batch, recipe, objective))
-        state.step += 1
-        state.images += batch.noisy.shape[0] * batch.noisy.shape[1]
-        now = time.monotonic()
-        state.seconds += now - clock
-        clock = now
-        if now >= next_report:
+    with stopping_between_steps() as stop_if_told:
+        while (
+            time.monotonic() < length.pause_at
+            and (fraction := length.fraction(state.step, state.seconds)) < 1.0
+        ):
+            learning_rate = schedule_learning_rate(recipe, state.step, fraction)
+            for group in state.optimizer.param_groups:
+                group["lr"] = learning_rate
+            batch = draw(state.step).map(lambda tensor: tensor.to(device))
+            losses.append(take_step(state, batch, recipe, objective))
+            state.step += 1
+            state.images += batch.noisy.shape[0] * batch.noisy.shape[1]
+            now = time.monotonic()
+            state.seconds += now - clock
+            clock = now
+            if now >= next_report:
+                report(state, losses, validation, recipe, length, learning_rate, history)
+                checkpoint(state)
+                losses.clear()
+                clock = time.monotonic()  # reports do not count as training time
+                next_report = clock + seconds_between_checkpoints
+            try:
+                stop_if_told()
+            except BaseException:
+                if all(loss.isfinite() for loss in losses):
+                    checkpoint(state)
+                raise
+        if losses:
             report(state, losses, validation, recipe, length, learning_rate, history)
-            checkpoint(state)
-            losses.clear()
-            clock = time.monotonic()  # reports do not count as training time
-            next_report = clock + seconds_between_checkpoints
-    if losses:
-        report(state, losses, validation, recipe, length, learning_rate, history)
-    checkpoint(state)
+        checkpoint(state)
 
 
 def take_step(
@@ -224,13 +233,28 @@ def measure_validation(model: Denoiser, validation: TrainingBatch, precision: to
         error += float(((estimate - clean.to(device)) * disk).square().sum())
         energy += float((clean.to(device) * disk).square().sum())
     model.train()
-    return error / energy
+    return error / energy if energy > 0 else math.nan
 
 
 def schedule_learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
     """Linear warm-up over the first steps, then a cosine decay to zero over the length."""
     warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+def refuse_divergence(history: Path, step: int, name: str, value: float) -> None:
+    """Fail where a figure of the training is no finite number: the last checkpoint stays as it is.
+
+    Raises
+    ------
+    InputError
+        Says what was kept.
+    """
+    if not math.isfinite(value):
+        raise InputError(
+            f"{history}: the training diverged by step {step} ({name} {value}); the last good model is kept: lower the"
+            " recipe's learning_rate, and start from it with --init or go on with --resume"
+        )
 
 
 def report(
@@ -244,11 +268,9 @@ def report(
 ) -> None:
     """Append a row to the history and print one line with rate and time to go."""
     loss = float(torch.stack(losses).mean())
-    if not math.isfinite(loss):
-        raise InputError(
-            f"{history}: the training diverged by step {state.step} (loss {loss}); lower the recipe's learning_rate"
-        )
+    refuse_divergence(history, state.step, "loss", loss)
     error = measure_validation(state.model, validation, state.precision)
+    refuse_divergence(history, state.step, "validation relative MSE", error)
     row = (state.step, f"{state.seconds:.1f}", state.images, f"{learning_rate:.3e}")
     new = not history.exists()
     with history.open("a", newline="") as stream:

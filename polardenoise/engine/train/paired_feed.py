@@ -1,6 +1,5 @@
 """A pair of particle sets as what a training is fed."""
 
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.file_list import check_room
 from polardenoise.engine.train.paired_sets import (
     ParticlePair,
     draw_pair_batch,
@@ -77,7 +77,7 @@ def feed_from_pair(
         If the disk is too small or the pixels cannot be used.
     """
     scratch = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
-    check_scratch_space(scratch, 2 * 4 * len(pair) * box**2)
+    check_room(scratch, 2 * 4 * len(pair) * box**2)
     prepared = prepare_pair(pair, box, scratch, device, resources)
     training, held_out = hold_out(pair.halves, pair.shared, seed)
     images = min(VALIDATION_IMAGES, *map(len, held_out.values()))
@@ -113,12 +113,3 @@ def feed_from_pair(
         description=f"{len(pair)} particles of {name}",
         counts={"particles": len(pair)},
     )
-
-
-def check_scratch_space(folder: Path, needed: int) -> None:
-    """Refuse to start where the disk cannot hold the working images; `needed` in bytes."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room or choose another -o"
-        )

@@ -1,12 +1,25 @@
 """Training recipes: what images are drawn from and how the network learns, as one frozen description."""
 
-import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta
 
 from polardenoise.architectures import ARCHITECTURES
+from polardenoise.engine.networks.model_limits import check_sizes
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.input_files import convert_data, read_json, shorten
+
+# What a recipe's numbers may be: msgspec holds a file against these.
+Share = Annotated[float, Meta(ge=0, le=1)]
+Ratio = Annotated[float, Meta(ge=1e-6, le=1e6)]
+Fill = Annotated[float, Meta(ge=0.01, le=1)]
+Blur = Annotated[float, Meta(ge=0, le=1e5)]
+Defocus = Annotated[float, Meta(ge=0, le=1e6)]
+Voltage = Annotated[float, Meta(ge=10, le=5000)]
+Aberration = Annotated[float, Meta(ge=-20, le=50)]
+ViewMode = Literal["one", "few", "cone", "random"]
 
 
 @dataclass(frozen=True)
@@ -60,36 +73,38 @@ class Recipe:
     """
 
     sizes: dict[str, Any] = field(default_factory=dict)
-    images_per_step: int = 96
-    images_per_set: tuple[int, ...] = (8, 16, 32, 32, 48, 96)
-    view_modes: dict[str, float] = field(
+    images_per_step: Annotated[int, Meta(ge=1, le=4096)] = 96
+    images_per_set: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(min_length=1)
+    ] = (8, 16, 32, 32, 48, 96)
+    view_modes: dict[ViewMode, Share] = field(
         default_factory=lambda: {"one": 0.25, "few": 0.12, "cone": 0.48, "random": 0.15}
     )
-    snr: tuple[float, float] = (0.015, 0.3)
-    fill: tuple[float, float] = (0.4, 0.9)
-    blur: tuple[float, float] = (0.0, 200.0)
-    ctf_share: float = 0.5
-    microscopes: tuple[tuple[float, float], ...] = (
+    snr: tuple[Ratio, Ratio] = (0.015, 0.3)
+    fill: tuple[Fill, Fill] = (0.4, 0.9)
+    blur: tuple[Blur, Blur] = (0.0, 200.0)
+    ctf_share: Share = 0.5
+    microscopes: Annotated[tuple[tuple[Voltage, Aberration], ...], Meta(min_length=1)] = (
         (300.0, 2.7),
         (200.0, 2.7),
         (300.0, 0.01),
         (200.0, 1.4),
     )
-    amplitude_contrast: tuple[float, ...] = (0.07, 0.1)
-    defocus: tuple[float, float] = (6_000.0, 28_000.0)
-    phase_plate_share: float = 0.0
-    shift_share: float = 0.35
-    largest_shift: float = 2.0
-    noise_only_share: float = 0.03
-    junk_share: float = 0.0
-    coloured_share: float = 0.0
-    learning_rate: float = 8e-4
-    warmup_steps: int = 300
-    weight_decay: float = 0.01
-    gradient_norm: float = 1.0
-    precision: str = "bfloat16"
-    validation_sets: int = 6
-    noise_images: int = 1024
+    amplitude_contrast: Annotated[tuple[Share, ...], Meta(min_length=1)] = (0.07, 0.1)
+    defocus: tuple[Defocus, Defocus] = (6_000.0, 28_000.0)
+    phase_plate_share: Share = 0.0
+    shift_share: Share = 0.35
+    largest_shift: Annotated[float, Meta(ge=0, le=64)] = 2.0
+    noise_only_share: Share = 0.03
+    junk_share: Share = 0.0
+    coloured_share: Share = 0.0
+    learning_rate: Annotated[float, Meta(gt=0, le=10)] = 8e-4
+    warmup_steps: Annotated[int, Meta(ge=0, le=10**9)] = 300
+    weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.01
+    gradient_norm: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    validation_sets: Annotated[int, Meta(ge=1, le=200)] = 6
+    noise_images: Annotated[int, Meta(ge=1, le=4096)] = 1024
 
     def as_dict(self) -> dict[str, Any]:
         """Give the recipe as plain data for JSON."""
@@ -126,16 +141,18 @@ def choose_preset(preset: str, architecture: str) -> Recipe:
 
 def choose_recipe(preset: str, architecture: str, file: Path | None) -> Recipe:
     """Take a preset and lay a recipe file over it, as `choose_preset` and `lay_file_over`."""
-    return lay_file_over(choose_preset(preset, architecture), file)
+    return lay_file_over(choose_preset(preset, architecture), architecture, file)
 
 
-def lay_file_over(recipe: Recipe, file: Path | None) -> Recipe:
+def lay_file_over(recipe: Recipe, architecture: str, file: Path | None) -> Recipe:
     """Change a recipe as a recipe file says.
 
     Parameters
     ----------
     recipe : Recipe
         What the file leaves out.
+    architecture : str
+        A key of `ARCHITECTURES`, whose sizes the file may name.
     file : Path or None
         A JSON object with fields of `Recipe`.
 
@@ -146,17 +163,10 @@ def lay_file_over(recipe: Recipe, file: Path | None) -> Recipe:
     """
     if file is None:
         return recipe
-    try:
-        changes = json.loads(file.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{file}: cannot be read as a recipe ({error}); give a JSON file"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{file}: line {error.lineno} is not JSON ({error.msg}); mend it"
-        ) from error
-    return recipe_from_dict(changes, recipe, str(file))
+    changes: object = read_json(file, object, "give a recipe, a JSON object of settings")
+    recipe = recipe_from_dict(changes, recipe, str(file))
+    check_sizes(architecture, recipe.sizes, str(file))
+    return recipe
 
 
 def recipe_from_dict(changes: Any, base: Recipe, source: str) -> Recipe:
@@ -171,93 +181,31 @@ def recipe_from_dict(changes: Any, base: Recipe, source: str) -> Recipe:
         raise InputError(
             f"{source}: a recipe is a JSON object of settings, not a {type(changes).__name__}"
         )
-    known = {entry.name: getattr(base, entry.name) for entry in fields(Recipe)}
-    clean: dict[str, Any] = {}
-    for name, value in changes.items():
+    known = [entry.name for entry in fields(Recipe)]
+    for name in changes:
         if name not in known:
             raise InputError(
-                f"{source}: '{name}' is no setting of a recipe; known are {', '.join(known)}"
+                f"{source}: '{shorten(name)}' is no setting of a recipe; known are {', '.join(known)}"
             )
-        wanted = known[name]
-        value = freeze(value)
-        number = isinstance(wanted, (int, float)) and isinstance(value, (int, float))
-        if not number and type(value) is not type(wanted):
-            raise InputError(
-                f"{source}: '{name}' should look like {json.dumps(wanted)}, not {value!r}"
-            )
-        clean[name] = value
-    recipe = replace(base, **clean)
-    check_recipe(recipe, source)
-    return recipe
+    # Lists become tuples and every number is held against its range.
+    laid = convert_data({**base.as_dict(), **changes}, Recipe, source, "mend the recipe")
+    check_recipe(laid, source)
+    return laid
 
 
 def check_recipe(recipe: Recipe, source: str) -> None:
-    """Refuse values that no training can use; `source` is the file that an error names.
+    """Refuse values that do not go together; `source` is the file that an error names.
 
     Raises
     ------
     InputError
         Names the setting and what it may be.
     """
-    known_modes = ("one", "few", "cone", "random")
-    shares = {name: getattr(recipe, name) for name in known_shares()}
-    ranges = {name: getattr(recipe, name) for name in ("snr", "fill", "blur", "defocus")}
-    for name, numbers in ranges.items():
-        if not are_numbers(numbers):
+    for name in ("snr", "fill", "blur", "defocus"):
+        least, most = getattr(recipe, name)
+        if least > most:
             raise InputError(f"{source}: {name}: two numbers, the smaller first; mend the recipe")
-    rules = {
-        "images_per_step: at least 1": recipe.images_per_step >= 1,
-        "images_per_set: one or more whole numbers of at least 1": bool(recipe.images_per_set)
-        and all(isinstance(images, int) and images >= 1 for images in recipe.images_per_set),
-        f"view_modes: shares of {', '.join(known_modes)}": set(recipe.view_modes)
-        <= set(known_modes)
-        and all(share >= 0 for share in recipe.view_modes.values())
-        and sum(recipe.view_modes.values()) > 0,
-        **{
-            f"{name}: two numbers, the smaller first": len(pair) == 2 and 0 <= pair[0] <= pair[1]
-            for name, pair in ranges.items()
-        },
-        "snr and fill: more than 0, fill at most 1": min(recipe.snr, default=0) > 0
-        and min(recipe.fill, default=0) > 0
-        and max(recipe.fill) <= 1,
-        **{f"{name}: 0 to 1": 0 <= share <= 1 for name, share in shares.items()},
-        "microscopes: pairs of a voltage in kV and a spherical aberration in mm": bool(
-            recipe.microscopes
+    if not sum(recipe.view_modes.values()) > 0:
+        raise InputError(
+            f"{source}: view_modes: shares of {', '.join(get_args(ViewMode))}, not all 0; mend the recipe"
         )
-        and all(
-            isinstance(pair, tuple) and len(pair) == 2 and are_numbers(pair) and pair[0] > 0
-            for pair in recipe.microscopes
-        ),
-        "amplitude_contrast: one or more fractions of 0 to 1": bool(recipe.amplitude_contrast)
-        and are_numbers(recipe.amplitude_contrast)
-        and all(0 <= one <= 1 for one in recipe.amplitude_contrast),
-        "learning_rate and gradient_norm: more than 0": min(
-            recipe.learning_rate, recipe.gradient_norm
-        )
-        > 0,
-        "largest_shift, weight_decay, warmup_steps: not negative": min(
-            recipe.largest_shift, recipe.weight_decay, recipe.warmup_steps
-        )
-        >= 0,
-        "precision: bfloat16 or float32": recipe.precision in ("bfloat16", "float32"),
-        "validation_sets: at least 1": recipe.validation_sets >= 1,
-        "noise_images: at least 1": recipe.noise_images >= 1,
-    }
-    for rule, kept in rules.items():
-        if not kept:
-            raise InputError(f"{source}: {rule}; mend the recipe")
-
-
-def known_shares() -> list[str]:
-    """Name the settings that are shares, 0 to 1."""
-    return [entry.name for entry in fields(Recipe) if entry.name.endswith("_share")]
-
-
-def are_numbers(values: tuple[Any, ...]) -> bool:
-    """Tell whether all values are numbers."""
-    return all(isinstance(value, (int, float)) for value in values)
-
-
-def freeze(value: Any) -> Any:
-    """Turn JSON's lists, also those in lists, into tuples."""
-    return tuple(freeze(one) for one in value) if isinstance(value, list) else value

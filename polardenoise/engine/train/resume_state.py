@@ -5,11 +5,14 @@ million parameters (16 MB). The parts carry their step in their names, and state
 at any moment, the folder holds one whole state, the last or the one before.
 """
 
-import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import torch
+from msgspec import Meta
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -17,11 +20,33 @@ from torch import Tensor
 from polardenoise.engine.networks.checkpoint import hash_file
 from polardenoise.engine.runtime.devices import name_precision
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.files import replace_when_complete, write_json
+from polardenoise.engine.runtime.files import (
+    is_real_folder,
+    remove_leftovers,
+    replace_when_complete,
+    write_json,
+)
+from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.train.loop import TrainingState
 
 #: What AdamW calls the moments, by the part that they are kept in.
 MOMENTS = {"first_moments": "exp_avg", "second_moments": "exp_avg_sq"}
+
+#: What the parts are called; nothing else in the folder is ours.
+PART_NAME = re.compile(r"(weights|first_moments|second_moments)-(\d{8,12})\.safetensors")
+#: What to do with a state that cannot be used.
+CURE = "copy it again, or leave --resume out and name another -o to start anew"
+
+
+class StateFile(msgspec.Struct):
+    """What state.json says: counters, the hash of each part by its name, and what a resume must agree with."""
+
+    step: Annotated[int, Meta(ge=0, le=10**9)]
+    seconds: Annotated[float, Meta(ge=0, le=1e10)]
+    images: Annotated[int, Meta(ge=0, le=10**15)]
+    precision: Literal["bfloat16", "float32"]
+    parts: dict[str, str]
+    facts: dict[str, Any]
 
 
 def save_resume_state(folder: Path, state: TrainingState, facts: dict[str, Any]) -> None:
@@ -47,9 +72,10 @@ def save_resume_state(folder: Path, state: TrainingState, facts: dict[str, Any])
         folder / "state.json",
         {**counters, "precision": precision, "parts": parts, "facts": facts},
     )
-    for path in folder.glob("*.safetensors"):
-        if path.name not in parts:
+    for path in folder.iterdir():
+        if PART_NAME.fullmatch(path.name) and path.name not in parts:
             path.unlink()
+    remove_leftovers(folder)
 
 
 def read_resume_state(folder: Path) -> dict[str, Any]:
@@ -58,8 +84,8 @@ def read_resume_state(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        "step", "seconds", "images", "precision", "facts", and by parameter "weights", "first_moments",
-        "second_moments".
+        "source" (the file), "step", "seconds", "images", "precision", "facts", and by parameter "weights",
+        "first_moments", "second_moments".
 
     Raises
     ------
@@ -69,27 +95,69 @@ def read_resume_state(folder: Path) -> dict[str, Any]:
     path = folder / "state.json"
     if not path.is_file():
         raise InputError(f"{path}: nothing to resume; leave --resume out to start")
+    refuse_linked_folder(folder)
     try:
-        saved = json.loads(path.read_text())
-        for name, digest in saved["parts"].items():
-            path = folder / name
+        state = read_json(path, StateFile, CURE)
+    except InputError as error:
+        raise InputError(f"{path}: is damaged ({str(error).removeprefix(f'{path}: ')})") from error
+    saved: dict[str, Any] = {
+        "step": state.step,
+        "seconds": state.seconds,
+        "images": state.images,
+        "precision": state.precision,
+        "facts": state.facts,
+        "source": path,
+    }
+    for name, digest in state.parts.items():
+        found = PART_NAME.fullmatch(name)
+        path = folder / name
+        try:
+            # The name is ours, and so lies in this folder: a state is not obeyed where it names others.
+            if found is None or path.is_symlink() or not path.is_file():
+                raise ValueError(name)
             if hash_file(path) != digest:
                 raise ValueError(name)
-            saved[name.rpartition("-")[0]] = load(path.read_bytes())
-        needed = {"step", "seconds", "images", "precision", "facts", "weights", *MOMENTS}
-        if needed <= saved.keys():
-            return dict(saved)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError):
-        pass
-    raise InputError(f"{path}: is damaged; copy it again, or leave --resume out to start anew")
+            saved[found[1]] = load(path.read_bytes())
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise InputError(f"{path}: is damaged; {CURE}") from error
+    if not {"weights", *MOMENTS} <= saved.keys():
+        raise InputError(f"{folder / 'state.json'}: is damaged, parts are missing; {CURE}")
+    return saved
+
+
+def refuse_linked_folder(folder: Path) -> None:
+    """Refuse a folder of a training that is a link: what lies behind it is not ours.
+
+    Raises
+    ------
+    InputError
+        Names it.
+    """
+    if folder.is_symlink() or (folder.exists() and not is_real_folder(folder)):
+        raise InputError(
+            f"{folder}: is no folder that a training has made; move it away or name another -o"
+        )
 
 
 def restore_state(saved: dict[str, Any], state: TrainingState) -> None:
-    """Put a resume state that was read into a training of the same network."""
+    """Put a resume state that was read into a training of the same network.
+
+    Raises
+    ------
+    InputError
+        If it is not one of this network, or holds numbers that are not finite.
+    """
+    source = saved["source"]
+    parameters = dict(state.model.named_parameters())
+    check_tensors(saved["weights"], state.model.state_dict(), source, all_of_them=True)
+    if saved["first_moments"].keys() != saved["second_moments"].keys():
+        raise InputError(f"{source}: its moments do not belong together; {CURE}")
+    for part in MOMENTS:
+        check_tensors(saved[part], parameters, source, all_of_them=False)
     state.model.load_state_dict(saved["weights"])
     state.step, state.seconds, state.images = saved["step"], saved["seconds"], saved["images"]
     state.precision = getattr(torch, saved["precision"])
-    names = {parameter: name for name, parameter in state.model.named_parameters()}
+    names = {parameter: name for name, parameter in parameters.items()}
     groups = state.optimizer.param_groups
     in_order = [names[parameter] for group in groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {
@@ -103,3 +171,14 @@ def restore_state(saved: dict[str, Any], state: TrainingState) -> None:
     }
     known = state.optimizer.state_dict()
     state.optimizer.load_state_dict({"state": moments, "param_groups": known["param_groups"]})
+
+
+def check_tensors(
+    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: Path, all_of_them: bool
+) -> None:
+    """Refuse tensors that are not those of a network, or not finite; errors as `restore_state`."""
+    fits = found.keys() == wanted.keys() if all_of_them else found.keys() <= wanted.keys()
+    if not fits or any(tensor.shape != wanted[name].shape for name, tensor in found.items()):
+        raise InputError(f"{source}: is of another network; {CURE}")
+    if not all(tensor.isfinite().all() for tensor in found.values()):
+        raise InputError(f"{source}: holds numbers that are not finite; {CURE}")

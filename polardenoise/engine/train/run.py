@@ -22,16 +22,20 @@ from polardenoise.engine.networks.checkpoint import (
 )
 from polardenoise.engine.networks.compiling import compile_convolutions
 from polardenoise.engine.networks.denoiser import Denoiser
+from polardenoise.engine.networks.model_limits import check_sizes, list_shapes
 from polardenoise.engine.networks.registry import (
     as_joint,
     build_model,
+    describe_sizes,
     is_joint,
     start_model_from,
 )
 from polardenoise.engine.runtime.devices import choose_device, name_precision
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.files import make_folder
+from polardenoise.engine.runtime.file_list import FileList, list_model_files
+from polardenoise.engine.runtime.files import as_plain_data, make_folder, telling_to_resume
 from polardenoise.engine.runtime.provenance import provenance
+from polardenoise.engine.simulate.sources import PHANTOM_PREFIX
 from polardenoise.engine.train.acquisition import (
     Likeness,
     feed_from_likeness,
@@ -45,6 +49,7 @@ from polardenoise.engine.train.paired_sets import ParticlePair, read_pair
 from polardenoise.engine.train.recipe import Recipe, choose_preset, lay_file_over
 from polardenoise.engine.train.resume_state import (
     read_resume_state,
+    refuse_linked_folder,
     restore_state,
     save_resume_state,
 )
@@ -75,6 +80,8 @@ class TrainingPlan:
     like: Path | None = None
     pause_after: float | None = None
     compile: bool = False
+    #: What the command line reads and writes besides.
+    files: FileList = field(default_factory=FileList)
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     """
     architecture = choose_architecture(plan)
     recipe = choose_recipe(plan, architecture)
+    check_folder(plan)
     device = choose_device(plan.device)
     if device.type == "cuda" and recipe.precision == "bfloat16":
         torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
@@ -125,6 +133,9 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     }
     if saved is not None:
         check_same_training(resume, saved["facts"], facts)
+    files = list_files(plan, given)
+    files.check()
+    files.probe()
     if plan.compile:
         compile_convolutions(model, architecture)
     state = start_training(model, recipe)
@@ -147,15 +158,17 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
 
         pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
         length = Length(plan.steps, plan.minutes, time.monotonic() + pause_after)
-        train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
-        ended = length.fraction(state.step, state.seconds) >= 1.0
-        if ended and is_joint(architecture):
-            print("train: measuring what the network makes of pure noise", flush=True)
-            card = describe_model(plan, architecture, state, feed, started, history)
-            noise_energy = measure_noise_energy(
-                as_joint(state.model.eval()), images=recipe.noise_images, seed=plan.seed
-            )
-            save_model(plan.folder / "model", state.model, replace(card, noise_energy=noise_energy))
+        with telling_to_resume(plan.folder):
+            train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
+            ended = length.fraction(state.step, state.seconds) >= 1.0
+            if ended and is_joint(architecture):
+                print("train: measuring what the network makes of pure noise", flush=True)
+                card = describe_model(plan, architecture, state, feed, started, history)
+                noise_energy = measure_noise_energy(
+                    as_joint(state.model.eval()), images=recipe.noise_images, seed=plan.seed
+                )
+                card = replace(card, noise_energy=noise_energy)
+                save_model(plan.folder / "model", state.model, card)
     return {
         "model": str(plan.folder / "model"),
         "architecture": architecture,
@@ -166,6 +179,49 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         "validation_relative_mse": read_last_error(history),
         **feed.counts,
     }
+
+
+def check_folder(plan: TrainingPlan) -> None:
+    """Refuse a folder whose training would be lost, or that is none of ours.
+
+    Raises
+    ------
+    InputError
+        If it holds a model, or a training that has taken a step, and is not to go on; or its folders are links.
+    """
+    for name in ("resume", "model"):
+        refuse_linked_folder(plan.folder / name)
+    if plan.resume:
+        return
+    begun = (plan.folder / "model" / "model.json").exists()
+    state = plan.folder / "resume" / "state.json"
+    if begun or (state.exists() and read_resume_state(state.parent)["step"] > 0):
+        raise InputError(
+            f"-o {plan.folder}: holds a training; add --resume to go on with it, or name another folder"
+        )
+
+
+def list_files(plan: TrainingPlan, given: Given) -> FileList:
+    """List all that a training reads and writes."""
+    files = FileList([*plan.files.inputs], [*plan.files.outputs])
+    if given.sources is not None:
+        files.read("SOURCE", *(one for one in plan.sources if not one.startswith(PHANTOM_PREFIX)))
+        molecules = (*given.sources.training, *given.sources.validation)
+        files.read("SOURCE", *(one for one in molecules if not one.startswith(PHANTOM_PREFIX)))
+    if given.likeness is not None:
+        files.read("--like", plan.like, *given.likeness.particles.stacks)
+    if given.pair is not None:
+        files.read("--pairs", *(plan.pairs or ()), *given.pair.noisy.stacks)
+        files.read("--pairs", *given.pair.clean.stacks)
+    files.read("--recipe", plan.recipe_file)
+    if plan.init is not None:
+        files.read("--init", *list_model_files(find_model(plan.init)))
+    files.write("-o", plan.folder / "model" / "model.json", "card")
+    files.write("-o", plan.folder / "model" / "weights.safetensors", "weights")
+    files.write("-o", plan.folder / "history.csv", "history")
+    files.write("-o", plan.folder / "history.png", "picture")
+    files.write("-o", plan.folder / "resume" / "state.json", "state")
+    return files
 
 
 def read_given(plan: TrainingPlan, box: int) -> Given:
@@ -247,15 +303,19 @@ def choose_recipe(plan: TrainingPlan, architecture: str) -> Recipe:
     recipe = choose_preset(plan.preset, architecture)
     if plan.init is not None:
         recipe = replace(recipe, sizes={})
-    return lay_file_over(recipe, plan.recipe_file)
+    return lay_file_over(recipe, architecture, plan.recipe_file)
 
 
 def start_model(plan: TrainingPlan, architecture: str, recipe: Recipe) -> Denoiser:
     """Build the network, with the weights of the one that it starts from where there is one."""
     try:
         if plan.init is None:
+            list_shapes(architecture, recipe.sizes)  # before any memory is taken
             return build_model(architecture, recipe.sizes)
         trained, _ = load_model(plan.init)
+        sizes = describe_sizes(trained) | recipe.sizes
+        check_sizes(architecture, sizes, str(plan.recipe_file))
+        list_shapes(architecture, sizes)
         return start_model_from(trained, architecture, recipe.sizes)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -267,7 +327,7 @@ def start_model(plan: TrainingPlan, architecture: str, recipe: Recipe) -> Denois
 
 def check_same_training(resume: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Refuse to go on with another recipe, architecture, seed, other sources or sets than a training began with."""
-    wanted = json.loads(json.dumps(wanted))  # as it was saved: lists, no tuples
+    wanted = json.loads(json.dumps(as_plain_data(wanted)))  # as it was saved: lists, no tuples
     for name in {**wanted, **saved}:
         if saved.get(name) != wanted.get(name):
             raise InputError(

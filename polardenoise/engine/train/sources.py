@@ -1,10 +1,10 @@
 """Which molecules a training may see: sources expanded, and nothing trained on test molecules."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.simulate.sources import MOST_DIGITS, read_manifest
 
 #: Phantom seeds from here on are for tests (DESIGN: "phantom seeds below 10,000 train, above test").
 FIRST_TEST_SEED = 10_000
@@ -54,8 +54,10 @@ def expand_sources(sources: list[str]) -> TrainingSources:
 def expand_phantoms(source: str) -> list[str]:
     """Expand `phantom:SEED` or `phantom:FIRST-LAST`; errors as `expand_sources`."""
     first, _, last = source.removeprefix("phantom:").partition("-")
-    if not first.isdecimal() or (last and not last.isdecimal()):
-        raise InputError(f"{source}: write phantom:SEED or phantom:FIRST-LAST with whole numbers")
+    if not all(one.isdecimal() and len(one) <= MOST_DIGITS for one in (first, last or first)):
+        raise InputError(
+            f"{source[:60]}: write phantom:SEED or phantom:FIRST-LAST with whole numbers"
+        )
     seeds = range(int(first), int(last or first) + 1)
     if not seeds or seeds[-1] >= FIRST_TEST_SEED:
         raise InputError(
@@ -79,13 +81,9 @@ def check_structure(path: Path) -> str:
 
 def read_splits(manifest: Path) -> dict[Path, str]:
     """Read the split of each file that a MANIFEST.tsv lists; comment lines start with `#`."""
-    try:
-        lines = [line for line in manifest.read_text().splitlines() if not line.startswith("#")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{manifest}: cannot be read ({error}); name a list of molecules"
-        ) from error
-    rows = list(csv.DictReader(lines, delimiter="\t"))
+    rows = read_manifest(manifest)
     if not rows or "file" not in rows[0] or "split" not in rows[0]:
         raise InputError(f"{manifest}: has no columns 'file' and 'split'; add them, tab-separated")
+    if any(not row["file"] or row["split"] is None for row in rows):
+        raise InputError(f"{manifest}: a row has no file or split; complete it, tab-separated")
     return {manifest.parent / row["file"]: row["split"] for row in rows}

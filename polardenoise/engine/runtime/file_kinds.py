@@ -1,0 +1,129 @@
+"""What a file that is already there is, told from its first bytes: ours to replace, or something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from polardenoise.engine.runtime.input_files import LARGEST_DESCRIPTION, name_kind, open_input
+
+#: What the summaries and provenances of this program say of themselves.
+PROGRAM = "polardenoise"
+HEAD_BYTES = 65_536
+
+
+def refuse_to_replace(path: Path, kind: str) -> str | None:
+    """Say why a path cannot become a file of ours; None where nothing is there, or what may be replaced.
+
+    Parameters
+    ----------
+    path : Path
+        The target. Links are not followed: what they point to is not ours.
+    kind : str
+        A key of `KINDS`: only a file of the same kind, or an empty one, is replaced.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symbolic link; name the file itself"
+    special = name_kind(status.st_mode)
+    if special is not None:
+        return f"is {special}; give the name of a file to write"
+    if status.st_size == 0:
+        return None
+    word, fits = KINDS[kind]
+    try:
+        with open_input(path) as file:
+            head = file.read(HEAD_BYTES)
+        if fits(path, head):
+            return None
+    except OSError as error:
+        return f"is there and cannot be read ({error.strerror}); choose another name"
+    return f"is there and is no {word}; remove it or choose another name"
+
+
+def is_star(_path: Path, head: bytes) -> bool:
+    """Tell a text with a data block."""
+    lines = head.removeprefix(b"\xef\xbb\xbf").splitlines()
+    return b"\0" not in head and any(line.lstrip().startswith(b"data_") for line in lines)
+
+
+def is_mrc(_path: Path, head: bytes) -> bool:
+    """Tell an MRC file with the word that MRC2014 asks for, as this program and RELION write it."""
+    return len(head) >= 1024 and head[208:211] == b"MAP"
+
+
+def read_object(path: Path) -> dict[str, object]:
+    """Read a JSON object; empty if it is none."""
+    try:
+        with open_input(path) as file:
+            found = json.loads(file.read(LARGEST_DESCRIPTION).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_summary(path: Path, _head: bytes) -> bool:
+    """Tell a summary or provenance of this program."""
+    return read_object(path).get("program") == PROGRAM
+
+
+def is_card(path: Path, _head: bytes) -> bool:
+    """Tell a model.json."""
+    return {"architecture", "weights_sha256"} <= read_object(path).keys()
+
+
+def is_state(path: Path, _head: bytes) -> bool:
+    """Tell a state.json of a training."""
+    return {"step", "parts", "facts"} <= read_object(path).keys()
+
+
+def is_matches(path: Path, _head: bytes) -> bool:
+    """Tell an .npz of matches."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"neighbours.npy", "class_number.npy"} <= set(archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
+def is_picture(_path: Path, head: bytes) -> bool:
+    """Tell a PNG, PDF or SVG."""
+    return head.startswith((b"\x89PNG\r\n", b"%PDF-")) or b"<svg" in head
+
+
+def is_safetensors(path: Path, head: bytes) -> bool:
+    """Tell a length, and behind it a JSON object of that length that the file can hold."""
+    length = int.from_bytes(head[:8], "little")
+    return len(head) > 8 and head[8:9] == b"{" and length <= path.stat().st_size - 8
+
+
+def is_history(_path: Path, head: bytes) -> bool:
+    """Tell a history.csv."""
+    return head.startswith(b"step,seconds,images")
+
+
+def is_configuration(_path: Path, head: bytes) -> bool:
+    """Tell what `simulate --parakeet` writes: JSON, or the script that runs it."""
+    return head.startswith((b"{", b"#!/bin/sh")) and b"\0" not in head
+
+
+#: What a message calls a kind, and how it is told from the path and its first bytes.
+KINDS: dict[str, tuple[str, Callable[[Path, bytes], bool]]] = {
+    "star": ("STAR file", is_star),
+    "mrc": ("MRC file", is_mrc),
+    "summary": ("summary that polardenoise wrote", is_summary),
+    "card": ("model.json", is_card),
+    "state": ("state of a training", is_state),
+    "matches": ("file of matches", is_matches),
+    "picture": ("picture", is_picture),
+    "weights": ("safetensors file", is_safetensors),
+    "history": ("history.csv", is_history),
+    "configuration": ("configuration of Parakeet", is_configuration),
+}

@@ -1,0 +1,178 @@
+"""No option of any command replaces an input, another output, or what is not ours."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from polardenoise.architectures import DEFAULT_MODEL
+from polardenoise.engine.cli import COMMANDS, main
+from polardenoise.engine.networks.checkpoint import find_model
+from tests.denoise_files import save_tiny_model, write_set
+
+TINY = ["--model", "model", "--device", "cpu", "--set-size", "4"]
+SMALL = ["--box", "16", "--particles", "4"]
+TRAINING = ["phantom:1", "--preset", "tiny", "--steps", "1", "--device", "cpu"]
+WORK = {
+    "simulate": ["phantom:1", *SMALL, "--like", "in.star", "-o", "new"],
+    "train": [*TRAINING, "--recipe", "recipe.json", "--init", "model", "-o", "new"],
+    "denoise": ["in.star", *TINY, "-o", "out.star"],
+    "evaluate": ["done.star", "--truth", "in.star", "--matches", "done.npz"],
+    "reconstruct": ["in.star", "-o", "new"],
+    "models": [],
+}
+INPUTS = {
+    "simulate": ["in.star", "stack.mrcs"],
+    "train": ["recipe.json", "model/model.json", "model/weights.safetensors"],
+    "denoise": ["in.star", "stack.mrcs", "model/model.json", "model/weights.safetensors"],
+    "evaluate": ["done.star", "done.mrcs", "done.json", "in.star", "stack.mrcs", "done.npz"],
+    "reconstruct": ["in.star", "stack.mrcs"],
+    "models": [str(find_model(DEFAULT_MODEL) / "model.json")],
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_set(folder, count=12)
+        save_tiny_model(folder / "model")
+        (folder / "recipe.json").write_text('{"learning_rate": 0.001}')
+        assert main(["denoise", "in.star", "-o", "done.star", *TINY, "--matches", "done.npz"]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path, monkeypatch):
+    shutil.copytree(made, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def take_hashes(folder):
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def refuse(words, folder, capsys):
+    """Run a command that must refuse in one line and change nothing; give the line."""
+    before = take_hashes(folder)
+    capsys.readouterr()
+    assert main(words) == 2, words
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert take_hashes(folder) == before
+    return error
+
+
+def test_every_command_is_asked():
+    assert set(WORK) == set(INPUTS) == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "path"), [(command, path) for command in INPUTS for path in INPUTS[command]]
+)
+def test_json_replaces_no_input(folder, capsys, command, path):
+    error = refuse([command, *WORK[command], "--json", path], folder, capsys)
+    assert "--json" in error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "target", ["/dev/null", "fifo", "link", "model", "notes.txt", "package.json"]
+)
+def test_json_replaces_nothing_that_is_not_ours(folder, capsys, command, target):
+    (folder / "link").symlink_to("in.star")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "package.json").write_text('{"name": "mine"}')
+    os.mkfifo("fifo")
+    error = refuse([command, *WORK[command], "--json", target], folder, capsys)
+    assert "--json" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--json", "out.star"], "-o out.star: is also what --json writes"),
+        (["--json", "out.mrcs"], "-o out.mrcs: is also what --json writes"),
+        (["--matches", "in.star"], "must end in .npz"),
+        (["--report", "."], "--report ."),
+        (["--report", "model"], "--report model"),
+        (["--report", "in.star"], "--report in.star"),
+        (["--report", "r", "--json", "r/a.json"], "--report r"),
+        (["--report", "r", "--matches", "r/m.npz"], "--report r"),
+        (["-o", "in.star"], "would replace the input"),
+        (["-o", "stack.star"], "would replace the input"),
+        (["-o", "./model/../in.star"], "would replace the input"),
+        (["-o", "a b'\"c.star"], "no STAR file can hold this name"),
+        (["-o", "a\nb.star"], "no STAR file can hold this name"),
+    ],
+)
+def test_outputs_of_denoise_meet_neither_inputs_nor_one_another(folder, capsys, words, named):
+    assert named in refuse(["denoise", "in.star", *TINY, "-o", "out.star", *words], folder, capsys)
+
+
+@pytest.mark.parametrize("name", ["particles.star", "clean.mrcs", "volume.mrc"])
+def test_simulate_and_reconstruct_replace_only_their_own_files(folder, capsys, name):
+    (folder / "new").mkdir()
+    (folder / "new" / name).write_text("mine")
+    assert name in refuse(["simulate", "phantom:1", *SMALL, "-o", "new"], folder, capsys)
+    (folder / "new" / name).rename(folder / "new" / "half1.mrc")
+    assert "half1.mrc" in refuse(["reconstruct", "in.star", "-o", "new"], folder, capsys)
+
+
+def test_a_simulation_does_not_replace_the_set_that_it_is_like(folder, capsys):
+    assert main(["simulate", "phantom:1", *SMALL, "-o", "new"]) == 0
+    words = [
+        "simulate",
+        "phantom:2",
+        "--like",
+        "new/particles.star",
+        "--particles",
+        "4",
+        "-o",
+        "new",
+    ]
+    assert "would replace the input" in refuse(words, folder, capsys)
+    assert main(["simulate", "phantom:2", *SMALL, "-o", "new"]) == 0  # our own, replaced
+
+
+def test_a_plot_replaces_no_input_and_no_other_file(folder, capsys):
+    words = ["evaluate", "done.star", "--truth", "in.star", "--plot"]
+    (folder / "mine.png").write_text("mine")
+    assert "no picture" in refuse([*words, "mine.png"], folder, capsys)
+    (folder / "stack.png").symlink_to("recipe.json")
+    assert "symbolic link" in refuse([*words, "stack.png"], folder, capsys)
+
+
+def test_the_summary_beside_the_output_may_be_asked_for_twice(folder):
+    """`--json OUT.json` is what the run writes anyway; so is `--json DIR/summary.json` of `reconstruct`."""
+    assert main(["denoise", "in.star", *TINY, "-o", "out.star", "--json", "out.json"]) == 0
+    assert json.loads(Path("out.json").read_text())["particles"] == 12
+    assert main(["reconstruct", "in.star", "-o", "new", "--json", "new/summary.json"]) == 0
+
+
+def test_a_finished_training_is_never_reset(folder, capsys):
+    words = ["train", *TRAINING, "-o", "run"]
+    assert main(words) == 0
+    assert "holds a training; add --resume" in refuse(words, folder, capsys)
+    shutil.rmtree("run/resume")
+    assert "holds a training" in refuse(words, folder, capsys)
+
+
+@pytest.mark.parametrize("name", ["resume", "model"])
+def test_folders_of_a_training_that_are_links_are_not_followed(folder, capsys, name):
+    (folder / "run").mkdir()
+    (folder / "precious").mkdir()
+    (folder / "precious" / "weights-00000001.safetensors").write_text("mine")
+    (folder / "run" / name).symlink_to(folder / "precious", target_is_directory=True)
+    assert "is no folder that a training has made" in refuse(
+        ["train", *TRAINING, "-o", "run"], folder, capsys
+    )

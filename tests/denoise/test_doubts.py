@@ -1,0 +1,181 @@
+"""What a user says settles a doubt before the columns are looked at; what no command uses is not demanded."""
+
+import numpy as np
+import pytest
+
+from polardenoise.engine.particles.mrc import write_stack
+from polardenoise.engine.particles.particle_set import read_images, read_particles
+from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change_token(folder, label, token, row=4, table="data_particles"):
+    """Put a token into a row (from 0) of a column of in.star; all rows where the row is None."""
+    text = (folder / "in.star").read_text().replace("'a note'", "a_note")
+    before, name, rest = text.partition(f"{table}\n")
+    head, _, rows = rest.partition("loop_\n")
+    lines = rows.splitlines(keepends=True)
+    labels = [line.split()[0] for line in lines if line.startswith("_")]
+    first = next(n for n, line in enumerate(lines) if not line.startswith("_"))
+    place = labels[: labels.index(f"_{label}") + 1].index(f"_{label}")
+    last = next((n for n in range(first, len(lines)) if not lines[n].strip()), len(lines))
+    for number in range(first, last) if row is None else [first + row]:
+        words = lines[number].split()
+        words[place] = token
+        lines[number] = " ".join(words) + "\n"
+    (folder / "in.star").write_text("".join([before, name, head, "loop_\n", *lines]))
+
+
+def refuse(model, capsys, *extra, **keywords):
+    capsys.readouterr()
+    assert denoise(model, *extra, **keywords) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("token", ["0.000", "nan", "1e30", "None", "9" * 5000])
+@pytest.mark.parametrize("label", ["rlnDefocusU", "rlnVoltage", "rlnSphericalAberration"])
+def test_a_set_without_ctf_needs_none_of_its_columns(folder, model, capsys, label, token):
+    write_set(folder)
+    table = "data_particles" if label == "rlnDefocusU" else "data_optics"
+    change_token(folder, label, token, 0, table)
+    if token != "0.000" or label == "rlnVoltage":
+        assert label in refuse(model, capsys)
+    assert denoise(model, "--ctf-state", "none") == 0
+    out = read_particles("out.star")
+    assert out.ctf_state == "none"
+    assert token in out.table.column(label) if table == "data_particles" else True
+
+
+def test_a_missing_voltage_is_not_demanded_where_there_is_no_ctf(folder, model, capsys):
+    write_set(folder)
+    text = (folder / "in.star").read_text().replace("rlnVoltage", "facilityVoltage")
+    (folder / "in.star").write_text(text)
+    assert "has a defocus but no rlnVoltage" in refuse(model, capsys)
+    assert denoise(model, "--ctf-state", "none") == 0
+
+
+@pytest.mark.parametrize("token", ["3", "0", "-1", "None", "nan"])
+def test_halves_that_are_to_be_ignored_need_not_be_right(folder, model, capsys, token):
+    write_set(folder)
+    change_token(folder, "rlnRandomSubset", token)
+    assert "rlnRandomSubset" in refuse(model, capsys)
+    assert denoise(model, "--ignore-halves") == 0
+    assert read_particles("out.star").table.column("rlnRandomSubset")[4] == token
+
+
+@pytest.mark.parametrize(
+    ("label", "token"),
+    [
+        ("rlnAngleRot", "-nan"),
+        ("rlnAnglePsi", "None"),
+        ("rlnOriginXAngst", "inf"),
+        ("rlnAngleTilt", "1e300"),
+    ],
+)
+def test_poses_that_denoise_does_not_use_pass_through(folder, model, capsys, label, token):
+    from polardenoise.engine.cli import main
+
+    write_set(folder)
+    assert denoise(model) == 0
+    expected = images_of("out.star")
+    change_token(folder, label, token)
+    assert denoise(model, "--report", "report") == 0
+    assert read_particles("out.star").table.column(label)[4] == token
+    assert (images_of("out.star") - expected).abs().max() == 0
+    capsys.readouterr()
+    assert main(["reconstruct", "in.star", "-o", "map"]) == 2  # which uses them
+    assert label.removesuffix("Angst") in capsys.readouterr().err
+
+
+def test_a_magnification_that_gives_no_pixel_size_passes_through(folder, model):
+    write_set(folder)
+    text = (folder / "in.star").read_text().replace("_rlnClassNumber", "_rlnMagnification")
+    (folder / "in.star").write_text(text)
+    change_token(folder, "rlnMagnification", "inf")
+    assert denoise(model) == 0
+    assert denoise(model, "--output-box", "working", output="small.star") == 0
+    for name in ("out.star", "small.star"):
+        assert read_particles(name).table.column("rlnMagnification")[4] == "inf"
+
+
+def test_origins_that_are_no_numbers_pass_through_to_another_box(folder, model):
+    write_set(folder, box=48)
+    text = (folder / "in.star").read_text()
+    text = text.replace("_rlnAngleRot", "_rlnOriginXPrior").replace("_rlnAngleTilt", "_rlnOriginX")
+    (folder / "in.star").write_text(text)
+    change_token(folder, "rlnOriginXPrior", "None", None)
+    change_token(folder, "rlnOriginX", "3.0", None)
+    assert denoise(model, "--output-box", "working") == 0
+    out = read_particles("out.star").table
+    assert set(out.column("rlnOriginXPrior")) == {"None"}
+    assert set(out.column("rlnOriginX")) == {"2.000000"}
+
+
+def write_pixels(folder, change):
+    """Write a set whose images, in the order of the rows, are changed."""
+    source = write_set(folder)
+    particles = read_particles(source)
+    images = read_images(particles, slice(None))
+    change(images)
+    stack = np.empty_like(images)
+    stack[particles.index_in_stack] = images
+    write_stack(folder / "stack.mrcs", stack, 3.0)
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38])
+def test_pixels_that_cannot_be_computed_with_are_named_by_their_row(folder, model, capsys, value):
+    """One would be a hot pixel, see `test_hot_pixels`; these are too many to be replaced by what surrounds them."""
+
+    def change(images):
+        images[5, :8, :8] = value
+
+    write_pixels(folder, change)
+    error = refuse(model, capsys)
+    assert "row 6: image" in error
+    assert "too large or too small" in error
+    assert "--device cpu" not in error
+
+
+def test_all_images_of_a_fault_are_named_in_one_message(folder, model, capsys):
+    def change(images):
+        images[[3, 7, 9]] = 0
+        images[11, 0, 0] = np.nan
+
+    write_pixels(folder, change)
+    error = refuse(model, capsys)
+    assert "3 images are blank, every pixel has one value (rows 4, 8, 10)" in error
+    assert "row 12: image" in error
+    assert "not finite" in error
+
+
+def test_many_faults_are_counted_and_the_first_named(folder, model, capsys):
+    def change(images):
+        images[2:] = 1
+
+    write_pixels(folder, change)
+    assert "22 images are blank" in (error := refuse(model, capsys))
+    assert "(rows 3, 4, 5, 6, 7, 8, 9, 10 and 14 more)" in error
+
+
+def test_images_of_any_scale_that_numbers_hold_are_denoised(folder, model):
+    def change(images):
+        images *= 1e-12
+
+    write_set(folder)
+    assert denoise(model) == 0
+    expected = images_of("out.star")
+    write_pixels(folder, change)
+    assert denoise(model, output="faint.star") == 0
+    assert (images_of("faint.star") * 1e12 - expected).abs().max() < 1e-3 * expected.abs().max()
