@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -161,6 +162,18 @@ def test_a_damaged_file_of_the_folder_is_told_in_one_line(
     (hidden / name).write_bytes((hidden / name).read_bytes()[: -len(name)])
     assert name in refuse(model, capsys, "--resume")
     assert denoise(model, *OPTIONS) == 0
+
+
+def test_batches_that_the_run_does_not_have_count_for_nothing(folder, model, hidden, monkeypatch):
+    expected = finish_anew(model, folder)
+    assert interrupt(model, monkeypatch) == 130
+    journal = hidden / "journal.0"
+    line = journal.read_text().splitlines()[0]
+    other = re.sub(r'("number":)\d+', r"\g<1>77", line)
+    journal.write_text(f"{line}\n{other}\n")
+    assert '"number":77' in journal.read_text()
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert read_outputs(folder) == expected
 
 
 @pytest.mark.parametrize("bytes_left", [None, 0, 300])

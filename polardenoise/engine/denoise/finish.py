@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from polardenoise.engine.denoise.batches import gather_batches
 from polardenoise.engine.denoise.contrast import Contrast
 from polardenoise.engine.denoise.output_columns import rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
@@ -49,16 +50,17 @@ def finish_run(
     `write_report` is `report.page.write_report`, given where the plan asks for a report.
     """
     count = len(job.particles)
-    with UnfinishedStack(folder, 0, count, job.box) as stack:
-        stack.finish(job.pixel_size, job.shared.shown_by(np.arange(count)))
-    write_star(job, folder / STAR)
     sets, computing = load_sets(folder / SETS, job.shared.first_row), read_computing(folder)
-    batches = read_journals(folder).values()
-    counts = {name: sum(batch.counts.get(name, 0) for batch in batches) for name in COUNTED}
+    batches = sum(1 for _ in gather_batches(sets, job.halves, computing.images_per_batch))
+    with UnfinishedStack(folder, 0, count, job.box) as stack:
+        stack.finish(job.pixel_size, batches, job.shared.shown_by(np.arange(count)))
+    write_star(job, folder / STAR)
+    complete = read_journals(folder, batches).values()
+    counts = {name: sum(batch.counts.get(name, 0) for batch in complete) for name in COUNTED}
     matches = None
     if job.keeps_matches:
         size = most_common_pixel_size(job.particles) * job.particles.box / job.handling.box
-        matches = join_matches(list_matches_files(folder), job.halves, size, job.shared)
+        matches = join_matches(list_matches_files(folder, batches), job.halves, size, job.shared)
     precision = name_precision(computing.precision)
     with open_preparation(job, folder) as preparation:
         summary = summarise_run(job, sets, preparation, counts, precision)

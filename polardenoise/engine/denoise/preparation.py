@@ -95,7 +95,7 @@ class ComputingFile(msgspec.Struct):
     """`Computing` as it is saved."""
 
     precision: Literal["bfloat16", "float32"]
-    images_per_batch: Annotated[int, msgspec.Meta(ge=1)]
+    images_per_batch: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 def prepare_run(job: Job, folder: Path) -> None:

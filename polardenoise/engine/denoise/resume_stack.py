@@ -111,20 +111,24 @@ class UnfinishedStack:
     def _place(self, row: int) -> int:
         return HEADER_BYTES + int(row) * self._bytes_of_image
 
-    def finish(self, pixel_size: float, shown: np.ndarray | None = None) -> None:
+    def finish(
+        self, pixel_size: float, batches: int | None = None, shown: np.ndarray | None = None
+    ) -> None:
         """Complete the stack, once all batches of all processes are in the journals.
 
         Parameters
         ----------
         pixel_size : float
             Angstrom, for the header.
+        batches : int, optional
+            How many batches the run has; journals may speak of others.
         shown : ndarray, optional
             `(n,)` for each row the row whose image it shows, itself where it was written.
         """
         shown = np.arange(self.count) if shown is None else shown
         copies = np.flatnonzero(shown != np.arange(self.count)).tolist()
         statistics, written = PixelStatistics(), len(copies)
-        for _, batch in sorted(read_journals(self.folder).items()):
+        for _, batch in sorted(read_journals(self.folder, batches).items()):
             statistics.merge(PixelStatistics.from_list(batch.statistics))
             written += batch.images
         if written != self.count:
@@ -156,8 +160,8 @@ def hash_pixels(pixels: np.ndarray) -> str:
     return hashlib.blake2b(pixels.data, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def read_journals(folder: Path) -> dict[int, CompleteBatch]:
-    """Read which batches are complete, by their numbers. A line cut short does not count."""
+def read_journals(folder: Path, batches: int | None = None) -> dict[int, CompleteBatch]:
+    """Read which batches are complete, by their numbers, of the first so many; a line cut short does not count."""
     complete = {}
     for journal in sorted(folder.glob("journal.*")):
         if not JOURNAL_NAME.fullmatch(journal.name):
@@ -167,7 +171,8 @@ def read_journals(folder: Path) -> dict[int, CompleteBatch]:
                 batch = msgspec.json.decode(line, type=CompleteBatch)
             except (msgspec.MsgspecError, RecursionError, ValueError):
                 continue
-            complete[batch.number] = batch
+            if batches is None or batch.number < batches:
+                complete[batch.number] = batch
     return complete
 
 

@@ -128,9 +128,9 @@ def has_matches_file(folder: Path, number: int) -> bool:
         return False
 
 
-def list_matches_files(folder: Path) -> list[Path]:
+def list_matches_files(folder: Path, clusters: int) -> list[Path]:
     """List the files with the matches of the clusters of a run, in their order."""
-    return sorted(folder.glob("matches.[0-9]*.npz"))
+    return [name_matches_file(folder, number) for number in range(clusters)]
 
 
 def save_cluster_matches(path: Path, rows: np.ndarray, found: ClusterMatches) -> None:
