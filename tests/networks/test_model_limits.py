@@ -6,6 +6,8 @@ import pickle
 import resource
 import shutil
 import struct
+import subprocess
+import sys
 import time
 
 import pytest
@@ -67,6 +69,19 @@ def test_shapes_are_those_of_the_network_and_take_no_memory(architecture):
     }
     # A grid whose shapes were asked for is a grid still.
     assert build_model(architecture, small).state_dict().keys() == tensors.keys()
+
+
+def test_shapes_are_listed_without_a_compiler():
+    """Arithmetic on the meta device imports torch's compiler, four seconds before any model is loaded."""
+    code = (
+        "import sys\n"
+        "from polardenoise.architectures import ARCHITECTURES\n"
+        "from polardenoise.engine.networks.model_limits import list_shapes\n"
+        "for name in ARCHITECTURES:\n"
+        "    list_shapes(name, {})\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_shipped_models_are_within_the_limits():
