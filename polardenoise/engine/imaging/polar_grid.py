@@ -126,7 +126,7 @@ def disk_mask(box: int, radius: float) -> Tensor:
     Tensor
         `(box, box)` bool.
     """
-    # On the CPU, also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
+    # The CPU also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
     offset = torch.arange(box, device="cpu") - box // 2
     return offset[:, None] ** 2 + offset[None, :] ** 2 <= radius**2
 
@@ -162,8 +162,7 @@ def solve_least_squares(forward: Tensor, box: int, regularisation: float) -> Ten
     Tensor
         `(box * box, samples)`, zero outside the disk of radius `box / 2 - 1/2`.
     """
-    # On the CPU, also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
-    offset = torch.arange(box, device="cpu") - box // 2
+    offset = torch.arange(box) - box // 2
     usable = (offset[:, None] > -box / 2) & (offset[None, :] > -box / 2)
     solved = (disk_mask(box, box / 2 - 0.5 + MARGIN) & usable).flatten()
     within = forward[:, solved]  # (samples, solved pixels)
@@ -183,8 +182,7 @@ def _invert_by_quarter_turns(
     the Fourier transform over the turns splits the problem into four of a quarter of the size. The centre pixel, which
     no turn moves, belongs to the symmetric block alone.
     """
-    # On the CPU, also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
-    offset = torch.arange(box, device="cpu") - box // 2
+    offset = torch.arange(box) - box // 2
     in_quadrant = disk_mask(box, box / 2 - 0.5 + MARGIN)
     in_quadrant &= (offset[:, None] >= 0) & (offset[None, :] > 0)
     y, x = (axis - box // 2 for axis in in_quadrant.nonzero(as_tuple=True))
