@@ -128,9 +128,10 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
                     self.referenceVolume.get(), self._getTmpPath("reference")
                 )
                 arguments += ["--reference", reference]
-            path = self._getExtraPath(f"{name}.json")
+            # Not particles.json: beside particles.star that is the name of a provenance.
+            path = self._getExtraPath(f"{name}_maps.json")
             self.runEngine("reconstruct", arguments, path)
-            summary[name] = self.readSummary(f"{name}.json")
+            summary[name] = self.readSummary(os.path.basename(path))
             results += [path, os.path.join(folder, "fsc.star")]
         shutil.copyfile(self._getExtraPath("particles", "fsc.png"), self.getPlotPath())
         write_json(self.getSummaryPath(), summary)

@@ -143,12 +143,13 @@ def test_a_start_says_of_which_architecture_the_training_is(tmp_path, capsys):
         '{"sizes": {"box": 32, "rings": 16, "angles": 64, "hidden": 16, "blocks": 2}}'
     )
     assert main([*start, "--recipe", str(recipe), "--steps", "1"]) == 0
-    more = [*ARGUMENTS, "-o", str(tmp_path / "more"), "--init", str(tmp_path / "start")]
-    assert main([*more, "--steps", "1"]) == 0
+    begin = [*ARGUMENTS, "--init", str(tmp_path / "start")]
+    assert main([*begin, "-o", str(tmp_path / "more"), "--steps", "1"]) == 0
     model, card = load_model(str(tmp_path / "more"))
     assert card.architecture == "polar-cnn"
     assert model.config.hidden == 16
     capsys.readouterr()
+    more = [*begin, "-o", str(tmp_path / "other")]
     assert main([*more, "--architecture", "dncnn", "--steps", "1"]) == 2
     assert "is a polar-cnn; leave --architecture dncnn out" in capsys.readouterr().err
     recipe.write_text('{"sizes": {"hidden": 24}}')
