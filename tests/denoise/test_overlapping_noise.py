@@ -70,6 +70,7 @@ def test_more_noise_that_overlaps_stays_noise(ctf, step, group):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.shared_data
 @pytest.mark.parametrize(("name", "before"), [("low", 0.3961), ("rest", 0.3213)])
 def test_real_crowded_particles_are_denoised_without_overlapping_neighbours(
