@@ -71,10 +71,11 @@ class PolarGrid(nn.Module):
             forward = torch.empty(rings * angles, box * box)
             inverse = torch.empty(box * box, rings * angles)
         else:
-            forward, inverse = _build_matrices(box, rings, angles, sigma, regularisation)
+            forward = _keep_sampling_matrix(box, rings, angles, sigma)
+            inverse = _keep_inverse(box, rings, angles, sigma, regularisation)
         # Derived from five numbers, so not part of a checkpoint.
-        self.register_buffer("forward_matrix", forward.float(), persistent=False)
-        self.register_buffer("inverse_matrix", inverse.float(), persistent=False)
+        self.register_buffer("forward_matrix", forward, persistent=False)
+        self.register_buffer("inverse_matrix", inverse, persistent=False)
 
     def to_polar(self, images: Tensor) -> Tensor:
         """Sample images on the polar grid.
@@ -137,6 +138,17 @@ def ring_radii(box: int, rings: int) -> Tensor:
 
 
 @lru_cache(maxsize=4)
+def _keep_sampling_matrix(box: int, rings: int, angles: int, sigma: float) -> Tensor:
+    """Keep `P` in float32: grids of one size share it, 64 MB at 64 px, and nothing of float64 outlives its building."""
+    return _sampling_matrix(box, rings, angles, sigma).float()
+
+
+@lru_cache(maxsize=4)
+def _keep_inverse(box: int, rings: int, angles: int, sigma: float, regularisation: float) -> Tensor:
+    """Keep the inverse of `P` in float32, as `_keep_sampling_matrix`."""
+    return _build_matrices(box, rings, angles, sigma, regularisation)[1].float()
+
+
 def _build_matrices(
     box: int, rings: int, angles: int, sigma: float, regularisation: float
 ) -> tuple[Tensor, Tensor]:

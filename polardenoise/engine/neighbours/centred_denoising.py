@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polardenoise.engine.neighbours.centring import Centred, denoise_centred
+from polardenoise.engine.neighbours.centring import (
+    Centred,
+    denoise_centred,
+    denoise_moved_groups,
+    find_off_centre,
+)
 from polardenoise.engine.neighbours.search import (
     Cluster,
     DenoisedCluster,
@@ -57,28 +62,26 @@ def denoise_centred_cluster(
     """
     cluster = encode_cluster(model, images, ctf_rings, shared)
     denoised = denoise_encoded_cluster(model, cluster, images_per_set, seed)
-
-    moved_cluster = cluster
+    neighbours, estimates = denoised.neighbours, denoised.estimates[None]
+    first = find_off_centre(
+        model, images[None], ctf_rings[None], neighbours[:, 1:], cluster.encoded, estimates
+    )
+    if not first.any():
+        return CentredCluster(cluster, denoised, first[0])
+    # An encoded cluster is most of what is in memory (225 KB an image at 64 px): there is never a second one.
+    del cluster, denoised
+    latest: list[Cluster] = []
 
     def denoise_moved(moved: Tensor) -> tuple[Encoded, Tensor]:
-        nonlocal moved_cluster
-        moved_cluster = encode_cluster(model, moved[0], ctf_rings, shared)
-        among = denoise_among(model, moved_cluster, denoised.neighbours)
-        return moved_cluster.encoded, among.estimates[None]
+        latest.clear()
+        latest.append(encode_cluster(model, moved[0], ctf_rings, shared))
+        return latest[0].encoded, denoise_among(model, latest[0], neighbours).estimates[None]
 
-    centred = denoise_centred(
-        model,
-        images[None],
-        ctf_rings[None],
-        denoised.neighbours[:, 1:],
-        denoise_moved,
-        (cluster.encoded, denoised.estimates[None]),
+    centred = denoise_moved_groups(
+        model, images[None], ctf_rings[None], neighbours[:, 1:], denoise_moved, estimates, first
     )
-    displacements = centred.displacements[0]
-    if not displacements.any():
-        return CentredCluster(cluster, denoised, displacements)
-    denoised = denoise_by_neighbours(model, moved_cluster, centred.estimates[0], images_per_set)
-    return CentredCluster(moved_cluster, denoised, displacements)
+    denoised = denoise_by_neighbours(model, latest[0], centred.estimates[0], images_per_set)
+    return CentredCluster(latest[0], denoised, centred.displacements[0])
 
 
 def denoise_sets(model: PolarTransformer, images: Tensor, ctf_rings: Tensor) -> Centred:

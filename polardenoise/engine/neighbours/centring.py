@@ -112,26 +112,83 @@ def denoise_centred(
         What `denoise` gives for the images that are not moved.
     """
     encoded, estimates = as_they_lie
+    first = find_off_centre(model, images, ctf_rings, neighbours, encoded, estimates)
+    if not first.any():
+        return Centred(estimates, first)
+    return denoise_moved_groups(model, images, ctf_rings, neighbours, denoise, estimates, first)
+
+
+def find_off_centre(
+    model: PolarTransformer,
+    images: Tensor,
+    ctf_rings: Tensor,
+    neighbours: Tensor,
+    encoded: Encoded,
+    estimates: Tensor,
+) -> Tensor:
+    """Find how far images lie off the centre, by estimates of them as they lie.
+
+    Parameters
+    ----------
+    encoded : Encoded
+        All images, group by group.
+    estimates : Tensor
+        `(groups, n, box, box)`.
+
+    The others are those of `denoise_centred`.
+
+    Returns
+    -------
+    Tensor
+        `(groups, n, 2)` pixels, `(x, y)`; zeros in groups that stay as they are.
+    """
     shape = images.shape[:2]
-    displacements = images.new_zeros(*shape, 2)
+    nowhere = images.new_zeros(*shape, 2)
     others = neighbours[:, :REFERENCE_IMAGES]
     if others.shape[1] == 0:
-        return Centred(estimates, displacements)
-    off_centre = torch.ones(shape[0], dtype=torch.bool, device=images.device)
-    moved = images
-    for number in range(PASSES):
-        references = gather_references(model, encoded, estimates.flatten(0, 1), others)
-        likelihood = correlate(moved.flatten(0, 1), ctf_rings.flatten(0, 1), references)
-        found, spread, error = find_displacements(likelihood.unflatten(0, shape), displacements)
-        if number == 0:
-            off_centre = find_off_centre_groups(spread, error, shape[1])
-            if not off_centre.any():
-                break
-        displacements = found * off_centre[:, None, None]
+        return nowhere
+    references = gather_references(model, encoded, estimates.flatten(0, 1), others)
+    likelihood = correlate(images.flatten(0, 1), ctf_rings.flatten(0, 1), references)
+    found, spread, error = find_displacements(likelihood.unflatten(0, shape), nowhere)
+    return found * find_off_centre_groups(spread, error, shape[1])[:, None, None]
+
+
+def denoise_moved_groups(
+    model: PolarTransformer,
+    images: Tensor,
+    ctf_rings: Tensor,
+    neighbours: Tensor,
+    denoise: DenoiseGroups,
+    as_they_lie: Tensor,
+    displacements: Tensor,
+) -> Centred:
+    """Denoise groups of images, moved to where better and better references show the centre.
+
+    Parameters
+    ----------
+    as_they_lie : Tensor
+        `(groups, n, box, box)` estimates of the images that are not moved.
+    displacements : Tensor
+        `(groups, n, 2)` from `find_off_centre`, not all of them zero.
+
+    The others are those of `denoise_centred`. Whoever calls need not keep the encoding of the images as they lay, and
+    no more than one encoding is kept here.
+    """
+    shape = images.shape[:2]
+    others = neighbours[:, :REFERENCE_IMAGES]
+    off_centre = displacements.abs().amax((1, 2)) > 0
+    for remaining in reversed(range(PASSES)):
         moved = shift_images(images, -displacements)
         encoded, estimates = denoise(moved)
+        if remaining == 0:
+            break
+        references = gather_references(model, encoded, estimates.flatten(0, 1), others)
+        del encoded  # before the next one is made
+        likelihood = correlate(moved.flatten(0, 1), ctf_rings.flatten(0, 1), references)
+        found, _, _ = find_displacements(likelihood.unflatten(0, shape), displacements)
+        displacements = found * off_centre[:, None, None]
     # A group that stays gets what it had, bit for bit, whatever the groups beside it do.
-    estimates = torch.where(off_centre[:, None, None, None], estimates, as_they_lie[1])
+    estimates = torch.where(off_centre[:, None, None, None], estimates, as_they_lie)
     return Centred(estimates, displacements)
 
 

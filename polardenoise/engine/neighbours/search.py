@@ -136,8 +136,9 @@ def denoise_by_neighbours(
     if not refinement_passes:
         return denoise_among(model, cluster, search.neighbours)
     for evidence_weights in refinement_passes[:-1]:
-        denoised = denoise_by_evidence(model, cluster, search, evidence_weights)
-        search = search_neighbours(cluster, denoised.estimates, images_per_set)
+        # What was gathered, a tenth of the memory, is gone before more is.
+        estimates = denoise_by_evidence(model, cluster, search, evidence_weights).estimates
+        search = search_neighbours(cluster, estimates, images_per_set)
     return denoise_by_evidence(model, cluster, search, refinement_passes[-1])
 
 
