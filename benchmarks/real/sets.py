@@ -3,6 +3,7 @@
 They are for measuring. Nothing shipped is fitted on the particles, and none of them is part of the repository.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +58,15 @@ def find_empty_boxes() -> Path:
     return find_shared_data() / "particles" / "real" / "empty_boxes" / "k2_rest_64.mrcs"
 
 
+def check_there(paths: Sequence[Path]) -> None:
+    """Refuse files that are not there, in a line that says where they were looked for."""
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: not there; name the real data, or POLARDENOISE_SHARED_DATA")
+
+
 def read_set(star: Path) -> RealSet:
-    """Read a set; one that is not there is refused in a line that says where it is looked for."""
-    if not star.is_file():
-        raise InputError(f"{star}: the real particles are not there; name their folder")
+    """Read a set."""
     particles = read_particles(star)
     names = particles.column("rlnMicrographName") or [star.name] * len(particles)
     images = torch.from_numpy(read_images(particles, slice(None)))
@@ -69,8 +75,6 @@ def read_set(star: Path) -> RealSet:
 
 def read_boxes(stack: Path) -> Tensor:
     """Read a stack of empty boxes, `(n, N, N)` float32."""
-    if not stack.is_file():
-        raise InputError(f"{stack}: the empty boxes are not there")
     header = read_stack_header(stack)
     boxes = np.empty((header.count, header.rows, header.columns), dtype=np.float32)
     for places, images in read_images_at(header, np.arange(header.count)):

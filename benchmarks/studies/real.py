@@ -10,6 +10,7 @@ misleads. Nothing shipped is fitted on these particles.
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from benchmarks.real.semi_synthetic import measure_molecule
 from benchmarks.real.sets import (
     NOISES,
     TRUTH,
+    check_there,
     find_apoferritin,
     find_beta_galactosidase,
     find_empty_boxes,
@@ -136,6 +138,13 @@ def main(words: Sequence[str]) -> None:
         raise InputError(f"{wrong[0]}: no part; give some of {', '.join(PARTS)}")
     apoferritin = arguments.apoferritin or find_apoferritin()
     beta_galactosidase = arguments.beta_galactosidase or find_beta_galactosidase()
+    boxes = arguments.empty_boxes or find_empty_boxes()
+    needed = {
+        "apoferritin": [apoferritin / f"{name}.star" for name in (*NOISES, TRUTH)],
+        "beta-galactosidase": [beta_galactosidase],
+        "semi-synthetic": [apoferritin / "rest.star", boxes],
+    }
+    check_there([path for part in parts for path in needed[part]])
     out = arguments.output
     pictures = arguments.pictures or out
     methods = choose_methods(arguments.models)
@@ -149,11 +158,13 @@ def main(words: Sequence[str]) -> None:
         if "beta-galactosidase" in parts:
             draw_beta_galactosidase(beta_galactosidase, methods, work, pictures)
         if "semi-synthetic" in parts:
-            boxes = arguments.empty_boxes or find_empty_boxes()
             measure_semi_synthetic(apoferritin / "rest.star", boxes, methods, out)
-    record = provenance(
+    record_file = out / "real.json"
+    record = json.loads(record_file.read_text()) if record_file.is_file() else {}
+    facts = provenance(
         ["python", "-m", "benchmarks", "real", *parts],
         models=describe_methods(methods),
         disk_pixels=DISK,
     )
-    write_json(out / "real.json", record | {"working_directory": "."})
+    record |= {part: facts | {"working_directory": "."} for part in parts}
+    write_json(record_file, record)
