@@ -26,7 +26,7 @@ def tabulate_methods(scores: Scores) -> list[dict[str, str]]:
     """Give a row a method, a column a set: the error and its standard deviation among micrographs, two digits."""
     methods = next(iter(scores.values()))
     return [
-        {"relative MSE, ± among micrographs": method}
+        {"method": method}
         | {
             name: f"{of_set[method].relative_mse:.2f} ± {of_set[method].measure_spread():.2f}"
             for name, of_set in scores.items()

@@ -205,7 +205,7 @@ def test_the_study_measures_sets_that_are_given_and_keeps_what_it_denoised(
     words += ["--beta-galactosidase", str(stand_in / "rest.star")]
     real.main(words)
     table = read_table(tmp_path / "real.csv")
-    assert [row["relative MSE, ± among micrographs"] for row in table] == [
+    assert [row["method"] for row in table] == [
         RAW,
         MEAN,
         RADIAL,
