@@ -38,6 +38,7 @@ STUDIES = (
     "orientations",
     "pure_noise",
     "random_views",
+    "real",
     "reconstruction",
     "refine3d_on_denoised",
     "relion_orientations",
