@@ -9,6 +9,7 @@ from pyworkflow.protocol import GPU_LIST, USE_GPU
 from pyworkflow.protocol.params import GE, LEVEL_ADVANCED, BooleanParam, IntParam, StringParam
 
 from polardenoise.constants import DEFAULT_THREADS
+from polardenoise.protocols.optional_inputs import OptionalInputs
 from polardenoise.protocols.run_settings import RememberedSettings, read_json
 
 ENGINE_THREADS_HELP = (
@@ -16,7 +17,7 @@ ENGINE_THREADS_HELP = (
 )
 
 
-class EngineRunner(RememberedSettings):
+class EngineRunner(OptionalInputs, RememberedSettings):
     """Run engine commands from a protocol's steps; mixed into the protocols, which bring `runJob`.
 
     A command prints its progress into the run's `logs/run.stdout`, and the command line stands

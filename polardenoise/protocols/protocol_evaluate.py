@@ -19,6 +19,13 @@ from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH, EvaluateForm
 from polardenoise.protocols.run_settings import write_json
 
+# What each test takes.
+INPUTS = {
+    TEST_TRUTH: ("inputParticles", "referenceParticles"),
+    TEST_NULL: ("inputModel", "likeParticles"),
+    TEST_HALVES: ("inputParticles", "rawParticles", "referenceVolume"),
+}
+
 
 class EvaluateOutputs(Enum):
     """What the protocol gives."""
@@ -59,15 +66,15 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         if self.test == TEST_NULL:
             config.update(model=self.getModel(), modelHash=self.getModelHash())
             config.update(images=self.numberOfImages.get(), seed=self.seed.get())
-            config.update(like=self.describeInput(self.likeParticles))
+            config.update(like=self.describeShown("likeParticles"))
             return config
         config["particles"] = self.describeInput(self.inputParticles)
         if self.test == TEST_TRUTH:
             config["truth"] = self.describeInput(self.referenceParticles)
             config["maskRadius"] = self.maskRadius.get()
         else:
-            config["raw"] = self.describeInput(self.rawParticles)
-            config["reference"] = self.describeInput(self.referenceVolume)
+            config["raw"] = self.describeShown("rawParticles")
+            config["reference"] = self.describeShown("referenceVolume")
             config["symmetry"] = self.symmetryGroup.get().strip()
         return config
 
@@ -75,7 +82,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         """Write the sets as STAR files, row for row the same particles; stacks stay where they are."""
         stacks, written = self._getTmpPath("stacks"), []
         if self.test == TEST_NULL:
-            if self.likeParticles.get() is not None:
+            if self.getShown("likeParticles") is not None:
                 written.append(self._getExtraPath("like.star"))
                 write_particles_star(self.likeParticles.get(), written[0], stacks)
             return written
@@ -85,7 +92,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         if self.test == TEST_TRUTH:
             other, poses, name = self.referenceParticles.get(), None, "clean.star"
         else:
-            other, poses, name = self.rawParticles.get(), particles, "raw.star"
+            other, poses, name = self.getShown("rawParticles"), particles, "raw.star"
         if other is not None:
             fresh = open_fresh(particles)
             ids = list_enabled_ids(fresh).tolist()
@@ -148,9 +155,9 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
             curve.setObjLabel(name)
             curves.append(curve)
         self._defineOutputs(**{EvaluateOutputs.outputFSC.name: curves})
-        for pointer in self.listInputs():
-            if pointer.get() is not None:
-                self._defineSourceRelation(pointer, curves)
+        for name in INPUTS[self.test.get()]:
+            if self.getShown(name) is not None:
+                self._defineSourceRelation(getattr(self, name), curves)
 
     def makeTruthCurves(self):
         """Make the mean ring correlations with the truth, `(name, FSC)` each."""
@@ -186,15 +193,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     # --------------------------- what the form says ------------------------------------------
     def listReconstructions(self):
         """List what is reconstructed: the particles, and the raw ones at their poses where given."""
-        return ["particles", "raw"] if self.rawParticles.get() is not None else ["particles"]
-
-    def listInputs(self):
-        """List the inputs that the chosen test uses."""
-        return {
-            TEST_TRUTH: [self.inputParticles, self.referenceParticles],
-            TEST_NULL: [self.inputModel, self.likeParticles],
-            TEST_HALVES: [self.inputParticles, self.rawParticles, self.referenceVolume],
-        }[self.test.get()]
+        return ["particles", "raw"] if self.getShown("rawParticles") is not None else ["particles"]
 
     def getSummaryPath(self):
         """Return the numbers of the test."""
@@ -207,13 +206,15 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     # --------------------------- checks and texts --------------------------------------------
     def _validate(self):
         if self.test == TEST_NULL:
-            return self.validateModel()
+            return self.findMissingInputs() + self.validateModel()
         particles = self.inputParticles.get()
         if particles is None:
             return ["Choose the denoised particles."]
+        if self.findMissingInputs():
+            return self.findMissingInputs()
         others = {"truth": self.referenceParticles.get()}
         if self.test == TEST_HALVES:
-            others = {"raw particles": self.rawParticles.get()}
+            others = {"raw particles": self.getShown("rawParticles")}
             if not particles.hasAlignmentProj():
                 return ["The particles have no projection directions: align them first."]
         elif others["truth"] is None:
@@ -233,7 +234,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
             return []
         warnings, particles = [], self.inputParticles.get()
         denoised = has_values(particles, DENOISED_BY)
-        if denoised and self.rawParticles.get() is None:
+        if denoised and self.getShown("rawParticles") is None:
             warnings.append(
                 "Of denoised particles half maps tell consistency, not resolution. Give the raw "
                 "particles too: at the same poses theirs do."

@@ -50,7 +50,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
             "source": self.getEnumText("source"),
             "phantom": self.phantom.get(),
             **self.describeSources(),
-            "like": self.describeInput(self.likeParticles) if self.copyAcquisition else None,
+            "like": self.describeShown("likeParticles"),
             "box": self.boxSize.get(),
             "pixelSize": self.pixelSize.get(),
             "bFactor": self.bFactor.get(),
@@ -144,7 +144,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
 
     # --------------------------- checks and texts --------------------------------------------
     def _validate(self):
-        errors = []
+        errors = self.findMissingInputs()
         if self.copyAcquisition and self.likeParticles.get() is None:
             errors.append("Choose the particles that the simulation is to be like.")
         if self.boxSize.get() % 2:

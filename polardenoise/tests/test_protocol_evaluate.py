@@ -55,6 +55,7 @@ def test_the_error_against_the_truth_then_half_against_half(project):
     assert "Relative squared error of 64 images" in " ".join(run.summary())
 
     run.test.set(HALVES)
+    run.useRawParticles.set(True)
     project.launchProtocol(run, wait=True)
     assert run.isFinished(), scipion_project.read_log(run)
     curves = read_curves(run)
@@ -108,7 +109,11 @@ def test_what_cannot_be_judged_is_said_before_the_run(project):
     other = (scipion_project.get_simulation(), "outputClean")
     wide = {"inputParticles": noisy, "referenceParticles": other}
     assert "64 pixels wide" in validate(wide)
-    assert validate({"inputParticles": noisy, "rawParticles": noisy}, test=HALVES) == ""
+    halves = {"test": HALVES, "useRawParticles": True}
+    assert validate({"inputParticles": noisy, "rawParticles": noisy}, **halves) == ""
+    assert "answer *Raw particles beside them?* with No" in validate(
+        {"inputParticles": noisy}, **halves
+    )
     assert "trained model" in validate({}, test=NULL, modelSource=1)
     assert "Name the model" in validate({}, test=NULL, modelSource=2)
     assert validate({"inputModel": (training, "outputModel")}, test=NULL, modelSource=1) == ""

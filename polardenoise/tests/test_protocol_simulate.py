@@ -178,6 +178,7 @@ def test_noise_is_coloured_like_that_of_a_set(project):
         project,
         ProtPolarSimulate,
         {"noiseParticles": (given, "outputParticles")},
+        useNoiseParticles=True,
         phantom=10002,
         noise=2,
         snr=1e-6,

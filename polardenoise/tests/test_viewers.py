@@ -473,6 +473,7 @@ def reconstructed(denoised):
             project,
             ProtPolarReconstruct,
             {"inputParticles": (source, "outputParticles"), **more},
+            useReferenceVolume=bool(more),
             numberOfThreads=1,
         )
         for source, more in sources

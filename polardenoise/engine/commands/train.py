@@ -124,4 +124,11 @@ def summarise(summary: dict[str, Any]) -> str:
         f"{summary['images']} images, {summary['minutes']:.1f} minutes; "
         f"validation relative MSE {'not measured yet' if error is None else f'{error:.4f}'}"
         + ("; paused, --resume goes on" if summary["paused"] else "")
+        + tell_left_out(summary)
     )
+
+
+def tell_left_out(summary: dict[str, Any]) -> str:
+    """Say in a summary how many molecules the box of --like could not hold."""
+    count = summary.get("left_out", 0)
+    return f"; {count} molecules left out, too wide for the box of --like" if count else ""
