@@ -249,7 +249,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     def _summary(self):
         summary = self.readSummary("summary.json")
         if not summary or not hasattr(self, EvaluateOutputs.outputFSC.name):
-            return ["Not ready yet."]
+            return self.tellProgress()
         if self.test == TEST_TRUTH:
             noisy = summary.get("relative_mse_noisy")
             before = "" if noisy is None else f" (noisy input {noisy:.2f})"

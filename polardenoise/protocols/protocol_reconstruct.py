@@ -192,7 +192,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
     def _summary(self):
         summary = self.readSummary("summary.json")
         if not hasattr(self, ReconstructOutputs.outputVolume.name):
-            return ["Not ready yet."]
+            return self.tellProgress()
         lines = []
         if "fsc_0.143_angstrom" in summary:
             meaning = summary.get("fsc_means", "resolution")

@@ -157,7 +157,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
 
     def _summary(self):
         if not hasattr(self, OUTPUT_PARTICLES):
-            return ["Not ready yet."]
+            return self.tellProgress()
         views = f"{self.views.get()} views" if self.views.get() else "all directions"
         ctf = "with CTF" if self.doCTF else "without CTF"
         return [
@@ -165,6 +165,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
             f"SNR {self.snr.get():g}.",
             *self.describeHarderNoise(),
             "*outputClean* and *outputVolume* are the truth.",
+            "Next: *denoise particles*, then *evaluate* against the truth.",
         ]
 
     def _methods(self):

@@ -257,7 +257,7 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
         if self.doContinue and self.continueRun.get() is not None:
             lines.append(f"Goes on from {self.continueRun.get().getRunName()}.")
         if not any(hasattr(self, output.name) for output in TrainOutputs):
-            return [*lines, "Not ready yet. The course is in extra/training/history.csv."]
+            return [*lines, *self.tellProgress()]
         for half in self.listHalves():
             summary = self.readSummary(get_summary_name(half))
             words = f"Half {half}: " if half else ""
@@ -271,7 +271,7 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
                     f"{summary['validation_relative_mse']:.3f}."
                 )
             lines.append(words)
-        return lines
+        return [*lines, "Next: *denoise particles* with *Model: trained*."]
 
     def _methods(self):
         if not any(hasattr(self, output.name) for output in TrainOutputs):

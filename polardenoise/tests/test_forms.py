@@ -8,7 +8,7 @@ from polardenoise.tests import scipion_project
 
 import polardenoise.protocols as protocols  # isort: skip
 from pyworkflow.object import PointerList  # isort: skip
-from pyworkflow.protocol.params import MultiPointerParam, PointerParam  # isort: skip
+from pyworkflow.protocol.params import EnumParam, MultiPointerParam, PointerParam  # isort: skip
 
 pytestmark = pytest.mark.usefixtures("project")
 OWN = sorted(name for name in dir(protocols) if name.startswith("ProtPolar"))
@@ -57,3 +57,20 @@ def test_a_question_without_its_input_is_said_before_the_run(project):
     run = project.newProtocol(protocols.ProtPolarTrain, useLikeParticles=True)
     (error,) = run.validate()
     assert "Choose *Particles to be like*" in error
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_choices_begin_with_the_default(project, name):
+    run = project.newProtocol(getattr(protocols, name))
+    for parameter, param in run.getDefinition().iterParams():
+        if isinstance(param, EnumParam):
+            assert int(param.default.get()) == 0, parameter
+
+
+def test_what_comes_out_stands_under_output(project):
+    run = project.newProtocol(protocols.ProtPolarDenoise)
+    sections = {
+        section.getLabel(): {name for name, _ in section.iterParams()}
+        for section in run.getDefinition().iterSections()
+    }
+    assert {"ctfOutput", "outputBox", "makeClasses"} <= sections["Output"]

@@ -18,6 +18,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER, MessageView, TextView, View
 from polardenoise.convert.chunks import read_chunks
 from polardenoise.convert.shipped_models import PRETRAINED_FOLDER
 from polardenoise.objects import PolarModel
+from polardenoise.protocols.denoise_form import GROUP_RANDOM
 from polardenoise.tests.scipion_project import read_stack
 from polardenoise.tests.virtual_screen import display  # noqa: F401 - a fixture
 from polardenoise.viewers import (
@@ -104,7 +105,7 @@ def denoised():
         },
         modelSource=1,
         particlesPerChunk=32,
-        grouping=0,
+        grouping=GROUP_RANDOM,
         useGpu=False,
         numberOfThreads=1,
     )
