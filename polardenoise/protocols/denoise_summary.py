@@ -80,9 +80,14 @@ class DenoiseSummary:
         if not hasattr(self, OUTPUT_PARTICLES):
             return []
         halves = "ignoring random halves" if self.ignoreHalves else "random halves apart"
+        summary = next(iter(self.readSummaries()), {})
+        version = f" {summary['version']}" if summary.get("version") else ""
+        sha = summary.get("model_sha256") or ""
+        model = self.getModel() + (f", weights {sha[:12]}" if sha else "")
         return [
-            f"Particle images were denoised jointly with polardenoise (model {self.getModel()}, "
-            f"{self.getEnumText('grouping')} sets, {halves}) [anden2025]."
+            f"Particle images were denoised jointly with polardenoise{version} (model {model}; "
+            f"{self.getEnumText('grouping')} sets of K = {self.setSize.get()} images, {halves}) "
+            "[anden2025]."
         ]
 
     def _citations(self):

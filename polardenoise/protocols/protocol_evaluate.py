@@ -19,6 +19,13 @@ from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH, EvaluateForm
 from polardenoise.protocols.run_settings import write_json
 
+# The curves of noise that are given, of those that the engine draws. No one of them is a resolution.
+NULL_CURVES = {
+    "random/raw": "raw, random poses",
+    "random/denoised": "denoised, random poses",
+    "aligned/raw": "raw, aligned",
+    "aligned/denoised": "denoised, aligned",
+}
 # What each test takes.
 INPUTS = {
     TEST_TRUTH: ("inputParticles", "referenceParticles"),
@@ -135,9 +142,10 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
                     self.referenceVolume.get(), self._getTmpPath("reference")
                 )
                 arguments += ["--reference", reference]
-            path = self._getExtraPath(f"{name}.json")
+            # Not particles.json: beside particles.star that is the name of a provenance.
+            path = self._getExtraPath(f"{name}_maps.json")
             self.runEngine("reconstruct", arguments, path)
-            summary[name] = self.readSummary(f"{name}.json")
+            summary[name] = self.readSummary(os.path.basename(path))
             results += [path, os.path.join(folder, "fsc.star")]
         shutil.copyfile(self._getExtraPath("particles", "fsc.png"), self.getPlotPath())
         write_json(self.getSummaryPath(), summary)
@@ -170,12 +178,9 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     def makeNullCurves(self):
         """Make the half-map correlations of noise, `(name, FSC)` each."""
         summary = self.readSummary("summary.json")
-        for name, values in summary["curves"].items():
-            poses, images = name.split("/")
-            label = f"noise, {poses} poses, {images}"
-            if images == "denoised":
-                label += f" ({CONSISTENCY})"
-            yield label, make_curve(values, summary["box"], summary["pixel_size"])
+        for name, label in NULL_CURVES.items():
+            curve = summary["curves"][name]
+            yield label, make_curve(curve, summary["box"], summary["pixel_size"])
 
     def makeHalvesCurves(self):
         """Make the half-map correlations, and those with the reference, `(name, FSC)` each."""
@@ -262,6 +267,9 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         if self.test == TEST_NULL:
             fsc = summary["mean_fsc"]
             return [
+                f"*{self.getModel()} {summary['checks']}* on pure noise."
+                if "checks" in summary
+                else "On pure noise:",
                 f"Of pure noise {100 * summary['energy_to_particle']:.2g} % of a particle's energy "
                 "(SNR 0.02) comes out.",
                 "Half maps of noise, mean correlation to half Nyquist: random poses "

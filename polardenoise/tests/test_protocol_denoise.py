@@ -126,7 +126,7 @@ def test_texts_warn_and_cite():
     assert "reconstruct from the raw particles" in summary
     assert run.warnings() == []
     assert run._citations() == ["anden2025"]
-    assert f"model {SHIPPED_MODELS[get_default_model()]}," in " ".join(run._methods())
+    assert f"model {SHIPPED_MODELS[get_default_model()]}, weights " in " ".join(run._methods())
 
 
 def test_what_the_engine_warns_about_is_in_the_summary(monkeypatch):
