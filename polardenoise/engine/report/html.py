@@ -25,8 +25,9 @@ p { margin: 0.4em 0; }
 p.verdict { font-size: 1.15em; border-left: 6px solid #282; padding: 0.4em 0.8em; background: #f2f8f2; }
 p.verdict.bad { border-color: #b20; background: #fdf1ee; }
 p.caution { border-left: 4px solid #c60; padding-left: 0.8em; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 200px)); gap: 6px; margin: 0.6em 0; }
-.three { display: grid; grid-template-columns: repeat(3, minmax(0, 200px)); gap: 6px; margin: 6px 0; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, 195px); gap: 6px; margin: 0.6em 0; }
+.three { display: inline-grid; grid-template-columns: repeat(3, min(195px, (100vw - 36px) / 3)); gap: 6px;
+  margin: 3px 16px 3px 0; vertical-align: top; }
 figure { position: relative; margin: 0; background: #888; }
 figure img { width: 100%; aspect-ratio: 1; image-rendering: pixelated; display: block; }
 figcaption { position: absolute; left: 0; right: 0; bottom: 0; padding: 1px 5px; font-size: 12px; line-height: 1.3;
@@ -41,6 +42,7 @@ details { margin: 1.2em 0; }
 details.how { margin: 0.4em 0; font-size: 90%; }
 summary { cursor: pointer; font-weight: bold; }
 @media (max-width: 480px) {
+  .grid { grid-template-columns: 1fr 1fr; }
   table, tbody, tr, td { display: block; }
   td:first-child { width: auto; border-bottom: 0; padding-bottom: 0; font-weight: bold; }
   figcaption { font-size: 11px; padding: 1px 3px; }

@@ -207,7 +207,7 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
     )
     return Section(
         "Particles",
-        f"{len(rows)} picked at random, one a line: raw, denoised (an estimate, not data), and what was taken away. "
+        f"{len(rows)} picked at random, side by side: raw, denoised (an estimate, not data), and what was taken away. "
         f"Drawn with seed {job.plan.seed}, y up, in the units of the input. The residual is raw less denoised, in the "
         "greys of the raw image; the estimate has greys of its own, and is far weaker than the noise (values of black "
         f"and white: hold the pointer on a picture).{without} A residual in which the particle can be seen says that "
