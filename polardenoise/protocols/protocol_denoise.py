@@ -1,5 +1,6 @@
 """Protocol: denoise a set of particles jointly."""
 
+import os
 from enum import Enum
 
 import pyworkflow.protocol.params as params
@@ -108,7 +109,9 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, DenoiseSummary, EngineRunner, Pr
         summary = self.getChunkPath("summary.json", number)
         # Goes on where a chunk that was killed had come to, and starts where none was begun.
         arguments = [given, "-o", star, "--resume", *self.getEngineOptions(config)]
+        arguments += ["--report", self.getChunkPath("report", number)]
         results = [star, self.getChunkPath("denoised.mrcs", number), summary]
+        results.append(self.getReportPath(number))
         if config["classes"]:
             results.append(self.getChunkPath("matches.npz", number))
             arguments += ["--matches", results[-1]]
@@ -194,6 +197,10 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, DenoiseSummary, EngineRunner, Pr
     def getOutputSetPath(self):
         """Return the file of the output set."""
         return self._getPath("particles.sqlite")
+
+    def getReportPath(self, number):
+        """Return the page with pictures that the engine makes of a chunk."""
+        return os.path.join(self.getChunkPath("report", number), "index.html")
 
     def getStarPath(self, number):
         """Return the engine's output of a chunk."""

@@ -113,6 +113,23 @@ def denoised():
     return run
 
 
+def test_the_report_of_a_particles_chunk_opens_in_the_browser(denoised, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    viewer = open_viewer(PolarDenoiseViewer, denoised)
+    last = max(denoised.outputParticles.getIdSet())
+    for chosen, folder in ("", "report"), (str(last), "report_00002"):
+        viewer.particleIds.set(chosen)
+        (view,) = see(viewer, "showReport")
+        view.show()
+        page = opened[-1].replace("file://", "").replace("file:", "")
+        assert page.endswith(f"extra/{folder}/index.html")
+        with open(page) as file:
+            text = file.read()
+        assert '<p class="verdict' in text
+        assert "32 particles denoised by" in text
+
+
 @pytest.fixture
 def matched(project, denoised):
     """The same run with what the engine writes about neighbours: two chunks of 32, made up."""

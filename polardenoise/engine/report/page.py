@@ -91,9 +91,13 @@ def tell_verdict(summary: dict[str, Any], matches: dict[str, Any] | None) -> Sec
         score, classes = float(np.median(matches["score"])), len(matches["class_size"])
         found = f", {classes} classes, median score {score:.2f} (0 to 1)"
     count = f"{summary['particles']} particles denoised by {summary['model']}{found}."
-    nothing = "No check speaks against these images: look, sort and align with them, reconstruct from the raw particles."
+    cautions = list_cautions(summary)
+    use = "look, sort and align with them, reconstruct from the raw particles."
+    nothing = f"No check speaks against these images: {use}"
+    if cautions:
+        nothing = f"These images can be used, but mind what stands below: {use}"
     lines = [make_verdict(verdict or nothing, not verdict), f"<p>{html.escape(count)}</p>"]
-    lines += [make_caution(caution) for caution in list_cautions(summary)]
+    lines += [make_caution(caution) for caution in cautions]
     return Section("", "", "\n".join(lines))
 
 
