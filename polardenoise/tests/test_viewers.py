@@ -113,7 +113,7 @@ def denoised():
     return run
 
 
-def test_the_report_of_a_particles_chunk_opens_in_the_browser(denoised, monkeypatch):
+def test_the_report_of_a_particles_chunk_opens_in_the_browser(project, denoised, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     viewer = open_viewer(PolarDenoiseViewer, denoised)
