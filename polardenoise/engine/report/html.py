@@ -34,6 +34,8 @@ figcaption { position: absolute; left: 0; right: 0; bottom: 0; padding: 1px 5px;
   color: white; background: rgba(0, 0, 0, 0.6); }
 img.plot { max-width: 100%; height: auto; }
 table { border-collapse: collapse; margin: 0.6em 0; width: 100%; }
+th { text-align: left; padding-right: 1em; }
+td.figure { font-variant-numeric: tabular-nums; }
 td { border-bottom: 1px solid #ccc; padding: 0.25em 1em 0.25em 0; text-align: left; vertical-align: top;
   overflow-wrap: anywhere; }
 td:first-child { width: 11em; }
@@ -62,12 +64,15 @@ class Section:
         How to read the section; folded away under its first sentence where there are several.
     folded : bool
         All of the section is folded away under its heading.
+    whole : bool
+        None of the sentences is folded away.
     """
 
     heading: str
     sentences: str
     body: str = ""
     folded: bool = False
+    whole: bool = False
 
 
 def make_facts(rows: Sequence[tuple[str, str]]) -> str:
@@ -167,7 +172,8 @@ def write_page(path: Path, title: str, sections: Sequence[Section], generator: s
 
 def make_section(section: Section) -> str:
     """Make a section: heading, its first sentence, pictures; further sentences folded away."""
-    heading, (first, *others) = html.escape(section.heading), split_sentences(section.sentences)
+    heading, text = html.escape(section.heading), section.sentences
+    first, *others = [text] if section.whole else split_sentences(text)
     if section.folded:
         words = f"<p>{html.escape(section.sentences)}</p>" if section.sentences else ""
         return f"<details><summary>{heading}</summary>\n{words}{section.body}</details>"
