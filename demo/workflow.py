@@ -155,6 +155,7 @@ def run_workflow(name: str, simulation: dict[str, Any], with_relion: bool) -> Wo
             f"reconstruct {kind}",
             ProtPolarReconstruct,
             {"inputParticles": particles, "referenceVolume": (simulated, "outputVolume")},
+            useReferenceVolume=True,
             numberOfThreads=threads,
         )
     if with_relion:

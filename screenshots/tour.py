@@ -81,6 +81,7 @@ def run_tour(workflow: Workflow) -> None:
             label,
             ProtPolarReconstruct,
             {"inputParticles": particles, "referenceVolume": volume},
+            useReferenceVolume=True,
             numberOfThreads=1,
         )
     prepared = workflow.project.newProtocol(ProtPolarDenoise, setSize=16, **options)

@@ -25,6 +25,7 @@ CHUNK_FILES = (
     ".denoised*",
     "summary*.json",
     "matches*.npz",
+    "report*",
 )
 
 

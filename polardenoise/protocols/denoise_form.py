@@ -5,11 +5,11 @@ import pyworkflow.protocol.params as params
 from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
 from polardenoise.protocols.model_choice import ModelChoice
 
-# Projects store places in these lists: choices are only ever added at the end.
-GROUP_RANDOM, GROUP_CLASS, GROUP_ATTRIBUTE, GROUP_NEIGHBOURS = 0, 1, 2, 3
+# Projects store places in these lists, the default first: choices are only ever added at the end.
+GROUP_NEIGHBOURS, GROUP_RANDOM, GROUP_CLASS, GROUP_ATTRIBUTE = 0, 1, 2, 3
 CTF_KEPT, CTF_CORRECTED = 0, 1
-CONTRAST_CHOICES = ["bright", "dark", "auto"]
-CONTRAST_BRIGHT, CONTRAST_DARK, CONTRAST_AUTO = 0, 1, 2
+CONTRAST_CHOICES = ["auto", "bright", "dark"]
+CONTRAST_AUTO, CONTRAST_BRIGHT, CONTRAST_DARK = 0, 1, 2
 BOX_ORIGINAL, BOX_WORKING = 0, 1
 
 
@@ -26,7 +26,7 @@ class DenoiseForm(ModelChoice):
         form.addParam(
             "grouping",
             params.EnumParam,
-            choices=["random", "by class", "by attribute", "neighbours"],
+            choices=["neighbours", "random", "by class", "by attribute"],
             default=GROUP_NEIGHBOURS,
             display=params.EnumParam.DISPLAY_HLIST,
             label="Group images",
@@ -54,31 +54,8 @@ class DenoiseForm(ModelChoice):
             help="How many images (of one half) are denoised together. More images of the same view "
             "help; time and memory grow with this number. 32 to 128 is usual.",
         )
-        form.addParam(
-            "ctfOutput",
-            params.EnumParam,
-            choices=["kept", "corrected"],
-            default=CTF_KEPT,
-            display=params.EnumParam.DISPLAY_HLIST,
-            label="CTF of the output",
-            help="*kept*: the images as the microscope would have recorded them without noise; "
-            "programs that come after treat their CTF exactly as for the raw particles.\n"
-            "*corrected*: images without CTF, best for looking. The set says so (phase flipped, "
-            "amplitude corrected), but RELION does not ask: reconstruct them with *Apply CTF "
-            "correction: No*.",
-        )
-        form.addParam(
-            "outputBox",
-            params.EnumParam,
-            choices=["original", "working"],
-            default=BOX_ORIGINAL,
-            display=params.EnumParam.DISPLAY_HLIST,
-            label="Box of the output",
-            help="*original*: box and pixel size of the input; nothing finer than twice the network's "
-            "pixel comes back in it.\n*working*: the network's own box (64 px), with a larger pixel: "
-            "small files that hold the same.",
-        )
         self.defineExpertParams(form)
+        self.defineOutputParams(form)
 
     def defineExpertParams(self, form):
         """Add what is folded away."""
@@ -95,13 +72,13 @@ class DenoiseForm(ModelChoice):
         form.addParam(
             "contrast",
             params.EnumParam,
-            choices=["protein bright", "protein dark", "detect"],
+            choices=["auto", "protein bright", "protein dark"],
             default=CONTRAST_AUTO,
             display=params.EnumParam.DISPLAY_HLIST,
             expertLevel=params.LEVEL_ADVANCED,
             label="Contrast",
             help="Whether protein is bright on dark ground in the input, as Scipion and RELION have "
-            "it after extraction, or dark as in the micrograph. *detect*: found for each half, and each "
+            "it after extraction, or dark as in the micrograph. *auto*: found for each half, and each "
             "optics group of it, from its own images. The output keeps it. What the images show is "
             "always measured: where it contradicts what is chosen here, the summary says so.",
         )
@@ -128,7 +105,34 @@ class DenoiseForm(ModelChoice):
             "particles have arrived. It has no effect on a complete input.",
         )
         self.defineSeedParam(form, "The same seed gives the same halves and sets again.")
+
+    def defineOutputParams(self, form):
+        """Add what is given, in a section of its own."""
         form.addSection(label="Output")
+        form.addParam(
+            "ctfOutput",
+            params.EnumParam,
+            choices=["kept", "corrected"],
+            default=CTF_KEPT,
+            display=params.EnumParam.DISPLAY_HLIST,
+            label="CTF of the output",
+            help="*kept*: the images as the microscope would have recorded them without noise; "
+            "programs that come after treat their CTF exactly as for the raw particles.\n"
+            "*corrected*: images without CTF, best for looking. The set says so (phase flipped, "
+            "amplitude corrected), but RELION does not ask: reconstruct them with *Apply CTF "
+            "correction: No*.",
+        )
+        form.addParam(
+            "outputBox",
+            params.EnumParam,
+            choices=["original", "working"],
+            default=BOX_ORIGINAL,
+            display=params.EnumParam.DISPLAY_HLIST,
+            label="Box of the output",
+            help="*original*: box and pixel size of the input; nothing finer than twice the network's "
+            "pixel comes back in it.\n*working*: the network's own box (64 px), with a larger pixel: "
+            "small files that hold the same.",
+        )
         form.addParam(
             "makeClasses",
             params.BooleanParam,

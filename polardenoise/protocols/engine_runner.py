@@ -1,6 +1,7 @@
 """The one door: how every protocol runs the engine and reads what it says."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pyworkflow.protocol import GPU_LIST, USE_GPU
 from pyworkflow.protocol.params import GE, LEVEL_ADVANCED, BooleanParam, IntParam, StringParam
 
 from polardenoise.constants import DEFAULT_THREADS
+from polardenoise.protocols.optional_inputs import OptionalInputs
 from polardenoise.protocols.run_settings import RememberedSettings, read_json
 
 ENGINE_THREADS_HELP = (
@@ -16,7 +18,15 @@ ENGINE_THREADS_HELP = (
 )
 
 
-class EngineRunner(RememberedSettings):
+# What a process that was killed (SIGKILL) returns, directly and through a shell: often for want of memory.
+KILLED = (-9, 137)
+# Commands that keep what they have done.
+GOES_ON = ("denoise", "train")
+# Of a log, bytes in which the last line of progress stands.
+LOG_END = 4096
+
+
+class EngineRunner(OptionalInputs, RememberedSettings):
     """Run engine commands from a protocol's steps; mixed into the protocols, which bring `runJob`.
 
     A command prints its progress into the run's `logs/run.stdout`, and the command line stands
@@ -126,6 +136,8 @@ class EngineRunner(RememberedSettings):
         except subprocess.CalledProcessError as error:
             sys.stderr.flush()
             reason = read_last_line(self.getStderrLog(), said_before)
+            if error.returncode in KILLED:
+                reason = word_kill(command)
             raise RuntimeError(reason or f"polardenoise {command} failed: {error}") from None
         if not os.path.exists(summary_path):
             raise RuntimeError(f"polardenoise {command} did not finish; its job's log says why.")
@@ -141,6 +153,18 @@ class EngineRunner(RememberedSettings):
     def readSummary(self, name):
         """Read a summary of the engine in `extra/`; an empty dict where there is none yet."""
         return read_json(self._getExtraPath(name)) or {}
+
+    def tellProgress(self):
+        """Say how far a run that is at work has come: a list of lines for the summary, quickly made."""
+        if not self.isActive():
+            return ["Not ready yet."]
+        progress = read_progress(self.getStdoutLog())
+        return [f"At work: {progress}."] if progress else ["At work."]
+
+    def tellTime(self):
+        """Say how long a finished run has taken: a list of lines."""
+        seconds = self.getElapsedTime().total_seconds() if self.isFinished() else 0
+        return [f"Took {max(1, round(seconds / 60))} min."] if seconds >= 1 else []
 
     def describeInput(self, pointer):
         """Describe an input for the steps' arguments, so that a changed input runs them again.
@@ -178,3 +202,26 @@ def read_last_line(path, start):
         file.seek(start)
         lines = [line.strip() for line in file if line.strip()]
     return lines[-1] if lines else ""
+
+
+def word_kill(command):
+    """Say in one line that a command was killed, and what to do."""
+    then = "Continue goes on from there" if command in GOES_ON else "start it again"
+    return (
+        f"polardenoise {command} was killed: out of memory? Free some, or choose fewer particles per "
+        f"chunk or images per set where the form has them; {then}."
+    )
+
+
+def read_progress(path):
+    """Read the last line of progress in the end of a log, for example `denoise: 8/20 images, 3 images/s`."""
+    size = get_size(path)
+    if not size:
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(0, size - LOG_END))
+        text = file.read().decode("utf-8", errors="replace")
+    found = re.findall(
+        r"^(?:\[[#.]+\] )?([a-z ]+(?: \(.*\))?: (?:\d+/\d+|step \d+).*)$", text, re.MULTILINE
+    )
+    return found[-1].strip() if found else ""

@@ -42,6 +42,7 @@ class EvaluateForm(ModelChoice):
             pointerClass="SetOfParticles",
             allowsNull=True,
             condition=f"test=={TEST_TRUTH}",
+            important=True,
             label="Their truth",
             help="The same particles (ids) without noise, for example *outputClean* of `simulate "
             "particles`; there may be more of them.",
@@ -56,25 +57,25 @@ class EvaluateForm(ModelChoice):
             "particles; the wand shows it on the particles. -1: half the box. Do not cut into the "
             "molecule: the edge, the same in both images, would raise the correlation.",
         )
-        form.addParam(
+        self.defineOptionalInput(
+            form,
             "rawParticles",
-            params.PointerParam,
-            pointerClass="SetOfParticles",
-            allowsNull=True,
-            condition=f"test=={TEST_HALVES}",
-            label="Raw particles (optional)",
-            help="The particles before denoising. They are reconstructed at the poses and in the halves "
+            "Raw particles beside them?",
+            "SetOfParticles",
+            "Raw particles",
+            "The particles before denoising. They are reconstructed at the poses and in the halves "
             "of the denoised ones: only their FSC is a resolution.",
-        )
-        form.addParam(
-            "referenceVolume",
-            params.PointerParam,
-            pointerClass="Volume",
-            allowsNull=True,
             condition=f"test=={TEST_HALVES}",
-            label="Reference volume (optional)",
-            help="The true map, where it is known: adds the FSC of each whole map against it. Same box "
+        )
+        self.defineOptionalInput(
+            form,
+            "referenceVolume",
+            "Compare with a reference?",
+            "Volume",
+            "Reference volume",
+            "The true map, where it is known: adds the FSC of each whole map against it. Same box "
             "and pixel size as the particles, same orientation.",
+            condition=f"test=={TEST_HALVES}",
         )
         form.addParam(
             "symmetryGroup",
@@ -85,15 +86,15 @@ class EvaluateForm(ModelChoice):
             help="Point group in RELION's notation and axes: c1, cN (for example c4), dN, t, o, i1, i2.",
         )
         self.defineModelParams(form, f"test=={TEST_NULL}")
-        form.addParam(
+        self.defineOptionalInput(
+            form,
             "likeParticles",
-            params.PointerParam,
-            pointerClass="SetOfParticles",
-            allowsNull=True,
-            condition=f"test=={TEST_NULL}",
-            label="Noise like these particles (optional)",
-            help="The noise images get the CTFs and the field of view of this set; without one, CTFs of "
+            "Noise like a set of particles?",
+            "SetOfParticles",
+            "Particles to be like",
+            "*Yes*: the noise images get the CTFs and the field of view of a set.\n*No*: CTFs of "
             "300 kV are drawn.",
+            condition=f"test=={TEST_NULL}",
         )
         form.addParam(
             "numberOfImages",

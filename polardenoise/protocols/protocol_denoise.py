@@ -10,7 +10,7 @@ from pyworkflow.constants import BETA
 from pyworkflow.object import Set
 from pyworkflow.protocol import STEPS_PARALLEL
 
-from polardenoise.convert.chunks import iter_chunk, open_fresh, read_chunks
+from polardenoise.convert.chunks import iter_chunk, open_fresh
 from polardenoise.convert.classes import fill_averages, fill_classes, write_averages
 from polardenoise.convert.convert import read_denoised_rows, write_particles_star
 from polardenoise.convert.denoised_set import PixelsReplaced, add_denoised_chunk, open_denoised_set
@@ -20,12 +20,12 @@ from polardenoise.convert.star_loops import read_loop
 from polardenoise.protocols.chunk_steps import ChunkSteps
 from polardenoise.protocols.denoise_form import (
     CONTRAST_CHOICES,
-    CTF_CORRECTED,
     GROUP_ATTRIBUTE,
     GROUP_CLASS,
     GROUP_NEIGHBOURS,
     DenoiseForm,
 )
+from polardenoise.protocols.denoise_summary import DenoiseSummary
 from polardenoise.protocols.engine_runner import EngineRunner
 
 # Networks that look at one image at a time: how images are grouped changes nothing.
@@ -41,7 +41,7 @@ class DenoiseOutputs(Enum):
     outputAverages = SetOfAverages
 
 
-class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticles):
+class ProtPolarDenoise(ChunkSteps, DenoiseForm, DenoiseSummary, EngineRunner, ProtProcessParticles):
     """Denoise a set of particles jointly, every attribute kept.
 
     Each image is compared with others of its half at every in-plane rotation and gathers what they
@@ -109,7 +109,9 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
         summary = self.getChunkPath("summary.json", number)
         # Goes on where a chunk that was killed had come to, and starts where none was begun.
         arguments = [given, "-o", star, "--resume", *self.getEngineOptions(config)]
+        arguments += ["--report", self.getChunkPath("report", number)]
         results = [star, self.getChunkPath("denoised.mrcs", number), summary]
+        results.append(self.getReportPath(number))
         if config["classes"]:
             results.append(self.getChunkPath("matches.npz", number))
             arguments += ["--matches", results[-1]]
@@ -196,6 +198,10 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
         """Return the file of the output set."""
         return self._getPath("particles.sqlite")
 
+    def getReportPath(self, number):
+        """Return the page with pictures that the engine makes of a chunk."""
+        return os.path.join(self.getChunkPath("report", number), "index.html")
+
     def getStarPath(self, number):
         """Return the engine's output of a chunk."""
         return self.getChunkPath("denoised.star", number)
@@ -229,70 +235,3 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, EngineRunner, ProtProcessParticl
         if not particles.hasCTF() or particles.isAmplitudeCorrected():
             return "none"
         return "flipped" if particles.isPhaseFlipped() else "raw"
-
-    def readSummaries(self):
-        """Read what the engine says of the chunks done so far."""
-        numbers = range(1, len(read_chunks(self._getExtraPath())) + 1)
-        names = [os.path.basename(self.getChunkPath("summary.json", number)) for number in numbers]
-        return [summary for summary in map(self.readSummary, names) if summary]
-
-    def tellVerdict(self):
-        """Say why the images are not to be trusted, and of how many chunks that is true; a list of lines."""
-        summaries = self.readSummaries()
-        judged = [summary["verdict"] for summary in summaries if summary.get("verdict")]
-        if not judged:
-            return []
-        parts = "" if len(summaries) == 1 else f" ({len(judged)} of {len(summaries)} chunks)"
-        return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
-
-    # --------------------------- checks and texts --------------------------------------------
-    def _summary(self):
-        if not hasattr(self, DenoiseOutputs.outputParticles.name):
-            return ["Not ready yet."]
-        lines = self.tellVerdict()
-        lines.append(f"Model: *{self.getModel()}*, CTF {self.getEnumText('ctfOutput')}.")
-        done = getattr(self, DenoiseOutputs.outputParticles.name)
-        summary = self.readSummary(os.path.basename(self.getChunkPath("summary.json", 1)))
-        if summary:
-            growing = " so far" if done.isStreamOpen() else ""
-            lines.append(
-                f"{done.getSize()} particles{growing}, grouped by {summary['group_by']}; halves: "
-                f"{summary['halves']}; nothing finer than {summary['finest_detail_angstrom']:.1f} Å "
-                "can come back."
-            )
-        summaries = self.readSummaries()
-        warnings = dict.fromkeys(text for one in summaries for text in one.get("warnings", []))
-        lines += [f"*WARNING*: {text}." for text in warnings]
-        sharing = sum(one.get("overlapping", 0) for one in summaries)
-        if sharing:
-            lines.append(f"{sharing} images share pixels with others: these never met.")
-        unchecked = dict.fromkeys(one.get("overlaps_unchecked", "") for one in summaries)
-        lines += [f"{text[0].upper()}{text[1:]}." for text in unchecked if text]
-        # Of particles whose faint raw images stand in for them.
-        faint = sum(one.get("faint", 0) for one in summaries)
-        if faint:
-            lines.append(
-                f"*{faint} particles* show no more than pure noise would: their raw images stand "
-                "there, faint."
-            )
-        if summary and not summary["noise_guard"]:
-            lines.append(
-                "The model's card does not state what it makes of pure noise: nothing keeps it from "
-                "drawing particles into noise."
-            )
-        if self.ctfOutput == CTF_CORRECTED:
-            lines.append("Images carry no CTF: reconstruct them without CTF correction.")
-        lines.append("For looking, cleaning and aligning; reconstruct from the raw particles.")
-        return lines
-
-    def _methods(self):
-        if not hasattr(self, DenoiseOutputs.outputParticles.name):
-            return []
-        halves = "ignoring random halves" if self.ignoreHalves else "random halves apart"
-        return [
-            f"Particle images were denoised jointly with polardenoise (model {self.getModel()}, "
-            f"{self.getEnumText('grouping')} sets, {halves}) [anden2025]."
-        ]
-
-    def _citations(self):
-        return ["anden2025"]

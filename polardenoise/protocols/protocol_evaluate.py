@@ -19,6 +19,20 @@ from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH, EvaluateForm
 from polardenoise.protocols.run_settings import write_json
 
+# The curves of noise that are given, of those that the engine draws. No one of them is a resolution.
+NULL_CURVES = {
+    "random/raw": "raw, random poses",
+    "random/denoised": "denoised, random poses",
+    "aligned/raw": "raw, aligned",
+    "aligned/denoised": "denoised, aligned",
+}
+# What each test takes.
+INPUTS = {
+    TEST_TRUTH: ("inputParticles", "referenceParticles"),
+    TEST_NULL: ("inputModel", "likeParticles"),
+    TEST_HALVES: ("inputParticles", "rawParticles", "referenceVolume"),
+}
+
 
 class EvaluateOutputs(Enum):
     """What the protocol gives."""
@@ -59,15 +73,15 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         if self.test == TEST_NULL:
             config.update(model=self.getModel(), modelHash=self.getModelHash())
             config.update(images=self.numberOfImages.get(), seed=self.seed.get())
-            config.update(like=self.describeInput(self.likeParticles))
+            config.update(like=self.describeShown("likeParticles"))
             return config
         config["particles"] = self.describeInput(self.inputParticles)
         if self.test == TEST_TRUTH:
             config["truth"] = self.describeInput(self.referenceParticles)
             config["maskRadius"] = self.maskRadius.get()
         else:
-            config["raw"] = self.describeInput(self.rawParticles)
-            config["reference"] = self.describeInput(self.referenceVolume)
+            config["raw"] = self.describeShown("rawParticles")
+            config["reference"] = self.describeShown("referenceVolume")
             config["symmetry"] = self.symmetryGroup.get().strip()
         return config
 
@@ -75,7 +89,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         """Write the sets as STAR files, row for row the same particles; stacks stay where they are."""
         stacks, written = self._getTmpPath("stacks"), []
         if self.test == TEST_NULL:
-            if self.likeParticles.get() is not None:
+            if self.getShown("likeParticles") is not None:
                 written.append(self._getExtraPath("like.star"))
                 write_particles_star(self.likeParticles.get(), written[0], stacks)
             return written
@@ -85,7 +99,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         if self.test == TEST_TRUTH:
             other, poses, name = self.referenceParticles.get(), None, "clean.star"
         else:
-            other, poses, name = self.rawParticles.get(), particles, "raw.star"
+            other, poses, name = self.getShown("rawParticles"), particles, "raw.star"
         if other is not None:
             fresh = open_fresh(particles)
             ids = list_enabled_ids(fresh).tolist()
@@ -149,9 +163,9 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
             curve.setObjLabel(name)
             curves.append(curve)
         self._defineOutputs(**{EvaluateOutputs.outputFSC.name: curves})
-        for pointer in self.listInputs():
-            if pointer.get() is not None:
-                self._defineSourceRelation(pointer, curves)
+        for name in INPUTS[self.test.get()]:
+            if self.getShown(name) is not None:
+                self._defineSourceRelation(getattr(self, name), curves)
 
     def makeTruthCurves(self):
         """Make the mean ring correlations with the truth, `(name, FSC)` each."""
@@ -164,12 +178,9 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     def makeNullCurves(self):
         """Make the half-map correlations of noise, `(name, FSC)` each."""
         summary = self.readSummary("summary.json")
-        for name, values in summary["curves"].items():
-            poses, images = name.split("/")
-            label = f"noise, {poses} poses, {images}"
-            if images == "denoised":
-                label += f" ({CONSISTENCY})"
-            yield label, make_curve(values, summary["box"], summary["pixel_size"])
+        for name, label in NULL_CURVES.items():
+            curve = summary["curves"][name]
+            yield label, make_curve(curve, summary["box"], summary["pixel_size"])
 
     def makeHalvesCurves(self):
         """Make the half-map correlations, and those with the reference, `(name, FSC)` each."""
@@ -187,15 +198,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     # --------------------------- what the form says ------------------------------------------
     def listReconstructions(self):
         """List what is reconstructed: the particles, and the raw ones at their poses where given."""
-        return ["particles", "raw"] if self.rawParticles.get() is not None else ["particles"]
-
-    def listInputs(self):
-        """List the inputs that the chosen test uses."""
-        return {
-            TEST_TRUTH: [self.inputParticles, self.referenceParticles],
-            TEST_NULL: [self.inputModel, self.likeParticles],
-            TEST_HALVES: [self.inputParticles, self.rawParticles, self.referenceVolume],
-        }[self.test.get()]
+        return ["particles", "raw"] if self.getShown("rawParticles") is not None else ["particles"]
 
     def getSummaryPath(self):
         """Return the numbers of the test."""
@@ -208,13 +211,15 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     # --------------------------- checks and texts --------------------------------------------
     def _validate(self):
         if self.test == TEST_NULL:
-            return self.validateModel()
+            return self.findMissingInputs() + self.validateModel()
         particles = self.inputParticles.get()
         if particles is None:
             return ["Choose the denoised particles."]
+        if self.findMissingInputs():
+            return self.findMissingInputs()
         others = {"truth": self.referenceParticles.get()}
         if self.test == TEST_HALVES:
-            others = {"raw particles": self.rawParticles.get()}
+            others = {"raw particles": self.getShown("rawParticles")}
             if not particles.hasAlignmentProj():
                 return ["The particles have no projection directions: align them first."]
         elif others["truth"] is None:
@@ -234,7 +239,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
             return []
         warnings, particles = [], self.inputParticles.get()
         denoised = has_values(particles, DENOISED_BY)
-        if denoised and self.rawParticles.get() is None:
+        if denoised and self.getShown("rawParticles") is None:
             warnings.append(
                 "Of denoised particles half maps tell consistency, not resolution. Give the raw "
                 "particles too: at the same poses theirs do."
@@ -249,7 +254,7 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
     def _summary(self):
         summary = self.readSummary("summary.json")
         if not summary or not hasattr(self, EvaluateOutputs.outputFSC.name):
-            return ["Not ready yet."]
+            return self.tellProgress()
         if self.test == TEST_TRUTH:
             noisy = summary.get("relative_mse_noisy")
             before = "" if noisy is None else f" (noisy input {noisy:.2f})"
@@ -262,6 +267,9 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         if self.test == TEST_NULL:
             fsc = summary["mean_fsc"]
             return [
+                f"*{self.getModel()} {summary['checks']}* on pure noise."
+                if "checks" in summary
+                else "On pure noise:",
                 f"Of pure noise {100 * summary['energy_to_particle']:.2g} % of a particle's energy "
                 "(SNR 0.02) comes out.",
                 "Half maps of noise, mean correlation to half Nyquist: random poses "

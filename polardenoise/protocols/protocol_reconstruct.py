@@ -70,13 +70,13 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
             help="*auto*: as the set states: yes for raw and phase-flipped images, no for images "
             "without CTF or already corrected.\n*on*: always.\n*off*: never.",
         )
-        form.addParam(
+        self.defineOptionalInput(
+            form,
             "referenceVolume",
-            params.PointerParam,
-            pointerClass="Volume",
-            allowsNull=True,
-            label="Reference volume (optional)",
-            help="A map to compare with, for example the truth of a simulation: adds the FSC of the "
+            "Compare with a reference?",
+            "Volume",
+            "Reference volume",
+            "A map to compare with, for example the truth of a simulation: adds the FSC of the "
             "whole map against it. Same box and pixel size as the particles, same orientation.",
         )
         form.addParallelSection(threads=DEFAULT_THREADS, mpi=0)
@@ -93,7 +93,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
         """Return all that the result depends on, for the arguments of every step."""
         return {
             "particles": self.describeInput(self.inputParticles),
-            "reference": self.describeInput(self.referenceVolume),
+            "reference": self.describeShown("referenceVolume"),
             "symmetry": self.symmetryGroup.get().strip(),
             "ctf": self.getEnumText("doCTF"),
         }
@@ -147,8 +147,8 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
 
     # --------------------------- checks and texts --------------------------------------------
     def _validate(self):
-        errors = []
-        particles, reference = self.inputParticles.get(), self.referenceVolume.get()
+        errors = self.findMissingInputs()
+        particles, reference = self.inputParticles.get(), self.getShown("referenceVolume")
         if particles is None:
             return errors
         if not particles.hasAlignmentProj():
@@ -192,7 +192,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
     def _summary(self):
         summary = self.readSummary("summary.json")
         if not hasattr(self, ReconstructOutputs.outputVolume.name):
-            return ["Not ready yet."]
+            return self.tellProgress()
         lines = []
         if "fsc_0.143_angstrom" in summary:
             meaning = summary.get("fsc_means", "resolution")

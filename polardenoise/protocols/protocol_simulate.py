@@ -50,7 +50,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
             "source": self.getEnumText("source"),
             "phantom": self.phantom.get(),
             **self.describeSources(),
-            "like": self.describeInput(self.likeParticles) if self.copyAcquisition else None,
+            "like": self.describeShown("likeParticles"),
             "box": self.boxSize.get(),
             "pixelSize": self.pixelSize.get(),
             "bFactor": self.bFactor.get(),
@@ -144,7 +144,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
 
     # --------------------------- checks and texts --------------------------------------------
     def _validate(self):
-        errors = []
+        errors = self.findMissingInputs()
         if self.copyAcquisition and self.likeParticles.get() is None:
             errors.append("Choose the particles that the simulation is to be like.")
         if self.boxSize.get() % 2:
@@ -157,7 +157,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
 
     def _summary(self):
         if not hasattr(self, OUTPUT_PARTICLES):
-            return ["Not ready yet."]
+            return self.tellProgress()
         views = f"{self.views.get()} views" if self.views.get() else "all directions"
         ctf = "with CTF" if self.doCTF else "without CTF"
         return [
@@ -165,6 +165,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
             f"SNR {self.snr.get():g}.",
             *self.describeHarderNoise(),
             "*outputClean* and *outputVolume* are the truth.",
+            "Next: *denoise particles*, then *evaluate* against the truth.",
         ]
 
     def _methods(self):

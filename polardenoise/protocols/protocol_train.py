@@ -22,6 +22,7 @@ from polardenoise.protocols.train_form import FROM_PAIRS, NO_SHIPPED_START, Trai
 
 # What may change between two runs of one training without making it another training.
 LENGTH_KEYS = ("minutes", "steps")
+PAIR = ("inputParticles", "referenceParticles")
 WHOLE = 0  # of a set, beside its halves 1 and 2
 
 
@@ -79,13 +80,10 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
             "trainOn": self.getEnumText("trainOn"),
             "phantoms": self.phantoms.get(),
             **self.describeSources(),
-            "like": self.describeInput(self.likeParticles),
-            "pairs": [
-                self.describeInput(pointer)
-                for pointer in (self.inputParticles, self.referenceParticles)
-            ],
+            "like": self.describeShown("likeParticles"),
+            "pairs": [self.describeShown(name) for name in PAIR],
             "perHalf": self.perHalf.get(),
-            "init": self.describeInput(self.inputModel),
+            "init": self.describeShown("inputModel"),
             "start": self.getShippedStart(),
             "architecture": self.getArchitecture(),
             "preset": self.getEnumText("preset"),
@@ -102,7 +100,7 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
         if self.learnsFromPairs():
             for half in self.listHalves():
                 written += self.writePair(half)
-        elif self.likeParticles.get() is not None:
+        elif self.getShown("likeParticles") is not None:
             written.append(self._getExtraPath("like.star"))
             write_particles_star(self.likeParticles.get(), written[0], self._getExtraPath("stacks"))
         return written
@@ -155,7 +153,7 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
             words += ["--recipe", self.recipe.get().strip()]
         if self.getShippedStart():
             words += ["--init", self.getShippedStart()]
-        elif self.inputModel.get() is not None:
+        elif self.getShown("inputModel") is not None:
             words += ["--init", self.inputModel.get().getPath()]
         return words
 
@@ -194,9 +192,9 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
             model.setTrainingHalf(half)
             self._defineOutputs(**{get_output_name(half): model})
             self.relateToSources(model)
-            for pointer in (self.inputModel, self.likeParticles, self.inputParticles):
-                if pointer.get() is not None:
-                    self._defineSourceRelation(pointer, model)
+            for name in ("inputModel", "likeParticles", "inputParticles"):
+                if self.getShown(name) is not None:
+                    self._defineSourceRelation(getattr(self, name), model)
 
     # --------------------------- what the form says ------------------------------------------
     def getArchitecture(self):
@@ -206,7 +204,7 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
         if self.getShippedStart():
             folder = os.path.join(PRETRAINED_FOLDER, self.getShippedStart())
             return read_card(folder)["architecture"]
-        start = self.inputModel.get()
+        start = self.getShown("inputModel")
         return start.getArchitecture() if start is not None else self.getEnumText("architecture")
 
     def getShippedStart(self):
@@ -228,7 +226,7 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
         if self.learnsFromPairs():
             return ["--pairs", *self.getPairPaths(half)]
         sources = [*list_phantoms(self.phantoms.get()), *self.listVolumes(), *self.listStructures()]
-        if self.likeParticles.get() is not None:
+        if self.getShown("likeParticles") is not None:
             sources += ["--like", self._getExtraPath("like.star")]
         return sources
 
@@ -259,19 +257,21 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
         if self.doContinue and self.continueRun.get() is not None:
             lines.append(f"Goes on from {self.continueRun.get().getRunName()}.")
         if not any(hasattr(self, output.name) for output in TrainOutputs):
-            return [*lines, "Not ready yet. The course is in extra/training/history.csv."]
+            return [*lines, *self.tellProgress()]
         for half in self.listHalves():
             summary = self.readSummary(get_summary_name(half))
             words = f"Half {half}: " if half else ""
             if "steps" in summary:
                 words += f"{summary['steps']} steps, {summary['minutes']:.1f} minutes."
+            if summary.get("left_out"):
+                words += f" {summary['left_out']} molecules left out: too wide for the box."
             if summary.get("validation_relative_mse") is not None:
                 words += (
                     " Relative error on images not trained on: "
                     f"{summary['validation_relative_mse']:.3f}."
                 )
             lines.append(words)
-        return lines
+        return [*lines, "Next: *denoise particles* with *Model: trained*."]
 
     def _methods(self):
         if not any(hasattr(self, output.name) for output in TrainOutputs):

@@ -152,15 +152,15 @@ class SimulateForm(MoleculeSources):
             help="Electrons that arrive where there is no particle. The molecule's contrast is then "
             "what gives the signal-to-noise ratio above. 0: the dose that gives it at a contrast of 5 %.",
         )
-        form.addParam(
+        self.defineOptionalInput(
+            form,
             "noiseParticles",
-            params.PointerParam,
-            pointerClass="SetOfParticles",
-            allowsNull=True,
+            "Noise like that of a set?",
+            "SetOfParticles",
+            "Particles to measure it on",
+            "*Yes*: the spectrum is measured in the corners of the images of a set, which must not be "
+            "masked.\n*No*: that of EMPIAR-10076 and of another set of real images.",
             condition=f"noise=={NOISE_COLOURED}",
-            label="Noise like that of",
-            help="The spectrum is measured in the corners of these images, which must not be masked. "
-            "Empty: that of EMPIAR-10076 and of another set of real images.",
         )
         form.addParam(
             "neighbours",
@@ -208,8 +208,8 @@ class SimulateForm(MoleculeSources):
             settings["noise"] = NOISES[self.noise.get()]
         if self.noise == NOISE_POISSON and self.dose.get():
             settings["dose"] = self.dose.get()
-        if self.noise == NOISE_COLOURED and self.noiseParticles.get() is not None:
-            settings["noiseLike"] = self.describeInput(self.noiseParticles)
+        if self.getShown("noiseParticles") is not None:
+            settings["noiseLike"] = self.describeShown("noiseParticles")
         for name in ("neighbours", "ice", "envelope"):
             value = getattr(self, name).get()
             if value:

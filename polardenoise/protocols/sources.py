@@ -45,22 +45,34 @@ class MoleculeSources:
     def describeSources(self):
         """Return what the steps' arguments say of the inputs, as `describeInput` words each."""
         return {
-            "volumes": [self.describeInput(pointer) for pointer in self.inputVolumes],
-            "structures": [self.describeInput(pointer) for pointer in self.inputStructures],
+            name: [self.describeInput(pointer) for pointer in self.listShownPointers(parameter)]
+            for name, parameter in (("volumes", "inputVolumes"), ("structures", "inputStructures"))
         }
+
+    def listShownPointers(self, name):
+        """List the pointers of `inputVolumes` or `inputStructures`; none where the form does not show them."""
+        return list(getattr(self, name)) if self.evalParamCondition(name) else []
+
+    def listSourcePointers(self):
+        """List the pointers to all maps and atomic models that the form shows."""
+        return self.listShownPointers("inputVolumes") + self.listShownPointers("inputStructures")
 
     def listVolumes(self):
         """List the chosen maps as files; copies of those that the engine would not understand go to `extra/`."""
         folder = self._getExtraPath("maps")
-        return [prepare_volume(volume, folder) for volume in iter_items(self.inputVolumes)]
+        return [
+            prepare_volume(volume, folder)
+            for volume in iter_items(self.listShownPointers("inputVolumes"))
+        ]
 
     def listStructures(self):
         """List the chosen atomic models as files."""
-        return [structure.getFileName() for structure in iter_items(self.inputStructures)]
+        shown = self.listShownPointers("inputStructures")
+        return [structure.getFileName() for structure in iter_items(shown)]
 
     def relateToSources(self, output):
         """Tell the project that an output comes from the inputs."""
-        for pointer in [*self.inputVolumes, *self.inputStructures]:
+        for pointer in self.listSourcePointers():
             self._defineSourceRelation(pointer, output)
 
 

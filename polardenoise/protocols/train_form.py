@@ -49,16 +49,27 @@ class TrainForm(MoleculeSources):
             f"{FIRST_TEST_PHANTOM}: those above are for tests. May be empty where maps or structures "
             "are given.",
         )
-        self.defineSourceParams(form, molecules, molecules)
         form.addParam(
-            "likeParticles",
-            params.PointerParam,
-            pointerClass="SetOfParticles",
-            allowsNull=True,
+            "useMolecules",
+            params.BooleanParam,
+            default=False,
             condition=molecules,
-            label="Like these particles (optional)",
-            help="The images get the field of view and the CTFs of this set, and molecules their true "
-            "size in it: for a model that is made for one data set. Every molecule has to fit the box.",
+            label="Learn from maps or structures too?",
+            help="*Yes*: also from maps and atomic structures of this project. Never from the molecule "
+            "that is to be determined.",
+        )
+        shown = f"{molecules} and useMolecules"
+        self.defineSourceParams(form, shown, shown)
+        self.defineOptionalInput(
+            form,
+            "likeParticles",
+            "Like a set of particles?",
+            "SetOfParticles",
+            "Particles to be like",
+            "The images get the field of view and the CTFs of this set, and molecules their true "
+            "size in it: for a model that is made for one data set. Molecules that are too wide for its "
+            "box are left out, and counted.",
+            condition=molecules,
         )
         pairs = f"not doContinue and trainOn=={FROM_PAIRS}"
         form.addParam(
@@ -120,14 +131,14 @@ class TrainForm(MoleculeSources):
             help="Go on from a model that knows many molecules, instead of from nothing: much shorter. "
             "It is of one network and size: those below are then not used.",
         )
-        form.addParam(
+        self.defineOptionalInput(
+            form,
             "inputModel",
-            params.PointerParam,
-            pointerClass="PolarModel",
-            allowsNull=True,
+            "Start from a model of the project?",
+            "PolarModel",
+            "Model to start from",
+            "As with a shipped one: its network and size are taken.",
             condition=f"not doContinue and startName=={NO_SHIPPED_START}",
-            label="Or from a model of the project (optional)",
-            help="As with a shipped one.",
         )
 
     def defineTrainingParams(self, form):
@@ -190,7 +201,7 @@ class TrainForm(MoleculeSources):
     def _validate(self):
         if self.doContinue:
             return self.validateEarlierRun()
-        errors = []
+        errors = self.findMissingInputs()
         name, recipe = self.getShippedStart(), (self.recipe.get() or "").strip()
         if name and name not in list_installed_models():
             errors.append(f"The shipped model {name} is not in this installation; reinstall it.")
@@ -202,7 +213,7 @@ class TrainForm(MoleculeSources):
             phantoms = list_phantoms(self.phantoms.get())
         except ValueError as error:
             return [*errors, str(error)]
-        if not phantoms and not len(self.inputVolumes) and not len(self.inputStructures):
+        if not phantoms and not self.listSourcePointers():
             errors.append("Choose something to learn from: phantoms, maps or atomic structures.")
         return errors
 

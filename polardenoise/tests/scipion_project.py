@@ -206,6 +206,7 @@ def get_denoised():
 def get_denoised_views():
     """Return the run that denoises the few small images of four views with the tiny model."""
     from polardenoise.protocols import ProtPolarDenoise
+    from polardenoise.protocols.denoise_form import GROUP_CLASS
 
     return run_protocol(
         get_project(),
@@ -215,7 +216,7 @@ def get_denoised_views():
             "inputModel": (get_training(), "outputModel"),
         },
         modelSource=1,
-        grouping=1,
+        grouping=GROUP_CLASS,
         useGpu=False,
         numberOfThreads=1,
         binThreads=1,

@@ -12,6 +12,7 @@ from pwem.constants import ALIGN_2D, ALIGN_NONE, ALIGN_PROJ  # isort: skip
 from pwem.protocols import ProtSubSet, ProtUnionSet  # isort: skip
 from pyworkflow.object import Integer  # isort: skip
 
+from polardenoise.protocols.denoise_form import GROUP_CLASS
 from polardenoise.tests.known_particles import (
     ADDED,
     COUNT,
@@ -209,7 +210,7 @@ def classified(known):
 def test_classes_with_2d_alignment(classified):
     """Each class is denoised by itself, and its particles keep class and alignment."""
     known, source = classified
-    run = denoise(source, grouping=1, setSize=6)
+    run = denoise(source, grouping=GROUP_CLASS, setSize=6)
     assert "--group-by rlnClassNumber" in scipion_project.read_log(run)
     check_attributes(run, [*CTF, *PLACE, "_transform._matrix", "_classId", HALVES])
     assert run.outputParticles.hasAlignment2D()

@@ -21,6 +21,7 @@ from pyworkflow.object import Integer  # isort: skip
 
 from polardenoise.convert.alignment import make_projection_matrix
 from polardenoise.engine.imaging.ctf import CtfParameters
+from polardenoise.protocols.denoise_form import CONTRAST_DARK
 from polardenoise.tests.known_particles import (
     ADDED,
     COUNT,
@@ -253,7 +254,7 @@ def test_real_cryosparc_particles_without_poses(project, shared_data):
         pixel_size=round(float(table["blob/psize_A"][0]), 4),
         acquisition=made[0].getAcquisition(),
     )
-    run = denoise(source, contrast=1)
+    run = denoise(source, contrast=CONTRAST_DARK)
     check_attributes(run, CTF, {*ADDED, HALVES})
     assert not run.outputParticles.getFirstItem().hasTransform()
     check_like_their_own(run)

@@ -17,7 +17,13 @@ from polardenoise.convert.shipped_models import get_default_model
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarReconstruct
-from polardenoise.protocols.denoise_form import CONTRAST_CHOICES
+from polardenoise.protocols.denoise_form import (
+    CONTRAST_CHOICES,
+    GROUP_ATTRIBUTE,
+    GROUP_CLASS,
+    GROUP_NEIGHBOURS,
+    GROUP_RANDOM,
+)
 from polardenoise.tests.scipion_project import read_stack
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -120,7 +126,7 @@ def test_texts_warn_and_cite():
     assert "reconstruct from the raw particles" in summary
     assert run.warnings() == []
     assert run._citations() == ["anden2025"]
-    assert f"model {SHIPPED_MODELS[get_default_model()]}," in " ".join(run._methods())
+    assert f"model {SHIPPED_MODELS[get_default_model()]}, weights " in " ".join(run._methods())
 
 
 def test_what_the_engine_warns_about_is_in_the_summary(monkeypatch):
@@ -208,7 +214,7 @@ def test_an_unordered_subset_without_ctf_by_class_with_a_trained_model(project):
         chooseAtRandom=True,
         nElements=24,
     )
-    run = denoise_with_trained_model(subset, grouping=1, setSize=4, ctfOutput=1)
+    run = denoise_with_trained_model(subset, grouping=GROUP_CLASS, setSize=4, ctfOutput=1)
     before, after = read_all(subset.outputParticles), read_all(run.outputParticles)
     assert len(before) == 24
     check_same_items(before, after)
@@ -225,7 +231,7 @@ def test_an_unordered_subset_without_ctf_by_class_with_a_trained_model(project):
 def test_neighbours_give_classes_averages_and_a_score():
     """Of the input particles, within each half, and every particle in one class."""
     views = scipion_project.get_views()
-    run = denoise_with_trained_model(views, grouping=3, setSize=8)
+    run = denoise_with_trained_model(views, grouping=GROUP_NEIGHBOURS, setSize=8)
     given, denoised = views.outputParticles, run.outputParticles
     halves = {item.getObjId(): item._rlnRandomSubset.get() for item in given.iterItems()}
     scores = [item._polardenoiseScore.get() for item in denoised.iterItems()]
@@ -251,7 +257,7 @@ def test_neighbours_give_classes_averages_and_a_score():
 def test_a_changed_parameter_changes_the_output(project):
     """Continue mode: what depends on the parameter runs again, all of it."""
     views = scipion_project.get_views()
-    run = denoise_with_trained_model(views, setSize=4, grouping=0)
+    run = denoise_with_trained_model(views, setSize=4, grouping=GROUP_RANDOM)
     before = read_stack(run.outputParticles)
     run.setSize.set(16)
     project.launchProtocol(run, wait=True)
@@ -285,8 +291,8 @@ def test_what_cannot_work_is_said_before_the_run(project):
         scipion_project.set_input(run, "inputParticles", views)
         return " ".join(run.validate())
 
-    assert validate(grouping=1) == ""
-    assert "no attribute _nothing" in validate(grouping=2, groupAttribute="_nothing")
+    assert validate(grouping=GROUP_CLASS) == ""
+    assert "no attribute _nothing" in validate(grouping=GROUP_ATTRIBUTE, groupAttribute="_nothing")
     assert "trained model" in validate(modelSource=1)
     assert "Images per set" in validate(setSize=0)
     assert project.newProtocol(ProtPolarDenoise).validate()

@@ -1,6 +1,7 @@
 """How protocols call the engine: GPUs, queues, threads, and a job that did not finish."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -92,3 +93,35 @@ def test_idle_gpus_are_pointed_out(project):
     training.trainOn.set(1)
     training.perHalf.set(True)
     assert "set *Scipion threads* to 3" in " ".join(training._warnings())
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_a_killed_engine_asks_about_memory(make_run, code):
+    """Continue goes on where the engine keeps what it has done; other commands start again."""
+    run = make_run()
+
+    def kill(*_, **__):
+        raise subprocess.CalledProcessError(code, "polardenoise")
+
+    run.runJob = kill
+    with pytest.raises(RuntimeError, match=r"out of memory\? .* Continue goes on"):
+        run.runEngine("denoise", ["in.star"], "summary.json")
+    with pytest.raises(RuntimeError, match=r"out of memory\? .* start it again"):
+        run.runEngine("evaluate", ["in.star"], "summary.json")
+
+
+def test_a_run_at_work_says_how_far_it_has_come(make_run, monkeypatch):
+    run = make_run()
+    assert run.summary() == ["Not ready yet."]
+    monkeypatch.setattr(run, "isActive", lambda: True)
+    assert run.summary() == ["At work."]
+    with open(run.getStdoutLog(), "w") as log:
+        log.write("read and check: 20/20 images, took less than 0.5 s\n")
+        log.write("contrast: bright in half 1\n")
+        log.write("denoise: 8/20 images, 3 images/s, 4.0 s to go\n00001: a line of Scipion\n")
+    assert run.summary() == ["At work: denoise: 8/20 images, 3 images/s, 4.0 s to go."]
+    with open(run.getStdoutLog(), "a") as log:
+        log.write(
+            "train: step 40, loss 0.1, validation relative MSE 0.2, 9 images/s, 4.0 s to go\n"
+        )
+    assert run.summary()[0].startswith("At work: train: step 40")

@@ -1,5 +1,7 @@
 """Protocol `evaluate`: the truth, pure noise, and half against half, each with its numbers and curves."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,7 @@ def test_the_error_against_the_truth_then_half_against_half(project):
     assert "Relative squared error of 64 images" in " ".join(run.summary())
 
     run.test.set(HALVES)
+    run.useRawParticles.set(True)
     project.launchProtocol(run, wait=True)
     assert run.isFinished(), scipion_project.read_log(run)
     curves = read_curves(run)
@@ -87,10 +90,15 @@ def test_a_model_is_tested_on_noise():
     assert summary["images"] == 32
     assert summary["box"] == 32
     curves = read_curves(run)
-    assert "noise, random poses, raw" in curves
-    assert "noise, aligned poses, denoised (consistency, not resolution)" in curves
+    assert list(curves) == [
+        "raw, random poses",
+        "denoised, random poses",
+        "raw, aligned",
+        "denoised, aligned",
+    ]
     assert all(len(curve) == 16 for curve in curves.values())
-    assert "Of pure noise" in run.summary()[0]
+    assert re.search(r"passed \d of 6 checks", run.summary()[0])
+    assert "Of pure noise" in run.summary()[1]
 
 
 def test_what_cannot_be_judged_is_said_before_the_run(project):
@@ -108,7 +116,11 @@ def test_what_cannot_be_judged_is_said_before_the_run(project):
     other = (scipion_project.get_simulation(), "outputClean")
     wide = {"inputParticles": noisy, "referenceParticles": other}
     assert "64 pixels wide" in validate(wide)
-    assert validate({"inputParticles": noisy, "rawParticles": noisy}, test=HALVES) == ""
+    halves = {"test": HALVES, "useRawParticles": True}
+    assert validate({"inputParticles": noisy, "rawParticles": noisy}, **halves) == ""
+    assert "answer *Raw particles beside them?* with No" in validate(
+        {"inputParticles": noisy}, **halves
+    )
     assert "trained model" in validate({}, test=NULL, modelSource=1)
     assert "Name the model" in validate({}, test=NULL, modelSource=2)
     assert validate({"inputModel": (training, "outputModel")}, test=NULL, modelSource=1) == ""

@@ -27,6 +27,7 @@ def reconstruct_raw():
             "inputParticles": (imported, "outputParticles"),
             "referenceVolume": (simulation, "outputVolume"),
         },
+        useReferenceVolume=True,
         numberOfThreads=1,
     )
 
@@ -107,7 +108,7 @@ def test_same_resolution_as_relion_within_one_shell(relion):
 
 def test_what_cannot_work_is_said_before_the_run(project):
     views = scipion_project.get_views()
-    run = project.newProtocol(ProtPolarReconstruct, doCTF=1)
+    run = project.newProtocol(ProtPolarReconstruct, doCTF=1, useReferenceVolume=True)
     scipion_project.set_input(run, "inputParticles", (views, "outputParticles"))
     assert any("no CTF" in error for error in run.validate())
     scipion_project.set_input(

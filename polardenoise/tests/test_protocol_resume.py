@@ -18,6 +18,7 @@ from pwem.protocols import ProtImportParticles  # isort: skip
 
 from polardenoise.convert.chunks import read_chunks
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarTrain
+from polardenoise.protocols.denoise_form import GROUP_RANDOM
 
 # Several launches each: minutes on a machine that is busy with other work.
 pytestmark = [pytest.mark.usefixtures("project"), pytest.mark.timeout(900)]
@@ -31,7 +32,12 @@ STEPS = (300, 1200, 4800)
 
 def make_denoise(source, **params):
     """Make a run that denoises in chunks, one after another, with the tiny model."""
-    settings = {"modelSource": 1, "setSize": 8, "particlesPerChunk": CHUNK, "grouping": 0}
+    settings = {
+        "modelSource": 1,
+        "setSize": 8,
+        "particlesPerChunk": CHUNK,
+        "grouping": GROUP_RANDOM,
+    }
     threads = {"useGpu": False, "numberOfThreads": 1, "binThreads": 1}
     run = scipion_project.get_project().newProtocol(
         ProtPolarDenoise, **{**settings, **threads, **params}

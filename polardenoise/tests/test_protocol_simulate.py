@@ -169,7 +169,7 @@ def test_harder_noise_reaches_the_images_and_not_the_truth(project):
     np.testing.assert_allclose(counts, counts.round(), atol=1e-2)
     assert "3 e/Å² counted" in " ".join(hard.summary())
     assert "neighbours in 0.5" in " ".join(hard.summary())
-    assert len(white.summary()) == 2
+    assert len(white.summary()) == 3
 
 
 def test_noise_is_coloured_like_that_of_a_set(project):
@@ -178,6 +178,7 @@ def test_noise_is_coloured_like_that_of_a_set(project):
         project,
         ProtPolarSimulate,
         {"noiseParticles": (given, "outputParticles")},
+        useNoiseParticles=True,
         phantom=10002,
         noise=2,
         snr=1e-6,

@@ -118,7 +118,7 @@ def test_a_model_of_each_half_of_a_pair_of_sets(project):
 def test_images_like_those_of_a_set_from_a_shipped_model(project):
     """The set's STAR file goes to the engine, and the network is the shipped one's."""
     simulation = scipion_project.get_simulation()
-    run = project.newProtocol(ProtPolarTrain, startName=2, phantoms="1")
+    run = project.newProtocol(ProtPolarTrain, startName=2, phantoms="1", useLikeParticles=True)
     scipion_project.set_input(run, "likeParticles", (simulation, "outputParticles"))
     words = [str(word) for word in run.getTrainingOptions(0)]
     assert run.validate() == []
@@ -129,7 +129,7 @@ def test_images_like_those_of_a_set_from_a_shipped_model(project):
 
 def test_starting_from_a_model_takes_its_network(project):
     training = scipion_project.get_training()
-    run = project.newProtocol(ProtPolarTrain, architecture=2)
+    run = project.newProtocol(ProtPolarTrain, architecture=2, useInputModel=True)
     scipion_project.set_input(run, "inputModel", (training, "outputModel"))
     assert run.getArchitecture() == "polar-transformer"
 

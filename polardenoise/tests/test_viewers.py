@@ -18,6 +18,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER, MessageView, TextView, View
 from polardenoise.convert.chunks import read_chunks
 from polardenoise.convert.shipped_models import PRETRAINED_FOLDER
 from polardenoise.objects import PolarModel
+from polardenoise.protocols.denoise_form import GROUP_RANDOM
 from polardenoise.tests.scipion_project import read_stack
 from polardenoise.tests.virtual_screen import display  # noqa: F401 - a fixture
 from polardenoise.viewers import (
@@ -104,12 +105,29 @@ def denoised():
         },
         modelSource=1,
         particlesPerChunk=32,
-        grouping=0,
+        grouping=GROUP_RANDOM,
         useGpu=False,
         numberOfThreads=1,
     )
     os.chdir(before)
     return run
+
+
+def test_the_report_of_a_particles_chunk_opens_in_the_browser(project, denoised, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    viewer = open_viewer(PolarDenoiseViewer, denoised)
+    last = max(denoised.outputParticles.getIdSet())
+    for chosen, folder in ("", "report"), (str(last), "report_00002"):
+        viewer.particleIds.set(chosen)
+        (view,) = see(viewer, "showReport")
+        view.show()
+        page = opened[-1].replace("file://", "").replace("file:", "")
+        assert page.endswith(f"extra/{folder}/index.html")
+        with open(page) as file:
+            text = file.read()
+        assert '<p class="verdict' in text
+        assert "32 particles denoised by" in text
 
 
 @pytest.fixture
@@ -473,6 +491,7 @@ def reconstructed(denoised):
             project,
             ProtPolarReconstruct,
             {"inputParticles": (source, "outputParticles"), **more},
+            useReferenceVolume=bool(more),
             numberOfThreads=1,
         )
         for source, more in sources
@@ -555,6 +574,7 @@ def test_evaluation_against_the_truth(project, denoised):
         assert line.get_label().startswith(curve.getObjLabel())
         assert "0.5 at" in line.get_label() or "above 0.5" in line.get_label()
     assert "truth" in axis.get_title()
+    assert axis.get_ylabel() == "Fourier ring correlation of images"
     (plotter,) = see(viewer, "showPicture")
     picture = matplotlib.image.imread(run.getPlotPath())
     np.testing.assert_array_equal(plotter.figure.axes[0].images[0].get_array(), picture)
@@ -570,7 +590,7 @@ def test_where_curves_are_read():
     halves = (
         "half maps",
         "half maps, denoised (consistency, not resolution)",
-        "noise, random poses, raw",
+        "raw, random poses",
     )
     assert {get_threshold(label) for label in known} == {0.5}
     assert {get_threshold(label) for label in halves} == {0.143}

@@ -1,8 +1,12 @@
 """FSC curves through pwem's FscViewer, with what they mean written on them."""
 
+import textwrap
+
 from matplotlib.ticker import FuncFormatter
 from pwem.viewers import FscViewer
 
+# Characters of a title that the narrowest figure shows.
+TITLE_WIDTH = 60
 HALVES_THRESHOLD, REFERENCE_THRESHOLD = 0.143, 0.5
 
 
@@ -49,7 +53,7 @@ def format_frequency(frequency, _):
     return f"1/{1 / frequency:.1f}" if frequency > 1e-6 else "0"
 
 
-def draw_fsc(curves, project, protocol, title):
+def draw_fsc(curves, project, protocol, title, axis_label="Fourier shell correlation"):
     """Draw curves with FscViewer in a figure of their own.
 
     Parameters
@@ -59,7 +63,9 @@ def draw_fsc(curves, project, protocol, title):
     project, protocol
         The viewer wants them.
     title : str
-        Written above: says what the curves mean.
+        Written above: says what the curves mean. Wrapped where it is long.
+    axis_label : str
+        What is correlated: shells of maps, or rings of images.
 
     Returns
     -------
@@ -78,8 +84,8 @@ def draw_fsc(curves, project, protocol, title):
         axis.axhline(REFERENCE_THRESHOLD, color="black", linestyle=":")
     axis.xaxis.set_major_formatter(FuncFormatter(format_frequency))
     axis.set_xlim(left=0)
-    axis.set_title(title, fontsize=10)
+    axis.set_title("\n".join(textwrap.wrap(title, TITLE_WIDTH)), fontsize=10)
     axis.set_xlabel("spatial frequency (1/Å)")
-    axis.set_ylabel("Fourier shell correlation")
+    axis.set_ylabel(axis_label)
     axis.legend(fontsize=8, loc="best")
     return viewer.plotter

@@ -14,6 +14,7 @@ from polardenoise.viewers.images import get_grey_range, read_image, rotate_image
 from polardenoise.viewers.neighbours import read_neighbourhood
 from polardenoise.viewers.picking import ParticlePicker, find_truth, tell_errors
 from polardenoise.viewers.pictures import ESTIMATE_NOTE, Panel, draw_rows
+from polardenoise.viewers.web_page import PageView
 
 NO_MATCHES = (
     "This run kept no matches: they come with *Group images: neighbours*, once the first particles "
@@ -34,6 +35,14 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
     # --------------------------- form ------------------------------------------------------
     def _defineParams(self, form):
         form.addSection(label="Images")
+        form.addParam(
+            "showReport",
+            params.LabelParam,
+            important=True,
+            label="Report, in the browser",
+            help="One page: what speaks against the images, classes, particles, scores, what was taken "
+            "away. Of a run in several chunks, that of the first of the particles named below.",
+        )
         self.definePickParams(form)
         form.addParam(
             "showGallery",
@@ -73,6 +82,7 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
 
     def _getVisualizeDict(self):
         return {
+            "showReport": self.viewReport,
             "showGallery": self.viewGallery,
             "showNeighbours": self.viewNeighbours,
             "showScores": self.viewScores,
@@ -81,6 +91,21 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
         }
 
     # --------------------------- figures ---------------------------------------------------
+    @tell_errors
+    def viewReport(self, paramName=None):
+        """Open the page of the chunk that the first chosen particle is in."""
+        reports = {
+            int(number): self.protocol.getReportPath(chunk.number)
+            for chunk in read_chunks(self.protocol._getExtraPath())
+            if os.path.exists(self.protocol.getReportPath(chunk.number))
+            for number in chunk.ids
+        }
+        if not reports:
+            return [self.infoMessage("No particle is finished yet.", "No report")]
+        named = (self.particleIds.get() or "").strip()
+        chosen = self.pickIds(set(reports))[0] if named else min(reports)
+        return [PageView(reports[chosen])]
+
     @tell_errors
     def viewGallery(self, paramName=None):
         """Draw the chosen particles noisy, denoised and their difference."""

@@ -13,7 +13,7 @@ from polardenoise.viewers.fsc_figure import draw_fsc
 
 TITLES = {
     TEST_TRUTH: "Correlation of the images with their truth",
-    TEST_NULL: "Half maps of pure noise: whatever correlates is invented",
+    TEST_NULL: "Half maps of pure noise: what correlates is invented (no resolution)",
     TEST_HALVES: "Half against half, at the same poses",
 }
 DOTS_PER_INCH = 100
@@ -52,7 +52,12 @@ class PolarEvaluateViewer(EmProtocolViewer):
             return [self.infoMessage("There are no curves yet.", "Evaluation")]
         curves = [curve.clone() for curve in self.protocol.outputFSC.iterItems()]
         title = TITLES[self.protocol.test.get()]
-        return [draw_fsc(curves, self.getProject(), self.protocol, title)]
+        rings = self.protocol.test == TEST_TRUTH
+        label = "Fourier ring correlation of images" if rings else "Fourier shell correlation"
+        if self.protocol.test == TEST_NULL:
+            checks = self.protocol.readSummary("summary.json").get("checks")
+            title = f"{self.protocol.getModel()} {checks}. {title}" if checks else title
+        return [draw_fsc(curves, self.getProject(), self.protocol, title, label)]
 
     def viewPicture(self, paramName=None):
         """Show the engine's picture at its own size."""

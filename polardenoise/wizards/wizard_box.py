@@ -21,7 +21,7 @@ class PolarBoxWizard(EmWizard):
         if not sampled:
             dialog.showInfo(
                 "Box and pixel size",
-                "Choose a map or the particles to be like first. For phantoms and atomic structures "
+                "Choose a map first. For phantoms and atomic structures "
                 "leave the pixel size at 0: the molecule then fills 0.7 of the box.",
                 form.root,
             )
@@ -47,7 +47,7 @@ class PolarBoxWizard(EmWizard):
 
 
 def list_sampled_inputs(protocol):
-    """List the inputs of a form that have a box and a pixel size.
+    """List the inputs that a form shows and that have a box and a pixel size.
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ def list_sampled_inputs(protocol):
         What it is, its box (made even, for the engine takes no odd ones) in pixels, and Angstrom per pixel.
     """
     found = []
-    pointer = getattr(protocol, "likeParticles", None)
-    if pointer is not None and pointer.get() is not None:
-        found.append(describe_sampled("particles", pointer.get()))
-    return found + [describe_sampled("map", volume) for volume in iter_items(protocol.inputVolumes)]
+    if protocol.getShown("likeParticles") is not None:
+        found.append(describe_sampled("particles", protocol.likeParticles.get()))
+    volumes = iter_items(protocol.listShownPointers("inputVolumes"))
+    return found + [describe_sampled("map", volume) for volume in volumes]
 
 
 def describe_sampled(kind, item):

@@ -351,6 +351,25 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
+def test_a_resumed_run_may_get_a_report_and_matches_or_lose_them(folder, model, monkeypatch):
+    """Batches without the matches that are now asked for are computed again: the same bytes."""
+    write_set(folder)
+    plain, more = ("--set-size", "4"), ("--report", "report", "--matches", "found.npz")
+    assert denoise(model, *plain, *more) == 0
+    expected, matches = bytes_of_outputs(folder), dict(np.load("found.npz"))
+    for first, then in ((plain, (*plain, *more)), ((*plain, *more), plain)):
+        for name in (*OUTPUTS, "found.npz"):
+            (folder / name).unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr("polardenoise.engine.denoise.pipeline.finish_run", interrupt)
+            assert denoise(model, *first) == 130
+        assert denoise(model, *then, "--resume") == 0
+        assert bytes_of_outputs(folder) == expected
+        if more[0] in then:
+            found = np.load("found.npz")
+            assert all(np.array_equal(found[name], matches[name]) for name in matches)
+
+
 def test_a_complete_run_whose_stack_is_cut_short_is_done_again(folder, model):
     write_set(folder)
     assert denoise(model, *OPTIONS) == 0

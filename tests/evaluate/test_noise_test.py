@@ -136,7 +136,15 @@ def test_the_command_tests_a_model(tmp_path, capsys):
     assert all(len(curve) == BOX // 2 + 1 for curve in summary["curves"].values())
     assert summary["energy_to_particle"] > 0
     assert (tmp_path / "null.png").stat().st_size > 1000
-    assert "consistency, never resolution" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "consistency, never resolution" in said
+    met = [name for name, bar in summary["bars"].items() if bar["met"]]
+    assert len(summary["bars"]) == 6
+    assert f"passed {len(met)} of 6 checks" in summary["checks"]
+    assert all((name in summary["checks"]) != (name in met) for name in summary["bars"])
+    verdict = next(line for line in said.splitlines() if "on pure noise" in line)
+    assert summary["checks"] in verdict
+    assert said.index(verdict) < said.index("of noise comes")
 
 
 def test_first_makes_next_to_nothing_of_noise():

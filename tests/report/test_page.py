@@ -1,5 +1,7 @@
-"""The report of a run: its pictures are the arrays they show, its page names every file, its folder is whole."""
+"""The report of a run: its pictures are the arrays they show, its page holds them all, its folder is whole."""
 
+import base64
+import io
 import json
 import re
 
@@ -11,7 +13,8 @@ from matplotlib.image import imread
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.report import page as report_page
-from polardenoise.engine.report.figures import choose_grey_range, write_picture
+from polardenoise.engine.report.figures import choose_grey_range, draw_picture
+from polardenoise.engine.report.html import shrink
 from polardenoise.engine.report.images import measure_residual, pick_rows
 from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
 
@@ -36,49 +39,62 @@ def as_picture(image, grey_range):
     return np.round(255 * np.clip((np.asarray(image) - black) / (white - black), 0, 1))[::-1]
 
 
-def read_picture(path):
-    pixels = imread(path)
+def read_picture(png):
+    pixels = imread(io.BytesIO(png))
     assert pixels.ndim == 2
     return np.round(255 * pixels)
 
 
 def read_page(folder):
-    """Give the page, after checking that it names every file beside it, shows no other, and fetches nothing."""
+    """Give the text of the page and its pictures by name; it is all there is, and fetches nothing."""
+    assert [path.name for path in folder.iterdir()] == ["index.html"]
     page = (folder / "index.html").read_text()
-    pictures = {path.name for path in folder.iterdir()} - {"index.html"}
-    assert set(re.findall(r'src="([^"]*)"', page)) == pictures
-    assert all(name.endswith(".png") for name in pictures)
-    assert "http" not in page
-    return page
+    found = re.findall(r'data-name="([^"]*)" src="data:image/png;base64,([^"]*)"', page)
+    pictures = {name: base64.b64decode(data) for name, data in found}
+    text = re.sub(r"base64,[^\"]*", "", page)
+    assert len(pictures) == text.count("<img ") == text.count("src=")
+    assert all(png.startswith(b"\x89PNG") for png in pictures.values())
+    assert "http" not in text
+    assert "url(" not in text
+    assert '<meta name="viewport" content="width=device-width' in text
+    return text, pictures
 
 
 # ---- pictures
 
 
-def test_a_picture_holds_the_pixels_with_y_up(tmp_path):
+def test_a_picture_holds_the_pixels_with_y_up():
     image = np.random.default_rng(0).standard_normal((7, 9))
-    write_picture(tmp_path / "a.png", image, (-1.0, 1.5))
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), as_picture(image, (-1.0, 1.5)))
+    shown = read_picture(draw_picture(image, (-1.0, 1.5)))
+    np.testing.assert_array_equal(shown, as_picture(image, (-1.0, 1.5)))
     corner = np.zeros((8, 8))
     corner[0, 7] = 1  # the lowest row, to the right
-    write_picture(tmp_path / "b.png", corner, (0, 1))
-    assert read_picture(tmp_path / "b.png")[7, 7] == 255
+    assert read_picture(draw_picture(corner, (0, 1)))[7, 7] == 255
 
 
-def test_an_empty_image_is_grey(tmp_path):
-    write_picture(tmp_path / "a.png", np.zeros((8, 8)), choose_grey_range(np.zeros((8, 8))))
-    assert (abs(read_picture(tmp_path / "a.png") - 127.5) < 1).all()
+def test_an_empty_image_is_grey():
+    png = draw_picture(np.zeros((8, 8)), choose_grey_range(np.zeros((8, 8))))
+    assert (abs(read_picture(png) - 127.5) < 1).all()
+
+
+def test_large_images_are_averaged_to_what_a_screen_shows():
+    image = np.random.default_rng(0).standard_normal((401, 401))
+    small = shrink(image, 400)
+    assert small.shape == (200, 200)
+    assert small[3, 5] == pytest.approx(image[6:8, 10:12].mean())
+    assert shrink(small, 400) is small
 
 
 def check_gallery(folder, noisy, denoised, residual, rows):
+    _, pictures = read_page(folder)
     for row in rows:
-        name, greys = folder / f"particle_{row + 1:06d}", choose_grey_range(noisy[row].numpy())
+        name, greys = f"particle_{row + 1:06d}", choose_grey_range(noisy[row].numpy())
         for kind, images, grey_range in (
             ("noisy", noisy, greys),
             ("denoised", denoised, choose_grey_range(denoised[row].numpy())),
             ("residual", residual, greys),
         ):
-            shown = read_picture(f"{name}_{kind}.png")
+            shown = read_picture(pictures[f"{name}_{kind}"])
             expected = as_picture(images[row], grey_range)
             # A value between two greys may fall to either: sums are not rounded alike everywhere.
             assert abs(shown - expected).max() <= 1
@@ -87,7 +103,7 @@ def check_gallery(folder, noisy, denoised, residual, rows):
 
 def test_pictures_are_the_images_of_the_run_and_their_difference(folder, model):
     assert denoise(model, "--report", "r") == 0
-    page = read_page(folder / "r")
+    page, pictures = read_page(folder / "r")
     noisy, denoised = images_of("in.star"), images_of("out.star")
     rows = pick_rows(COUNT, 8, 0)
     assert len(set(rows)) == 8
@@ -104,16 +120,37 @@ def test_pictures_are_the_images_of_the_run_and_their_difference(folder, model):
         "tiny",
     ):
         assert words in page
-    names = {path.name for path in (folder / "r").iterdir()}
-    assert {"scores.png", "residual_mean.png", "residual_power.png", "class_0001.png"} <= names
+    assert {"scores", "residual_mean", "residual_power", "class_0001"} <= set(pictures)
     first = int(rows[0]) + 1
-    assert f"neighbours_{first:06d}_denoised_1.png" in names
-    assert f"particle_{first:06d}_residual.png" in names
+    assert f"neighbours_{first:06d}_denoised_1" in pictures
+    assert f"particle_{first:06d}_residual" in pictures
     # Matches were made for the report alone, and nothing else is left.
     assert {path.name for path in folder.iterdir()} == {
         *("in.star", "stack.mrcs", "out.star", "out.mrcs", "out.json", "r")
     }
     assert json.loads((folder / "out.json").read_text())["report"] == "r"
+
+
+def test_the_verdict_stands_first_and_provenance_is_folded(folder, model):
+    assert denoise(model, "--report", "r") == 0
+    page, _ = read_page(folder / "r")
+    order = [
+        page.index(words)
+        for words in (
+            'class="verdict',
+            "<h2>Classes",
+            "<h2>Particles",
+            "<h2>Scores",
+            "<h2>Before you use them",
+            "<h2>What was taken away",
+            "<summary>What was done",
+        )
+    ]
+    assert order == sorted(order)
+    before, _, after = page.partition("<summary>What was done")
+    assert before.endswith("<details>")
+    assert str(folder / "in.star") in after
+    assert not re.search(r">black |<br>black", page)  # greys are no captions
 
 
 def test_the_report_changes_no_image(folder, model):
@@ -125,18 +162,18 @@ def test_the_report_changes_no_image(folder, model):
         half, size = matches["class_half"], matches["class_size"]
         averages = matches["class_averages"]
     largest = np.flatnonzero(half == 1)[size[half == 1].argmax()]
-    shown = read_picture(folder / "r" / f"class_{largest + 1:04d}.png")
+    page, pictures = read_page(folder / "r")
+    shown = read_picture(pictures[f"class_{largest + 1:04d}"])
     expected = as_picture(averages[largest], choose_grey_range(averages[largest]))
     np.testing.assert_array_equal(shown, expected)
-    assert f"{size[largest]} particles" in read_page(folder / "r")
+    assert f"{size[largest]} particles" in page
 
 
 def test_random_sets_have_no_matches_to_show(folder, model):
     assert denoise(model, "--report", "r", "--group-by", "random", "--ignore-halves") == 0
-    page = read_page(folder / "r")
-    names = {path.name for path in (folder / "r").iterdir()}
-    assert not [name for name in names if re.match("scores|class|neighbours", name)]
-    assert {"residual_mean.png", "residual_power.png"} <= names
+    page, pictures = read_page(folder / "r")
+    assert not [name for name in pictures if re.match("scores|class|neighbours", name)]
+    assert {"residual_mean", "residual_power"} <= set(pictures)
     assert "Halves shared information" in page
 
 
@@ -148,7 +185,7 @@ def test_estimates_without_ctf_get_it_back_for_the_residual(folder, model):
     transfer = compute_ctf(particles.ctf, 3.0, 32)
     residual = noisy - apply_ctf(denoised, transfer)
     check_gallery(folder / "r", noisy, denoised, residual, pick_rows(COUNT, 8, 0))
-    assert "reconstruct them without CTF" in read_page(folder / "r")
+    assert "reconstruct them without CTF" in read_page(folder / "r")[0]
 
 
 @pytest.mark.parametrize("box", [24, 33, 48])
@@ -156,14 +193,16 @@ def test_boxes_other_than_the_networks(tmp_path, monkeypatch, model, box):
     monkeypatch.chdir(tmp_path)
     write_set(tmp_path, 12, box=box, ctf=False)
     assert denoise(model, "--report", "r", "--rows", "2:") == 0
-    read_page(tmp_path / "r")
+    _, pictures = read_page(tmp_path / "r")
     noisy, denoised = read_images(read_particles("in.star"), slice(2, None)), images_of("out.star")
     row = int(pick_rows(10, 8, 0)[0])
-    shown = read_picture(tmp_path / "r" / f"particle_{row + 3:06d}_residual.png")
+    shown = read_picture(pictures[f"particle_{row + 3:06d}_residual"])
     greys = choose_grey_range(noisy[row])
     assert abs(shown - as_picture(noisy[row] - denoised[row].numpy(), greys)).max() <= 1
     assert denoise(model, "--report", "r", "--output-box", "working") == 0
-    assert read_picture(next((tmp_path / "r").glob("particle*residual.png"))).shape == (32, 32)
+    _, pictures = read_page(tmp_path / "r")
+    shown = next(name for name in pictures if name.endswith("_residual"))
+    assert read_picture(pictures[shown]).shape == (32, 32)
 
 
 # ---- the residual
@@ -191,11 +230,14 @@ def test_noise_leaves_noise_and_lost_signal_stands_out():
 
 def test_a_report_is_replaced_by_a_new_one_as_a_whole(folder, model):
     assert denoise(model, "--report", "r", "--seed", "1") == 0
-    former = {path.name for path in (folder / "r").iterdir()}
+    _, former = read_page(folder / "r")
+    # What earlier versions left beside their page goes with it.
+    with (folder / "r" / "index.html").open("a") as page:
+        page.write('<img src="old.png">')
+    (folder / "r" / "old.png").touch()
     assert denoise(model, "--report", "r", "--seed", "2", "--group-by", "random") == 0
-    names = {path.name for path in (folder / "r").iterdir()}
-    read_page(folder / "r")
-    assert former - names
+    _, pictures = read_page(folder / "r")
+    assert set(former) - set(pictures)
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 

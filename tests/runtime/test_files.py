@@ -19,7 +19,7 @@ from polardenoise.engine.runtime.files import (
     write_json,
     write_text_atomically,
 )
-from polardenoise.engine.runtime.progress import Progress, format_duration
+from polardenoise.engine.runtime.progress import Progress, format_duration, tell_pass
 from polardenoise.engine.runtime.provenance import provenance
 
 
@@ -112,8 +112,44 @@ def test_a_log_gets_one_line_at_the_end_of_a_short_stage():
             progress.advance(10)
     lines = log.getvalue().splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("denoise: 100/100 images, ")
-    assert "took" in lines[0]
+    assert lines == ["denoise: 100/100 images, took less than 0.5 s"]
+
+
+def test_passes_over_a_part_move_the_bar_and_never_back():
+    log = io.StringIO()
+    with Progress("denoise", 200, stream=log, seconds_between_lines=0) as progress:
+        for _ in range(2):
+            with progress.watching(100, passes=4):
+                tell_pass(100)
+                tell_pass(100)
+                tell_pass(more_passes=4)
+                for _ in range(6):
+                    tell_pass(100)
+            progress.advance(100)
+    done = [int(line.split()[1].split("/")[0]) for line in log.getvalue().splitlines()]
+    assert done == [
+        25,
+        50,
+        50,
+        50,
+        50,
+        62,
+        75,
+        87,
+        95,
+        100,
+        125,
+        150,
+        150,
+        150,
+        150,
+        162,
+        175,
+        187,
+        195,
+        200,
+    ]
+    tell_pass(1)  # nobody watches
 
 
 def test_a_long_stage_says_how_long_it_will_take():

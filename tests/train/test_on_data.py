@@ -19,6 +19,7 @@ from polardenoise.engine.particles.mrc import write_volume
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.particles.preprocessing import Handling, prepare_images
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.simulate.phantoms import build_phantom
 from polardenoise.engine.train.acquisition import (
     draw_optics_like,
     load_molecule_like,
@@ -239,6 +240,25 @@ def test_ctfs_are_those_of_the_set(tmp_path):
     assert kept.min() < 0.1
     again = draw_set_like(likeness, molecule, recipe, 8)
     assert torch.equal(again.noisy, drawn.noisy)
+
+
+def test_molecules_too_wide_for_the_box_are_left_out_and_counted(tmp_path, capsys):
+    widths = {seed: 2 * build_phantom(seed).radius() for seed in range(1, 5)}
+    narrow = min(widths, key=widths.__getitem__)
+    box = np.sort(list(widths.values()))[:2].mean()  # holds one of the four
+    set_star = write_particle_files(
+        tmp_path / "set.star", np.zeros((8, 48, 48), np.float32), box / 48
+    )
+    words = ["train", "phantom:1-4", "--like", str(set_star), "-o", str(tmp_path / "run")]
+    words += ["--preset", "tiny", "--architecture", "dncnn", "--steps", "1", "--device", "cpu"]
+    assert main([*words, "--json", str(tmp_path / "summary.json")]) == 0
+    said = capsys.readouterr().out
+    assert "3 of 4 molecules left out, too wide for the" in said
+    assert "3 molecules left out" in said.splitlines()[-1]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["molecules"], summary["left_out"]) == (1, 3)
+    card = json.loads((tmp_path / "run" / "model" / "model.json").read_text())["trained_on"]
+    assert card["sources"] == [f"phantom:{narrow}"]
 
 
 def test_bad_pairs_and_likenesses_are_one_line_and_leave_nothing(data, tmp_path, capsys):

@@ -16,7 +16,12 @@ MOST_DIGITS = 12
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the contract."""
-    parser.add_argument("particles", type=Path, metavar="PARTICLES.star")
+    parser.add_argument(
+        "particles",
+        type=Path,
+        metavar="PARTICLES.star",
+        help="STAR file of the particles; or a bare stack (.mrcs, .mrc) with --pixel-size, taken as without CTF",
+    )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.star")
     parser.add_argument(
         "--model",
@@ -68,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="original",
         help="box of the output: the input's (default), with nothing above the working Nyquist frequency, or the "
         "network's, with the pixel size and what is counted in pixels written for it",
+    )
+    parser.add_argument(
+        "--pixel-size",
+        type=float,
+        metavar="ANGSTROM",
+        help="of a bare stack, whose header is not believed",
     )
     parser.add_argument(
         "--rows",
@@ -138,6 +149,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             ignore_halves=arguments.ignore_halves,
             output_box=arguments.output_box,
             rows=parse_rows(arguments.rows),
+            pixel_size=check_pixel_size(arguments.pixel_size),
             resume=arguments.resume,
             seed=arguments.seed,
             device=arguments.device,
@@ -162,6 +174,18 @@ def parse_rows(text: str) -> slice:
         raise InputError(
             f"--rows {text[:40]}: give A:B, two row numbers counted from 0, B not included, either may be left out"
         ) from error
+
+
+def check_pixel_size(pixel_size: float | None) -> float | None:
+    """Give a pixel size in Angstrom that images can have, or None; refuse others."""
+    from polardenoise.engine.particles.star_columns import LIMITS
+
+    least, most = LIMITS["pixel size"]
+    if pixel_size is not None and not least <= pixel_size <= most:
+        raise InputError(
+            f"--pixel-size {pixel_size:g}: must be from {least:g} to {most:g} Angstrom"
+        )
+    return pixel_size
 
 
 def parse_batch(text: str) -> int | None:

@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         nargs="+",
         help=".pdb or .cif structure (biological assembly; a MANIFEST.tsv beside the file can say otherwise),"
-        " .mrc or .map map (each may be .gz), or phantom:SEED; several: particles are divided among them",
+        " .mrc or .map map (each may be .gz), or phantom:SEED; several, with spaces or commas between them: particles"
+        " are divided among them",
     )
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True, help="folder for the results"
@@ -138,7 +139,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.simulate.noise_spectrum import MEASURED, measure_noise_spectrum
     from polardenoise.engine.simulate.pipeline import simulate_particles
     from polardenoise.engine.simulate.plan import SimulationPlan, copy_acquisition
+    from polardenoise.engine.simulate.source_names import split_sources
 
+    arguments.sources = split_sources(arguments.sources)
     if arguments.parakeet is not None:
         return simulate_with_parakeet(arguments)
     like = arguments.noise_like

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="*",
         metavar="SOURCE",
-        help=".pdb/.cif(.gz), .mrc/.map, phantom:SEED, phantom:FIRST-LAST, or a MANIFEST.tsv (its split train)",
+        help=".pdb/.cif(.gz), .mrc/.map, phantom:SEED, phantom:FIRST-LAST, or a MANIFEST.tsv (its split train);"
+        " several with spaces or commas between them (phantom:1-20,35)",
     )
     parser.add_argument(
         "--pairs",
@@ -70,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train; returns the summary."""
+    from polardenoise.engine.simulate.source_names import split_sources
+
+    arguments.sources = split_sources(arguments.sources)
     if arguments.pairs is not None:
         if arguments.sources:
             raise InputError(
@@ -124,4 +128,11 @@ def summarise(summary: dict[str, Any]) -> str:
         f"{summary['images']} images, {summary['minutes']:.1f} minutes; "
         f"validation relative MSE {'not measured yet' if error is None else f'{error:.4f}'}"
         + ("; paused, --resume goes on" if summary["paused"] else "")
+        + tell_left_out(summary)
     )
+
+
+def tell_left_out(summary: dict[str, Any]) -> str:
+    """Say in a summary how many molecules the box of --like could not hold."""
+    count = summary.get("left_out", 0)
+    return f"; {count} molecules left out, too wide for the box of --like" if count else ""

@@ -126,6 +126,10 @@ class BatchRunner:
         self.denoise, self.device, self.precision = denoise, device, precision
         self._most_sets: int | None = None
 
+    def count_passes(self) -> int:
+        """Count how often the network goes over the images of a batch."""
+        return 1
+
     def run(self, batch: BatchOfImages) -> Tensor:
         """Denoise the sets of a batch.
 

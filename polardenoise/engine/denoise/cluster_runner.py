@@ -13,6 +13,7 @@ from polardenoise.engine.neighbours.matches import (
     name_matches_file,
     save_cluster_matches,
 )
+from polardenoise.engine.neighbours.search import count_passes
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.runtime.devices import mixed_precision, release_freed_memory
 from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
@@ -33,6 +34,10 @@ class ClusterRunner:
 
     def __init__(self, job: Job, folder: Path, precision: torch.dtype):
         self.job, self.folder, self.precision = job, folder, precision
+
+    def count_passes(self) -> int:
+        """Count how often the network goes over the images of a cluster."""
+        return count_passes(as_joint(self.job.model))
 
     def run(self, batch: BatchOfImages) -> Tensor:
         """Denoise one cluster, `(1, n, box, box)` float32 on the device.

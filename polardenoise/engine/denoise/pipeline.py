@@ -165,7 +165,8 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
         batches = opened.enter_context(reading_ahead(read, own))
         put = opened.enter_context(writing_behind(write, behind=1))
         for batch in batches:
-            estimates = runner.run(batch)
+            with progress.watching(len(batch.own_rows), runner.count_passes()):
+                estimates = runner.run(batch)
             kept = torch.from_numpy(batch.kept)
             estimates, faint = fade_faint_images(
                 estimates[kept.to(job.device)],

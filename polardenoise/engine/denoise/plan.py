@@ -15,6 +15,7 @@ from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.networks.checkpoint import ModelCard, find_model, hash_file, load_model
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
+from polardenoise.engine.particles.bare_stack import is_bare_stack
 from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
@@ -46,6 +47,7 @@ class DenoisePlan:
     ignore_halves: bool = False
     output_box: str = "original"
     rows: slice = field(default_factory=lambda: slice(None))
+    pixel_size: float | None = None
     resume: bool = False
     seed: int = 0
     device: str = "auto"
@@ -127,7 +129,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
     stack = plan.output.with_suffix(".mrcs")
     try:
-        whole = read_particles(plan.particles, plan.ctf_state)
+        whole = read_particles(plan.particles, plan.ctf_state, plan.pixel_size)
     except UnclearCtfError as error:
         raise InputError(f"{error}, or say what they are with --ctf-state") from error
     # Halves are drawn for the whole file, so that runs on parts of it agree.
@@ -249,7 +251,7 @@ def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> Fil
     files.read("rlnImageName", *particles.stacks)
     files.read("--model", *list_model_files(find_model(plan.model)))
     count = len(particles)
-    files.write("-o", plan.output, "star", size=plan.particles.stat().st_size)
+    files.write("-o", plan.output, "star", size=sum(map(len, particles.document.lines)))
     files.write("-o", stack, "mrc")
     files.write("-o", plan.output.with_suffix(".json"), "summary", content="summary")
     files.write("--matches", plan.matches, "matches", size=MATCHES_BYTES * count)
@@ -275,7 +277,8 @@ def state_facts(job: Job) -> dict[str, Any]:
     plan = job.plan
     return {
         "version": __version__,
-        "input": [hash_file(plan.particles), *map(state_file, job.particles.stacks)],
+        "input": [*hash_star(plan.particles), *map(state_file, job.particles.stacks)],
+        "--pixel-size": plan.pixel_size,
         "model": job.card.weights_sha256,
         "--set-size": plan.set_size,
         "--group-by": plan.group_by,
@@ -290,6 +293,11 @@ def state_facts(job: Job) -> dict[str, Any]:
         "--precision": plan.precision,
         KEEPS_MATCHES: job.keeps_matches,
     }
+
+
+def hash_star(path: Path) -> list[str]:
+    """Hash a STAR file; nothing for a stack without one, which is told by its size and time like every stack."""
+    return [] if is_bare_stack(path) else [hash_file(path)]
 
 
 def hash_facts(facts: dict[str, Any]) -> str:

@@ -212,9 +212,11 @@ def read_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def refuse_other_facts(output: Path, begun: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Fail if a run would go on with other input, model or options than it was begun with."""
-    if begun.get(KEEPS_MATCHES) is True and asked.get(KEEPS_MATCHES) is False:
-        begun = begun | {KEEPS_MATCHES: False}
+    """Fail if a run would go on with other input, model or options than it was begun with.
+
+    Matches may be asked for later, or no more: batches whose matches were not kept are computed again.
+    """
+    begun = begun | {KEEPS_MATCHES: asked.get(KEEPS_MATCHES)}
     changed = [name for name in begun | asked if begun.get(name) != asked.get(name)]
     if changed:
         raise InputError(

@@ -12,6 +12,7 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.frc import fourier_ring_correlation
 from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.particles.bare_stack import is_bare_stack
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.engine.particles.set_checks import CTF_FREE_STATES, check_match
 from polardenoise.engine.runtime.errors import InputError
@@ -223,7 +224,8 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
         if not path.is_file() or path.resolve() == Path(denoised.star_path).resolve():
             continue
         try:
-            noisy = read_particles(path)
+            size = float(denoised.pixel_size[0]) if is_bare_stack(path) else None
+            noisy = read_particles(path, pixel_size=size)
         except InputError:
             continue
         try:

@@ -179,7 +179,8 @@ def examine_denoiser(
             )
         },
     }
-    return NullTest(summary | {"bars": judge(summary)}, slices)
+    bars = judge(summary)
+    return NullTest(summary | {"bars": bars, "checks": word_checks(bars)}, slices)
 
 
 def judge(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -210,3 +211,10 @@ def judge(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
         name: {"value": value, "limit": limit, "met": value <= limit}
         for name, (value, limit) in bars.items()
     }
+
+
+def word_checks(bars: dict[str, dict[str, Any]]) -> str:
+    """Put into one line how many checks a model passed, and which it did not."""
+    missed = [name for name, bar in bars.items() if not bar["met"]]
+    said = f"passed {len(bars) - len(missed)} of {len(bars)} checks"
+    return f"{said}; missed: {'; '.join(missed)}" if missed else said

@@ -45,6 +45,11 @@ def plot_null(path: Path | str, test: NullTest) -> None:
 
     figure = Figure(figsize=(13, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.suptitle(
+        f"pure noise: {Path(test.summary['model']).name} {test.summary['checks']}",
+        fontsize=11,
+        wrap=True,
+    )
     above, below = figure.subfigures(2, 1, height_ratios=(1.6, 1))
     panels = above.subplots(1, len(PANELS) + 1)
     frequencies = shell_frequencies(test.summary["box"], test.summary["pixel_size"])
@@ -78,7 +83,7 @@ def draw_correlations(axes: Axes, test: NullTest, poses: str, frequencies: np.nd
     axes.axhline(0, color="black", linewidth=0.6)
     axes.axhline(0.143, color="grey", linewidth=0.6, linestyle="--")
     axes.set(
-        title=f"pure noise, {PANELS[poses]}",
+        title=PANELS[poses],
         xlabel="spatial frequency (1/Å)",
         ylabel="correlation of half maps (consistency)",
         xlim=(0, frequencies[-1]),

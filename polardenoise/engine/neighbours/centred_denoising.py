@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.neighbours.centring import (
+    PASSES,
     Centred,
     denoise_centred,
     denoise_moved_groups,
@@ -14,6 +15,7 @@ from polardenoise.engine.neighbours.centring import (
 from polardenoise.engine.neighbours.search import (
     Cluster,
     DenoisedCluster,
+    count_passes,
     denoise_among,
     denoise_by_neighbours,
     denoise_encoded_cluster,
@@ -21,6 +23,7 @@ from polardenoise.engine.neighbours.search import (
 )
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 from polardenoise.engine.particles.shared_pixels import SharedPixels
+from polardenoise.engine.runtime.progress import tell_pass
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def denoise_centred_cluster(
     )
     if not first.any():
         return CentredCluster(cluster, denoised, first[0])
+    tell_pass(more_passes=2 * PASSES + count_passes(model) - 2)
     # An encoded cluster is most of what is in memory (225 KB an image at 64 px): there is never a second one.
     del cluster, denoised
     latest: list[Cluster] = []

@@ -34,6 +34,7 @@ from polardenoise.engine.networks.neighbour_attention import (
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 from polardenoise.engine.networks.template_evidence import prepare_comparison
 from polardenoise.engine.particles.shared_pixels import SharedPixels
+from polardenoise.engine.runtime.progress import tell_pass
 
 #: Images of a random set in the first pass, and images that the network computes at once.
 FIRST_SET = 64
@@ -197,6 +198,7 @@ def encode_cluster(
             encoded = make_room(part, len(images))
         for room, own in zip(vars(encoded).values(), vars(part).values(), strict=True):
             room[some] = own
+        tell_pass(len(images[some]))
     assert encoded is not None  # a cluster has an image
     rings = build_fourier_rings(images.shape[-1])
     with torch.autocast(images.device.type, enabled=False):
@@ -251,5 +253,13 @@ def gather_from(cluster: Cluster, neighbours: Tensor) -> NeighbourAttention:
 def decode_all(model: PolarTransformer, encoded: Encoded, attended: Tensor) -> Tensor:
     """Estimate the clean images `(n, box, box)` from what they have gathered, some at a time."""
     starts = range(0, len(attended), IMAGES_AT_ONCE)
-    parts = (slice(start, start + IMAGES_AT_ONCE) for start in starts)
-    return torch.cat([model.decode(encoded.select(some), attended[some]).float() for some in parts])
+    estimates = []
+    for some in (slice(start, start + IMAGES_AT_ONCE) for start in starts):
+        estimates.append(model.decode(encoded.select(some), attended[some]).float())
+        tell_pass(len(estimates[-1]))
+    return torch.cat(estimates)
+
+
+def count_passes(model: PolarTransformer) -> int:
+    """Count how often images of a cluster are encoded or decoded, of those that lie in the centre."""
+    return 2 + max(1, len(model.evidence_weights.list_passes()))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from polardenoise.engine.imaging.ctf import CtfParameters
+from polardenoise.engine.particles.bare_stack import describe_stack, is_bare_stack
 from polardenoise.engine.particles.image_names import check_stacks
 from polardenoise.engine.particles.mrc import read_images_at
 from polardenoise.engine.particles.mrc_header import StackHeader
@@ -168,15 +169,19 @@ class ParticleSet:
         return number.reshape(-1).astype(np.int64), names.tolist()
 
 
-def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSet:
+def read_particles(
+    star_path: Path | str, ctf_state: str = "auto", pixel_size: float | None = None
+) -> ParticleSet:
     """Read a particle set and check all of it but the pixels.
 
     Parameters
     ----------
     star_path : Path | str
-        A STAR file of RELION 3.0, 3.1 or later, or of a program that writes the same.
+        A STAR file of RELION 3.0, 3.1 or later, or of a program that writes the same; or a stack without one.
     ctf_state : str
         What was done about the CTF of the images, where somebody knows; "auto" reads it from the file.
+    pixel_size : float, optional
+        Angstrom, of a stack without a STAR file.
 
     Returns
     -------
@@ -189,7 +194,14 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
         Names the file, the row and the cure. A pixel size is needed; voltage and spherical aberration only
         with a defocus. An `UnclearCtfError` if the file does not say clearly what was done about the CTF.
     """
-    document = read_star(star_path)
+    if is_bare_stack(star_path):
+        document = describe_stack(star_path, pixel_size)
+    elif pixel_size is not None:
+        raise InputError(
+            f"--pixel-size: is for a stack; {star_path} states its own, correct it there"
+        )
+    else:
+        document = read_star(star_path)
     table = find_particle_table(document)
     optics = find_optics_table(document, table)
     names, columns, stated = read_columns(document, table, optics)
@@ -199,7 +211,7 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
             dimensions > 2,
             "a 3D subtomogram (rlnImageDimensionality); polardenoise takes 2D particles",
         )
-    pixel_size = find_pixel_size(columns)
+    pixel_sizes = find_pixel_size(columns)
     if ctf_state == "auto":
         ctf_state = find_ctf_state(columns, stated, columns.has("rlnDefocusU"))
     if ctf_state == "none":
@@ -219,12 +231,12 @@ def read_particles(star_path: Path | str, ctf_state: str = "auto") -> ParticleSe
         stack_of_row=names.file_of_row,
         index_in_stack=index_in_stack,
         box=headers[0].columns,
-        pixel_size=pixel_size,
+        pixel_size=pixel_sizes,
         halves_given=look_for(find_random_subset, columns),
         ctf=ctf,
         ctf_state=ctf_state,
         angles_given=look_for(find_angles, columns),
-        origins_given=look_for(find_origins, columns, pixel_size),
+        origins_given=look_for(find_origins, columns, pixel_sizes),
     )
     refuse_other_size(particles)
     return particles

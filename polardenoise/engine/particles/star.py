@@ -166,6 +166,11 @@ def read_star(path: Path | str) -> StarDocument:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check the name and the rights"
         ) from error
+    return parse_star(path, lines)
+
+
+def parse_star(path: Path, lines: list[str]) -> StarDocument:
+    """Find the tables in the lines of a STAR file; `path` is what messages name."""
     return StarDocument(path, lines, tuple(_find_tables(path, lines)))
 
 
@@ -173,7 +178,7 @@ def keep_rows(document: StarDocument, table: StarTable, rows: slice) -> StarDocu
     """Give a document with some rows of one of its tables, a loop, and all else as it is."""
     dropped = set(table.row_lines) - set(table.row_lines[rows])
     lines = [line for number, line in enumerate(document.lines) if number not in dropped]
-    return StarDocument(document.path, lines, tuple(_find_tables(document.path, lines)))
+    return parse_star(document.path, lines)
 
 
 def open_text(path: Path, mode: str) -> TextIO:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,13 +27,11 @@ def choose_grey_range(images: np.ndarray) -> GreyRange:
     return (black, white) if white > black else (black - 1.0, black + 1.0)
 
 
-def write_picture(path: Path, image: np.ndarray, grey_range: GreyRange) -> None:
-    """Write an image as a PNG of 8 bits, one pixel for each of its own.
+def draw_picture(image: np.ndarray, grey_range: GreyRange) -> bytes:
+    """Draw an image as a PNG of 8 bits, one pixel for each of its own.
 
     Parameters
     ----------
-    path : Path
-        The PNG.
     image : ndarray
         `(N, N)`, rows growing with y: the first row is the lowest of the picture, as everywhere here.
     grey_range : (float, float)
@@ -50,18 +48,14 @@ def write_picture(path: Path, image: np.ndarray, grey_range: GreyRange) -> None:
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in parts
     )
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def plot_residual_power(
-    path: Path, frequencies: np.ndarray, of_mean: np.ndarray, of_each: np.ndarray
-) -> None:
-    """Draw the power of residuals relative to the noise over spatial frequency.
+def plot_residual_power(frequencies: np.ndarray, of_mean: np.ndarray, of_each: np.ndarray) -> bytes:
+    """Draw the power of residuals relative to the noise over spatial frequency, as a PNG.
 
     Parameters
     ----------
-    path : Path
-        The PNG.
     frequencies : ndarray
         `(rings,)`, 1/Angstrom.
     of_mean, of_each : ndarray
@@ -79,11 +73,11 @@ def plot_residual_power(
             xlim=(0, frequencies[-1]),
         )
 
-    _save_plot(path, draw)
+    return _draw_plot(draw)
 
 
-def plot_scores(path: Path, score: np.ndarray, half: np.ndarray) -> None:
-    """Draw how the scores `(n,)` of each half are distributed."""
+def plot_scores(score: np.ndarray, half: np.ndarray) -> bytes:
+    """Draw how the scores `(n,)` of each half are distributed, as a PNG."""
 
     def draw(axes: Axes) -> None:
         halves = np.unique(half)
@@ -95,10 +89,10 @@ def plot_scores(path: Path, score: np.ndarray, half: np.ndarray) -> None:
         )
         axes.set(xlabel="score", ylabel="particles", xlim=(0, 1))
 
-    _save_plot(path, draw)
+    return _draw_plot(draw)
 
 
-def _save_plot(path: Path, draw: Callable[[Axes], None]) -> None:
+def _draw_plot(draw: Callable[[Axes], None]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -107,4 +101,6 @@ def _save_plot(path: Path, draw: Callable[[Axes], None]) -> None:
     axes = figure.add_subplot()
     draw(axes)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=100)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=100, format="png")
+    return png.getvalue()

@@ -16,7 +16,7 @@ from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.neighbours.class_averages import turn_images
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
-from polardenoise.engine.report.html import Pictures, Section, make_picture
+from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot
 from polardenoise.engine.report.images import take_working
 
 #: Particles whose neighbours are shown, and neighbours of each.
@@ -31,19 +31,18 @@ TWINS = (
 NO_TWINS = "There is no other half to compare them with."
 
 
-def show_scores(matches: dict[str, Any], pictures: Pictures) -> Section:
+def show_scores(matches: dict[str, Any]) -> Section:
     """Show how the scores are distributed."""
     score = matches["score"]
-    plot_scores(pictures.folder / "scores.png", score, matches["half"])
     return Section(
         "Scores",
         "How much of what its nearest neighbours show is in each raw image: 1 all of it, 0 nothing. Junk gathers at "
         f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5.",
-        make_picture("scores.png", "histogram of the scores"),
+        make_plot("scores", plot_scores(score, matches["half"]), "histogram of the scores"),
     )
 
 
-def show_classes(job: Job, matches: dict[str, Any], pictures: Pictures) -> Section:
+def show_classes(job: Job, matches: dict[str, Any]) -> Section:
     """Show the largest classes, those of one half beside their twins of the other."""
     averages, size = matches["class_averages"], matches["class_size"]
     half, twin = matches["class_half"], matches["class_twin"]
@@ -51,18 +50,17 @@ def show_classes(job: Job, matches: dict[str, Any], pictures: Pictures) -> Secti
     twins = align_twins(averages, twin, chosen, job)
     cells = []
     for place in chosen:
-        caption = f"class {place + 1}, half {half[place]}\n{size[place]} particles"
-        panels = pictures.add(f"class_{place + 1:04d}", averages[place], caption)
+        caption = f"class {place + 1}: {size[place]} particles"
+        cells.append(make_picture(f"class_{place + 1:04d}", averages[place], caption))
         if place in twins:
             other = int(twin[place]) - 1
-            caption = f"twin {other + 1}, half {half[other]}\n{size[other]} particles"
-            panels += pictures.add(f"class_{place + 1:04d}_twin", twins[place], caption)
-        cells.append(f"<div style='display: inline-block; margin-right: 2em'>{panels}</div>")
+            caption = f"its twin, {other + 1}: {size[other]} particles"
+            cells.append(make_picture(f"class_{place + 1:04d}_twin", twins[place], caption))
     return Section(
         "Classes",
         f"The {len(chosen)} largest of {int((half == half[chosen[0]]).sum())} classes of half {half[chosen[0]]}, "
         f"without CTF. {TWINS if twins else NO_TWINS}",
-        "\n".join(cells),
+        make_grid(cells),
     )
 
 
@@ -72,7 +70,6 @@ def show_neighbours(
     stack: Path,
     matches: dict[str, Any],
     picked: np.ndarray,
-    pictures: Pictures,
 ) -> Section:
     """Show the neighbours of some particles, turned onto them."""
     lines = []
@@ -90,21 +87,22 @@ def show_neighbours(
             turned = turn_neighbours(theirs, degrees, job).numpy()
             name = f"neighbours_{number:06d}_{kind}"
             panels = [
-                pictures.add(name, own, f"row {number}, {kind}"),
-                pictures.add(f"{name}_mean", turned.mean(0), f"mean of its {len(others)} nearest"),
+                make_picture(name, own, f"row {number}, {kind}"),
+                make_picture(f"{name}_mean", turned.mean(0), f"mean of its {len(others)} nearest"),
             ]
             for place, (other, angle, image) in enumerate(
                 zip(others, degrees, turned, strict=True), start=1
             ):
-                caption = f"row {job.particles.first_row + other + 1}\nturned {angle:+.0f}°"
-                panels.append(pictures.add(f"{name}_{place}", image, caption))
-            lines.append("<div>" + "".join(panels) + "</div>")
+                caption = f"row {job.particles.first_row + other + 1}, turned {angle:+.0f}°"
+                panels.append(make_picture(f"{name}_{place}", image, caption))
+            lines.append(make_grid(panels))
     return Section(
         "Neighbours",
         "The nearest images of the same half of the first particles above, turned onto them (degrees "
         "counter-clockwise), raw and denoised, in the network's box with phases flipped. They should show the same "
         "view. The mean of the raw ones owes nothing to the network but the choice and the angles.",
         "\n".join(lines),
+        folded=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shlex
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ from polardenoise.engine.denoise.verdict import word_verdict
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
 from polardenoise.engine.report.html import (
-    Pictures,
     Section,
     make_caution,
     make_facts,
+    make_grid,
     make_listing,
     make_picture,
+    make_plot,
+    make_threes,
+    make_verdict,
     write_page,
 )
 from polardenoise.engine.report.images import (
@@ -49,12 +53,12 @@ def write_report(
     summary: dict[str, Any],
     matches: dict[str, Any] | None,
 ) -> None:
-    """Write the page and its pictures.
+    """Write the page, which holds its pictures.
 
     Parameters
     ----------
     folder : Path
-        Receives `index.html` and the PNGs.
+        Receives `index.html`, and nothing else.
     job, preparation
         Of the run.
     stack : Path
@@ -66,29 +70,40 @@ def write_report(
     """
     remove_tree(folder)  # what a run that was killed has left
     make_folder(folder)
-    pictures = Pictures(folder)
     once = job.shared.first_row
     picked = once[pick_rows(len(once), SHOWN, job.plan.seed)]
-    sections = [
-        tell_warnings(summary),
-        tell_run(job, summary),
-        show_gallery(job, stack, picked, pictures),
-        *show_residuals(job, preparation, stack, pictures),
-    ]
+    gallery = show_gallery(job, stack, picked)
+    sections = [tell_verdict(summary, matches), gallery, tell_warnings(summary)]
     if matches is not None:
-        sections += [
-            show_scores(matches, pictures),
-            show_classes(job, matches, pictures),
-            show_neighbours(job, preparation, stack, matches, picked, pictures),
-        ]
-    sections.append(explain_numbers(summary))
+        sections[1:2] = [show_classes(job, matches), gallery, show_scores(matches)]
+    sections += show_residuals(job, preparation, stack)
+    if matches is not None:
+        sections.append(show_neighbours(job, preparation, stack, matches, picked))
+    sections += [tell_run(job, summary), explain_numbers(summary)]
     write_page(folder / PAGE, f"Denoised particles: {job.plan.output.name}", sections, GENERATOR)
 
 
-def tell_warnings(summary: dict[str, Any]) -> Section:
-    """Say what must not be forgotten, first that of this run."""
+def tell_verdict(summary: dict[str, Any], matches: dict[str, Any] | None) -> Section:
+    """Say first whether the images are to be trusted, what there is, and what speaks against this run."""
     verdict = word_verdict(summary)
-    cautions = [verdict] if verdict else []
+    found = ""
+    if matches is not None:
+        score, classes = float(np.median(matches["score"])), len(matches["class_size"])
+        found = f", {classes} classes, median score {score:.2f} (0 to 1)"
+    count = f"{summary['particles']} particles denoised by {summary['model']}{found}."
+    cautions = list_cautions(summary)
+    use = "look, sort and align with them, reconstruct from the raw particles."
+    nothing = f"No check speaks against these images: {use}"
+    if cautions:
+        nothing = f"These images can be used, but mind what stands below: {use}"
+    lines = [make_verdict(verdict or nothing, not verdict), f"<p>{html.escape(count)}</p>"]
+    lines += [make_caution(caution) for caution in cautions]
+    return Section("", "", "\n".join(lines))
+
+
+def list_cautions(summary: dict[str, Any]) -> list[str]:
+    """List what speaks against this very run, or must be known to use it."""
+    cautions = []
     if summary["halves"] == "ignored":
         cautions.append("Halves shared information: the FSC between them means nothing.")
     if summary["faint"]:
@@ -106,16 +121,20 @@ def tell_warnings(summary: dict[str, Any]) -> Section:
         cautions.append(
             "The images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)."
         )
-    cautions += [
+    return cautions
+
+
+def tell_warnings(summary: dict[str, Any]) -> Section:
+    """Say what must not be forgotten of any denoised images."""
+    cautions = [
         "Denoised images are an estimate by a trained network, not data. It can erase a ligand or paint what it was "
         "trained on. Look, sort, classify and align with them; reconstruct from the raw particles.",
         f"Nothing finer than {summary['finest_detail_angstrom']:.2f} Å is in them: that is the Nyquist limit of the "
         f"network's box of {summary['working_box']} px.",
         "The FSC between halves of denoised images is consistency, not resolution: one prior was applied to both.",
     ]
-    return Section(
-        "Before you use them", "", "\n".join(make_caution(caution) for caution in cautions)
-    )
+    body = "\n".join(make_caution(caution) for caution in cautions)
+    return Section("Before you use them", "", body)
 
 
 def tell_run(job: Job, summary: dict[str, Any]) -> Section:
@@ -157,7 +176,7 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     if summary["halves"] == "ignored":
         rows = [(name, "ignored" if name == "halves" else text) for name, text in rows]
     command = make_listing(shlex.join(job.plan.command)) if job.plan.command else ""
-    return Section("What was done", "", make_facts(rows) + command)
+    return Section("What was done, and with what", "", make_facts(rows) + command, folded=True)
 
 
 def word_images(summary: dict[str, Any]) -> str:
@@ -170,7 +189,7 @@ def word_images(summary: dict[str, Any]) -> str:
     return "; ".join(filter(None, [*words, summary["overlaps_unchecked"]]))
 
 
-def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) -> Section:
+def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
     """Show some particles before and after; a line each."""
     gallery = take_gallery(job, stack, rows)
     lines = []
@@ -180,53 +199,51 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray, pictures: Pictures) ->
         noisy, denoised, residual = images
         greys = choose_grey_range(noisy)
         panels = [
-            pictures.add(f"{name}_noisy", noisy, f"row {number}: noisy", greys),
-            pictures.add(f"{name}_denoised", denoised, "denoised: estimate, not data"),
-            pictures.add(f"{name}_residual", residual, "residual", greys),
+            make_picture(f"{name}_noisy", noisy, f"row {number}: raw", greys),
+            make_picture(f"{name}_denoised", denoised, "denoised"),
+            make_picture(f"{name}_residual", residual, "residual", greys),
         ]
-        lines.append("<div>" + "".join(panels) + "</div>")
+        lines.append(make_threes(panels))
     without = (
         " The estimates are without CTF; for the residual they were given it again."
         if not job.handling.keeps_ctf and job.handling.ctf_state != "none"
         else ""
     )
     return Section(
-        "Noisy, denoised, residual",
-        f"{len(rows)} particles picked at random (seed {job.plan.seed}), one a line, y up, in the units of the input. "
-        "The residual is noisy less denoised, in the greys of the noisy image. Black and white are stated below "
-        f"each picture: the estimate has greys of its own, and is far weaker than the noise.{without} A residual "
-        "in which the particle can be seen says that the estimate lacks signal.",
+        "Particles",
+        f"{len(rows)} picked at random, side by side: raw, denoised (an estimate, not data), and what was taken away. "
+        f"Drawn with seed {job.plan.seed}, y up, in the units of the input. The residual is raw less denoised, in the "
+        "greys of the raw image; the estimate has greys of its own, and is far weaker than the noise (values of black "
+        f"and white: hold the pointer on a picture).{without} A residual in which the particle can be seen says that "
+        "the estimate lacks signal.",
         "\n".join(lines),
     )
 
 
-def show_residuals(
-    job: Job, preparation: Preparation, stack: Path, pictures: Pictures
-) -> list[Section]:
+def show_residuals(job: Job, preparation: Preparation, stack: Path) -> list[Section]:
     """Show what was taken from some particles: the mean image, its power, and a map where there are poses."""
     once = np.flatnonzero(job.shared.count_once(job.halves))
     rows = once[pick_rows(len(once), AVERAGED, job.plan.seed)]
     noisy, estimates = take_working(job, preparation, stack, rows)
-    as_map = show_residual_map(job, rows, noisy, estimates, pictures)
-    mean = show_mean_residual(job, noisy, estimates, pictures)
+    as_map = show_residual_map(job, rows, noisy, estimates)
+    mean = show_mean_residual(job, noisy, estimates)
     return [mean] if as_map is None else [mean, as_map]
 
 
-def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor, pictures: Pictures) -> Section:
+def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor) -> Section:
     """Show the mean residual and its power by ring, of images as `images.take_working` gives them."""
     residual = measure_residual(noisy, estimates)
     box = job.handling.box
     pixel_size = most_common_pixel_size(job.particles) * job.particles.box / box
     rings = np.arange(LOWEST_RING, box // 2)
-    plot_residual_power(
-        pictures.folder / "residual_power.png",
+    power = plot_residual_power(
         rings / (box * pixel_size),
         residual.of_mean[LOWEST_RING:],
         residual.of_each[LOWEST_RING:],
     )
     expected = 1 / np.sqrt(residual.count)
     low = float(np.mean(residual.of_mean[LOWEST_RING : box // 4]))
-    panel = pictures.add(
+    panel = make_picture(
         "residual_mean",
         residual.mean,
         f"mean residual of {residual.count}",
@@ -234,15 +251,16 @@ def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor, pictures: Pic
     )
     return Section(
         "What was taken away, on average",
-        f"The mean over {residual.count} particles (at random; phases flipped, not aligned) of noisy less estimate, in "
-        f"standard deviations of the noise. Noise alone leaves grains of {expected:.3g}, a fifth of the way from grey "
-        "to white; a disk or ring about the centre is signal that was lost (bright) or invented (dark). Below, its "
+        "Noise alone is grey grain, and 1 in the curve; a disk or ring about the centre is signal that was lost "
+        f"(bright) or invented (dark). The picture is the mean over {residual.count} particles (at random; phases "
+        "flipped, not aligned) of raw less estimate, in standard deviations of the noise. Noise alone leaves grains "
+        f"of {expected:.3g}, a fifth of the way from grey to white. The curve is its "
         "power by ring, times the number of particles, over the noise's (measured in the corners outside the disk): 1 "
         "is noise alone, above 1 is structure left in the residual. Mean to half the network's Nyquist frequency: "
         f"{low:.3g}. Signal that differs from particle to particle averages out here: for that, look at single "
         "residuals (grey: 1 if only noise was taken away; below 1 if noise was kept, above 1 if signal was taken).",
-        panel
-        + make_picture("residual_power.png", "power of the residual relative to noise by ring"),
+        make_plot("residual_power", power, "power of the residual relative to noise by ring")
+        + make_grid([panel]),
     )
 
 
@@ -269,4 +287,4 @@ def explain_numbers(summary: dict[str, Any]) -> Section:
             f"{summary['finest_detail_angstrom']:.2f} Å, twice the working pixel: a limit, not a resolution",
         ),
     ]
-    return Section("What the numbers mean", "", make_facts(rows))
+    return Section("What the numbers mean", "", make_facts(rows), folded=True)

@@ -13,7 +13,7 @@ from polardenoise.engine.imaging.backprojection import drop_low_shells, reconstr
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.fsc import fourier_shell_correlation
 from polardenoise.engine.particles.preprocessing import compute_working_ctf
-from polardenoise.engine.report.html import Pictures, Section
+from polardenoise.engine.report.html import Section, make_picture, make_threes
 
 #: Fewer particles of a half than this make no map.
 FEWEST = 4
@@ -84,7 +84,7 @@ def reconstruct_residual(
 
 
 def show_residual_map(
-    job: Job, rows: np.ndarray, noisy: Tensor, estimates: Tensor, pictures: Pictures
+    job: Job, rows: np.ndarray, noisy: Tensor, estimates: Tensor
 ) -> Section | None:
     """Show central slices of the maps of particles that have poses.
 
@@ -96,8 +96,6 @@ def show_residual_map(
         `(m,)` of the particles, from 0.
     noisy, estimates : Tensor
         `(m, box, box)` of them from `images.take_working`.
-    pictures : Pictures
-        Receives the slices.
 
     Returns
     -------
@@ -124,7 +122,7 @@ def show_residual_map(
     middle = box // 2
     white = float(found.noisy[middle].abs().max())
     panels = [
-        pictures.add(f"map_{name}", volume[middle].numpy(), f"map of {text}", (-white, white))
+        make_picture(f"map_{name}", volume[middle].numpy(), f"map of {text}", (-white, white))
         for name, volume, text in (
             ("noisy", found.noisy, "the noisy images"),
             ("denoised", found.denoised, "the estimates"),
@@ -140,5 +138,5 @@ def show_residual_map(
         f"{found.left:.0%} is in the residual; its half maps correlate by up to {highest:.2f} from shell 4. Both are "
         "large where few particles were denoised together or the noise is strong: the estimates are then careful, not "
         "wrong. A map is made from the raw particles, which lack nothing.",
-        "".join(panels),
+        make_threes(panels),
     )

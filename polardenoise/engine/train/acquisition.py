@@ -101,17 +101,37 @@ def load_molecule_like(likeness: Likeness, source: str) -> Density:
     return read_density(source, likeness.handling.box, pixel_size, RASTER_B_FACTOR)
 
 
-def refuse_large_molecules(too_large: dict[str, float], likeness: Likeness) -> None:
-    """Refuse molecules larger than the box; names them, the set and the cure."""
+def tell_large_molecules(too_large: dict[str, float], count: int, likeness: Likeness) -> None:
+    """Say which molecules were left out because the box cannot hold them.
+
+    Parameters
+    ----------
+    too_large : dict
+        From their names to their diameters, Angstrom.
+    count : int
+        Molecules given, those included.
+    likeness : Likeness
+        Gives the box.
+
+    Raises
+    ------
+    InputError
+        If none is left; names them, the set and the cure.
+    """
     if not too_large:
         return
     named = [f"{name} ({size:.0f} A)" for name, size in list(too_large.items())[:NAMED]]
     if len(too_large) > NAMED:
         named.append(f"{len(too_large) - NAMED} more")
     extent = float(likeness.pixel_sizes.min()) * likeness.handling.box
-    raise InputError(
-        f"{', '.join(named)}: too wide for the {extent:.0f} A box of --like {likeness.particles.star_path}; "
-        "leave out such molecules, or extract the particles in a larger box"
+    where = f"too wide for the {extent:.0f} A box of --like {likeness.particles.star_path}"
+    if len(too_large) == count:
+        raise InputError(
+            f"{', '.join(named)}: {where}; give smaller molecules, or extract the particles in a larger box"
+        )
+    print(
+        f"train: {len(too_large)} of {count} molecules left out, {where}: {', '.join(named)}",
+        flush=True,
     )
 
 
@@ -127,8 +147,8 @@ def feed_from_likeness(
     Parameters
     ----------
     sources : TrainingSources
-        The molecules. Those for validation that the box cannot hold are left out; if it holds none of them, the
-        training's own molecules serve, in images of their own.
+        The molecules. Those that the box cannot hold are left out, and counted; if it holds none of those for
+        validation, the training's own molecules serve, in images of their own.
     likeness : Likeness
         The conditions.
     recipe : Recipe
@@ -141,7 +161,7 @@ def feed_from_likeness(
     Raises
     ------
     InputError
-        If a molecule to train on does not fit the box.
+        If no molecule to train on fits the box.
     """
     too_large: dict[str, float] = {}
 
@@ -153,7 +173,9 @@ def feed_from_likeness(
             return None
 
     loaded = load_molecules(sources.training, load)
-    refuse_large_molecules(too_large, likeness)
+    left_out = len(too_large)
+    tell_large_molecules(too_large, len(loaded), likeness)
+    trained_on = tuple(source for source in sources.training if source not in too_large)
     densities = [density for density in loaded if density is not None]
     molecules = stack_molecules(densities, device)
     fitting: dict[str, Density] = {}
@@ -163,7 +185,7 @@ def feed_from_likeness(
     validated_on, validation = tuple(fitting), list(fitting.values())
     if not fitting:
         count = recipe.validation_sets
-        validated_on, validation = sources.training[:count], densities[:count]
+        validated_on, validation = trained_on[:count], densities[:count]
     draw_optics = functools.partial(draw_optics_like, likeness)
     particles = likeness.particles
     like = {
@@ -181,9 +203,9 @@ def feed_from_likeness(
         validation=draw_validation(
             stack_molecules(validation, CPU), fix_validation(recipe), draw_optics
         ),
-        trained_on={**describe_sources(sources.training, validated_on, recipe), "like": like},
+        trained_on={**describe_sources(trained_on, validated_on, recipe), "like": like},
         description=f"{len(molecules)} molecules like {particles.star_path.name}",
-        counts={"molecules": len(molecules)},
+        counts={"molecules": len(molecules), "left_out": left_out},
     )
 
 

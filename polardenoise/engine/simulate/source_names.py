@@ -1,0 +1,30 @@
+"""Lists of sources as users write them: words of a command, and commas inside a word."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from polardenoise.engine.simulate.sources import PHANTOM_PREFIX
+
+
+def split_sources(words: Iterable[str]) -> list[str]:
+    """Split words at their commas into single sources.
+
+    Parameters
+    ----------
+    words : iterable of str
+        For example ``phantom:1-20,35`` or ``a.pdb,b.mrc``. A file that has commas in its name is one source.
+
+    Returns
+    -------
+    list of str
+        For example ``phantom:1-20`` and ``phantom:35``: numbers that follow a phantom are phantoms.
+    """
+    sources = []
+    for word in words:
+        if "," not in word or Path(word).exists():
+            sources.append(word)
+            continue
+        prefix = PHANTOM_PREFIX if word.strip().startswith(PHANTOM_PREFIX) else ""
+        for part in filter(None, (part.strip() for part in word.split(","))):
+            sources.append(prefix + part if part[0].isdecimal() else part)
+    return sources
