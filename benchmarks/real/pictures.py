@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from polardenoise.engine.report.figures import choose_grey_range, write_picture
+from polardenoise.engine.report.figures import choose_grey_range, draw_picture
 from polardenoise.engine.runtime.files import replace_when_complete
 
 #: Screen pixels: of an image's pixel, between images, left of them for the label, and of a line of text.
@@ -39,14 +39,14 @@ def draw_gallery(path: Path, rows: Mapping[str, Tensor], note: str) -> None:
         figure.text(8 / width, middle / height, label, va="center", fontsize=9)
     figure.text(8 / width, LINE / height, note, va="center", fontsize=8, color="0.3")
     canvas.draw()
-    # From the top: the picture's own rows are turned over by `write_picture`.
+    # From the top: the picture's own rows are turned over by `draw_picture`.
     page = np.asarray(canvas.buffer_rgba())[..., 0].astype(np.float32)
     for place, images in enumerate(rows.values()):
         for column, image in enumerate(show_images(images)):
             top, left = place * tile, MARGIN + column * tile
             page[top : top + tile - GAP, left : left + tile - GAP] = image
     with replace_when_complete(path) as temporary:
-        write_picture(temporary, page[::-1], (0.0, 255.0))
+        temporary.write_bytes(draw_picture(page[::-1], (0.0, 255.0)))
 
 
 def show_images(images: Tensor) -> np.ndarray:

@@ -41,7 +41,7 @@ from polardenoise.engine.particles.particle_set import ParticleSet, read_particl
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.provenance import provenance
 
-MOLECULES, METHODS = ("1u6g.pdb.gz",), ("polar transformer=first",)
+MOLECULES, METHODS = ("1u6g.pdb.gz",), ("polar transformer=base",)
 SEED = 51
 #: Of RELION: 15 degrees and 2 px, half of that by its second pass; the map and the images masked by a sphere.
 SEARCH = (
