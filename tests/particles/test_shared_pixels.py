@@ -145,6 +145,24 @@ def test_what_could_not_be_checked_is_said(folder):
     assert pairs_of(read(names, columns, optics)) == set()
 
 
+@pytest.mark.parametrize("size", ["inf", "1e30", "1e-320", "-1", "nan", "0"])
+def test_a_pixel_size_that_no_micrograph_has_switches_no_check_off(folder, size):
+    names, columns, _ = lay((100, 100), (110, 100), (300, 300))
+    shared = read(names, columns, {"rlnMicrographPixelSize": size})
+    assert pairs_of(shared) == {(0, 1)}
+    assert "rlnMicrographPixelSize" in shared.doubt
+
+
+@pytest.mark.parametrize("far", ["1e308", "-1e308", "inf", "1e7"])
+def test_coordinates_off_every_micrograph_are_said_and_touch_no_other(folder, recwarn, far):
+    names, columns, optics = lay((100, 100), (110, 100), (112, 100), (300, 300))
+    columns["rlnCoordinateX"] = ["100", "110", far, "300"]
+    shared = read(names, columns, optics)
+    assert pairs_of(shared) == {(0, 1)}
+    assert "1 particles have no coordinates of a micrograph" in shared.doubt
+    assert not recwarn.list
+
+
 def scatter(count, micrographs=12, side=200, seed=0):
     """Images on crowded micrographs, some of them of one source, some of no known place."""
     generator = np.random.default_rng(seed)

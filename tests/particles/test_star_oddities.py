@@ -11,6 +11,7 @@ from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_particles, write_particles
 from polardenoise.engine.particles.star import is_quotable, quote_token, read_star, split_tokens
 from polardenoise.engine.particles.star_writing import write_star
+from polardenoise.engine.particles.token_numbers import number_tokens, numbers_or_nan
 from polardenoise.engine.runtime.errors import InputError
 
 
@@ -189,3 +190,47 @@ def test_what_no_microscope_can_do_is_refused(tmp_path, label, value):
     (tmp_path / "in.star").write_text(text + "\n")
     with pytest.raises(InputError, match=f"row 1.*{label}"):
         read_particles(tmp_path / "in.star")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("data_\n_a 1\n" * 12_000, "more than 10,000 tables"),
+        ("data_\n_x 1\n" + "a" * 2**23, "line 3 has more than 4,194,304 characters"),
+        ("data_\nloop_\n" + "".join(f"_c{n}\n" for n in range(210_000)), "more than 200,000 col"),
+    ],
+)
+def test_what_no_particle_set_has_is_refused_in_one_short_line(tmp_path, text, complaint):
+    (tmp_path / "in.star").write_text(text)
+    with pytest.raises(InputError, match=complaint) as raised:
+        read_star(tmp_path / "in.star")
+    assert len(str(raised.value)) < 400
+
+
+def test_tables_without_images_are_named_a_few_at_a_time(tmp_path):
+    (tmp_path / "in.star").write_text("".join(f"data_{n}\n_a 1\n" for n in range(9_000)))
+    with pytest.raises(InputError, match="data_7, 8992 more") as raised:
+        read_particles(tmp_path / "in.star")
+    assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize("token", ["1_0", "١", "1.5", "1e400", "nan"])
+def test_tokens_that_only_python_takes_for_whole_numbers_are_no_optics_groups(tmp_path, token):
+    write_stack(tmp_path / "a.mrcs", np.ones((1, 8, 8), np.float32), 2.0)
+    (tmp_path / "in.star").write_text(
+        "data_optics\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n1 2.0\n10 2.0\n\ndata_particles\nloop_\n"
+        f"_rlnImageName\n_rlnOpticsGroup\n1@{tmp_path}/a.mrcs {token}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(InputError, match="does not list"):
+        read_particles(tmp_path / "in.star")
+
+
+def test_numbers_are_what_every_program_reads_as_numbers():
+    numbers = numbers_or_nan(["1_000", "2", "٣", "-4e1", "5"])
+    np.testing.assert_array_equal(numbers, [np.nan, 2, np.nan, -40, 5])
+
+
+def test_equal_tokens_get_equal_numbers_without_room_for_the_longest():
+    tokens = ["b", "a", "x" * 10_000_000, "b"] * 100  # 16 GB as an array of equal widths
+    np.testing.assert_array_equal(number_tokens(tokens)[:4], [1, 0, 2, 1])

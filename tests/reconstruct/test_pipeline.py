@@ -132,7 +132,7 @@ def test_denoised_sets_are_labelled_consistency(scene, tmp_path):
         out = tmp_path / name
         run(scene / f"{name}.star", "-o", out)
         assert result(out)["fsc_means"] == label
-        assert f"# half maps: {label}\n" in (out / "fsc.star").read_text()
+        assert f"# polardenoise, half maps: {label}\n" in (out / "fsc.star").read_text()
 
 
 def test_provenance_beside_the_star_tells_a_denoised_set(scene, tmp_path):

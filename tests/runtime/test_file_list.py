@@ -5,8 +5,10 @@ import os
 import stat
 import zipfile
 
+import numpy as np
 import pytest
 
+from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.files import write_json
@@ -113,7 +115,32 @@ def test_a_file_of_another_kind_is_never_replaced_and_an_empty_one_may_be(tmp_pa
     check([], [("-o", path, kind)])
 
 
+@pytest.mark.parametrize("sign", ["stack", "provenance", "word"])
+def test_a_star_is_replaced_only_where_something_says_that_it_is_ours(tmp_path, star, sign):
+    outputs = [("-o", star, "star")]
+    with pytest.raises(InputError, match="no STAR file that polardenoise wrote"):
+        check([], outputs)
+    stack = tmp_path / "in.mrcs"
+    write_stack(stack, np.zeros((1, 8, 8), np.float32), 1.0)
+    raw = bytearray(stack.read_bytes())
+    raw[224:304] = b"RELION 5.0".ljust(80)
+    stack.write_bytes(raw)  # a stack of somebody else's beside it
+    with pytest.raises(InputError, match="no STAR file that polardenoise wrote"):
+        check([], outputs)
+    with pytest.raises(InputError, match="no MRC file that polardenoise wrote"):
+        check([], [("-o", stack, "mrc")])
+    if sign == "stack":
+        write_stack(stack, np.zeros((1, 8, 8), np.float32), 1.0)
+        check([], [("-o", stack, "mrc")])
+    if sign == "provenance":
+        write_json(tmp_path / "in.json", {"program": "polardenoise"})
+    if sign == "word":
+        star.write_text("# polardenoise\n" + star.read_text())
+    check([], outputs)
+
+
 def test_an_earlier_output_of_the_same_kind_is_replaced(tmp_path, star):
+    write_json(tmp_path / "in.json", {"program": "polardenoise", "particles": 3})
     write_json(tmp_path / "a.json", {"program": "polardenoise", "particles": 3})
     write_archive(tmp_path / "m.npz", "neighbours.npy", "class_number.npy", "score.npy")
     check(

@@ -7,7 +7,7 @@ import numpy as np
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import Handling
 from polardenoise.engine.particles.star_columns import CTF_STATE_LABEL
-from polardenoise.engine.particles.star_numbers import number_or_nan
+from polardenoise.engine.particles.token_numbers import number_or_nan
 
 #: Columns in pixels of the particle images, or inversely proportional to the pixel's size. Coordinates are in pixels of
 #: the micrograph, and `...Angst` is no pixels at all: they stay.

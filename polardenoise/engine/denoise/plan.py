@@ -22,6 +22,7 @@ from polardenoise.engine.particles.particle_set import ParticleSet, read_particl
 from polardenoise.engine.particles.preprocessing import Handling
 from polardenoise.engine.particles.set_checks import doubt_pixel_sizes, most_common_pixel_size
 from polardenoise.engine.particles.shared_pixels import SharedPixels, find_shared_pixels
+from polardenoise.engine.particles.token_numbers import number_tokens
 from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 from polardenoise.engine.runtime.file_list import FileList, check_room, list_model_files
@@ -225,7 +226,7 @@ def doubt_company(shared: SharedPixels, halves: np.ndarray, images_per_set: int)
 
 
 def choose_groups(group_by: str, particles: ParticleSet, card: ModelCard) -> np.ndarray | None:
-    """Give each row its group: all one for "random", else the text of a column; None where neighbours are looked for.
+    """Give each row its group: all one for "random", else by a column; None where neighbours are looked for.
 
     Networks that see one image at a time have no use for neighbours: for them any grouping is as good as another.
     """
@@ -238,7 +239,7 @@ def choose_groups(group_by: str, particles: ParticleSet, card: ModelCard) -> np.
         raise InputError(
             f"--group-by {group_by}: {particles.star_path} has no such column; name one of its columns or random"
         )
-    return np.array(tokens)
+    return number_tokens(tokens)
 
 
 def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> FileList:

@@ -17,7 +17,7 @@ from polardenoise.engine.particles.shared_pixels import (
     lay_out,
     number_sources,
 )
-from polardenoise.engine.particles.star_numbers import number_by_appearance
+from polardenoise.engine.particles.token_numbers import number_by_appearance, number_tokens
 
 
 def find_inseparable(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray]:
@@ -49,11 +49,6 @@ def number_tubes(particles: ParticleSet) -> np.ndarray | None:
     places = particles.stack_of_row if micrographs is None else number_tokens(micrographs)
     tokens = number_tokens(tubes)
     return number_by_appearance(places * (tokens.max(initial=0) + 1) + tokens)
-
-
-def number_tokens(tokens: list[str]) -> np.ndarray:
-    """Give equal tokens `(n,)` equal numbers."""
-    return np.unique(tokens, return_inverse=True)[1].astype(np.int64)
 
 
 def doubt_halves(particles: ParticleSet, halves: np.ndarray) -> list[str]:

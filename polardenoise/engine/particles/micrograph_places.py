@@ -13,12 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from polardenoise.engine.particles.particle_set import ParticleSet
+from polardenoise.engine.particles.star_columns import LIMITS
+from polardenoise.engine.particles.token_numbers import number_tokens
 
 #: The surer one first.
 PIXEL_SIZE_LABELS = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
 
 #: What programs write where a micrograph has no name.
 NO_NAMES = ("", "None", "none", "null")
+
+#: No micrograph has so many pixels along a side; farther out, numbers are broken.
+LARGEST_COORDINATE = 1e6
 
 #: A pixel size that the magnification gives is another one than the images' from here on.
 OTHER_SIZE = 1e-2
@@ -56,16 +61,19 @@ def find_places(particles: ParticleSet) -> MicrographPlaces:
         return know_nothing(count, f"overlaps were not checked: the file has no {missing}")
     centre = np.stack([x, y], 1)
     # No box has its centre in a corner of its micrograph: zeros stand for nothing.
-    known = np.isfinite(centre).all(1) & centre.any(1) & ~np.isin(names, NO_NAMES)
+    named = np.fromiter((name not in NO_NAMES for name in names), dtype=bool, count=count)
+    known = (np.abs(centre) <= LARGEST_COORDINATE).all(1) & centre.any(1) & named
     if known.sum() > 1 and (centre[known] == centre[known][0]).all():
         return know_nothing(count, "overlaps were not checked: all coordinates are the same")
     size, doubt = find_micrograph_pixel_size(particles)
     if size is None:
         return know_nothing(count, doubt)
     if not known.all():
-        some = f"{(~known).sum()} particles have no coordinates: their overlaps were not checked"
+        count = (~known).sum()
+        some = f"{count} particles have no coordinates of a micrograph: their overlaps were not checked"
         doubt = f"{doubt}; {some}" if doubt else some
-    micrograph = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    micrograph = number_tokens(names)
+    centre = np.where(known[:, None], centre, 0.0)
     reach = 0.5 * particles.box * particles.pixel_size / size
     return MicrographPlaces(np.where(known, micrograph, -1), centre, reach, doubt)
 
@@ -82,11 +90,12 @@ def find_micrograph_pixel_size(particles: ParticleSet) -> tuple[np.ndarray | Non
     have, so that no two images are kept apart without need. Not where something says that the images were binned: then
     None.
     """
+    least, most = LIMITS["pixel size"]
     for label in PIXEL_SIZE_LABELS:
         found = particles.numbers(label)
-        if found is not None and (found > 0).all():
+        if found is not None and ((found >= least) & (found <= most)).all():
             return found, ""
-    unknown = f"the file has no {PIXEL_SIZE_LABELS[0]}"
+    unknown = f"the file has no {PIXEL_SIZE_LABELS[0]} that a microscope can have"
     if says_binned(particles):
         return None, f"overlaps were not checked: {unknown}, and the images were binned"
     taken = "coordinates were taken for pixels of the images"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.file_kinds import LABEL
 
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
@@ -189,7 +190,6 @@ def make_header(
     real[54] = deviation
     raw = bytearray((whole.view("<u4") | real.view("<u4")).tobytes())
     raw[208:216] = b"MAP \x44\x44\x00\x00"
-    label = b"polardenoise"
     raw[220:224] = (1).to_bytes(4, "little")
-    raw[224 : 224 + 80] = label.ljust(80)
+    raw[224 : 224 + 80] = LABEL.ljust(80)
     return bytes(raw)

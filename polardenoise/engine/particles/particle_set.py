@@ -27,9 +27,10 @@ from polardenoise.engine.particles.star_columns import (
     find_pixel_size,
     find_random_subset,
 )
-from polardenoise.engine.particles.star_numbers import numbers_or_nan, read_columns
+from polardenoise.engine.particles.star_numbers import read_columns
 from polardenoise.engine.particles.star_tables import find_optics_table, find_particle_table
 from polardenoise.engine.particles.star_writing import write_star
+from polardenoise.engine.particles.token_numbers import number_tokens, numbers_or_nan
 from polardenoise.engine.runtime.errors import InputError
 
 #: A column that not every command uses: its numbers, what is wrong with them, or None where it is not there.
@@ -165,8 +166,7 @@ class ParticleSet:
         tokens = self.column("rlnOpticsGroup")
         if tokens is None:
             return np.zeros(len(self), dtype=np.int64), ["1"]
-        names, number = np.unique(tokens, return_inverse=True)
-        return number.reshape(-1).astype(np.int64), names.tolist()
+        return number_tokens(tokens), sorted(set(tokens))
 
 
 def read_particles(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polardenoise.engine.particles.particle_set import ParticleSet
-from polardenoise.engine.particles.star_numbers import number_by_appearance
+from polardenoise.engine.particles.token_numbers import number_by_appearance, number_tokens
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.provenance import read_provenance
 
@@ -185,8 +185,8 @@ def number_micrographs(
     if first is None or second is None or min(len(set(first)), len(set(second))) < 2:
         return None, None
     if set(first) == set(second):
-        numbers = np.unique([*first, *second], return_inverse=True)[1].astype(np.float64)
+        numbers = number_tokens([*first, *second]).astype(np.float64)
         return numbers[: len(first)], numbers[len(first) :]
-    by_appearance = (number_by_appearance(np.array(names)) for names in (first, second))
+    by_appearance = (number_by_appearance(number_tokens(names)) for names in (first, second))
     one, other = (numbers.astype(np.float64) for numbers in by_appearance)
     return one, other

@@ -31,7 +31,7 @@ from scipy.spatial import cKDTree
 from polardenoise.engine.particles.image_names import LARGEST_PLACE
 from polardenoise.engine.particles.micrograph_places import MicrographPlaces, find_places
 from polardenoise.engine.particles.particle_set import ParticleSet
-from polardenoise.engine.particles.star_numbers import number_by_appearance
+from polardenoise.engine.particles.token_numbers import number_by_appearance, number_tokens
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def find_shared_pixels(
     used = [values for values in (halves, groups) if values is not None]
     tokens = particles.column("rlnOpticsGroup")
     used += [particles.optics_row] if particles.optics is not None else []
-    used += [np.array(tokens)] if particles.optics is None and tokens is not None else []
+    used += [number_tokens(tokens)] if particles.optics is None and tokens is not None else []
     if with_ctf and particles.ctf is not None:
         used += [particles.pixel_size]
         used += [values.numpy() for values in vars(particles.ctf).values()]

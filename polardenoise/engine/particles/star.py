@@ -20,6 +20,9 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.input_files import open_input
 
 ROWS_AT_ONCE = 2_000
+#: What files of particles stay far below; others would take minutes, or all memory, before anything is said of them.
+MOST_LINES, LONGEST_LINE = 20_000_000, 2**22
+MOST_TABLES, MOST_LABELS = 10_000, 200_000
 #: How text is read and written so that line ends, and bytes that are not UTF-8, pass through unchanged.
 AS_WRITTEN: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 # A quote opens a value only at its start and closes it only before white space: 3' is a plain token.
@@ -159,14 +162,26 @@ def read_star(path: Path | str) -> StarDocument:
                 )
             binary.seek(0)
             with io.TextIOWrapper(binary, **AS_WRITTEN) as file:
-                lines = file.readlines()
+                lines = list(islice(file, MOST_LINES + 1))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the name of the STAR file") from error
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check the name and the rights"
         ) from error
+    refuse_oversized(path, lines)
     return parse_star(path, lines)
+
+
+def refuse_oversized(path: Path, lines: list[str]) -> None:
+    """Refuse a file of more, or longer, lines than particle sets have."""
+    if len(lines) > MOST_LINES:
+        raise InputError(f"{path}: more than {MOST_LINES:,} lines; split the particles among files")
+    if max(map(len, lines), default=0) > LONGEST_LINE:
+        number = next(place for place, line in enumerate(lines, 1) if len(line) > LONGEST_LINE)
+        raise InputError(
+            f"{path}: line {number} has more than {LONGEST_LINE:,} characters; correct it"
+        )
 
 
 def parse_star(path: Path, lines: list[str]) -> StarDocument:
@@ -222,6 +237,15 @@ def _find_tables(path: Path, lines: list[str]) -> Iterator[StarTable]:
     rows: list[str] = []
     values: list[str] = []
     in_loop = False
+    tables = 0
+
+    def add_label(word: str, number: int) -> None:
+        if len(labels) == MOST_LABELS:
+            raise InputError(
+                f"{path}: line {number + 1}: a table of more than {MOST_LABELS:,} columns; give the particles' .star"
+            )
+        labels.append(word[1:])
+        label_lines.append(number)
 
     def finish() -> Iterator[StarTable]:
         if name is not None and labels:
@@ -240,8 +264,7 @@ def _find_tables(path: Path, lines: list[str]) -> Iterator[StarTable]:
         if in_loop and labels and line[0] not in "#_dDlL\r\n" and not line.isspace():
             # By far the most frequent case, kept short. (White space may stand before a label.)
             if line[0].isspace() and not rows and line.lstrip()[0] == "_":
-                labels.append(line.split()[0][1:])
-                label_lines.append(number)
+                add_label(line.split()[0], number)
             elif not (line[0].isspace() and line.lstrip()[0] == "#"):
                 row_lines.append(number)
                 rows.append(line)
@@ -259,14 +282,18 @@ def _find_tables(path: Path, lines: list[str]) -> Iterator[StarTable]:
             if name is None and not starts_block:
                 continue  # as RELION does, pass over what stands before the first block
             yield from finish()
+            tables += 1
+            if tables > MOST_TABLES:
+                raise InputError(
+                    f"{path}: more than {MOST_TABLES:,} tables; give the particles' .star"
+                )
             labels, label_lines, row_lines, rows, values = [], [], [], [], []
             in_loop = not starts_block
             name = words[0][len("data_") :] if starts_block else name
         elif name is None:
             continue
         elif words[0].startswith("_") and not rows:
-            labels.append(words[0][1:])
-            label_lines.append(number)
+            add_label(words[0], number)
             if not in_loop:
                 tokens = split_tokens(line)
                 values.append(tokens[1] if len(tokens) > 1 else "")

@@ -14,6 +14,7 @@ from polardenoise.engine.particles.star_columns import (
     ParticleColumns,
 )
 from polardenoise.engine.particles.star_tables import find_optics_rows
+from polardenoise.engine.particles.token_numbers import numbers_or_nan
 from polardenoise.engine.runtime.input_files import shorten
 
 
@@ -88,27 +89,3 @@ def _as_numbers(
         f"{path}: {place.format(first + bad[0] + 1)}: {label} is {shorten(repr(values[bad[0]]))}, not a finite number;"
         " correct it"
     )
-
-
-def numbers_or_nan(values: list[str]) -> np.ndarray:
-    """Turn text into numbers, float64, NaN where it is none."""
-    try:
-        return np.fromiter(map(float, values), dtype=np.float64, count=len(values))
-    except ValueError:
-        return np.array([number_or_nan(value) for value in values])
-
-
-def number_or_nan(text: str) -> float:
-    """Turn text into a number, NaN where it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
-def number_by_appearance(values: np.ndarray) -> np.ndarray:
-    """Give equal values `(n,)` equal numbers from 0, the first value 0, the next new one 1."""
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    number = np.empty(len(first), dtype=np.int64)
-    number[np.argsort(first)] = np.arange(len(first))
-    return number[inverse.reshape(-1)]

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from polardenoise.engine.particles.star import StarDocument, StarTable
+from polardenoise.engine.particles.token_numbers import number_or_nan
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.input_files import shorten
+
+#: Tables that a message names.
+MOST_NAMED = 8
 
 # Signs by which a table or column betrays a file that is not a particle set, the surer ones first.
 TELLING_TABLES = {
@@ -56,13 +61,12 @@ def find_particle_table(document: StarDocument) -> StarTable:
             f"{document.path}: no table has a column rlnImageName; this is {_recognise(document)}"
         )
     if len(tables) > 1:
-        names = ", ".join(f"data_{table.name}" for table in tables)
         if len({table.name for table in tables}) == 1:
             raise InputError(
                 f"{document.path}: {len(tables)} tables are called data_{tables[0].name}; join them into one"
             )
         raise InputError(
-            f"{document.path}: several tables name images ({names}); keep one, or call it data_particles"
+            f"{document.path}: several tables name images ({list_names(tables)}); keep one, or call it data_particles"
         )
     if len(tables[0]) == 0:
         raise InputError(
@@ -123,7 +127,7 @@ def find_optics_rows(
     for row, group in enumerate(optics.column("rlnOpticsGroup")):
         if row_of_group.setdefault(_canonical(group), row) != row:
             raise InputError(
-                f"{document.path}: optics group {group} is listed twice in data_{optics.name}; remove one"
+                f"{document.path}: optics group {shorten(group)} is listed twice in data_{optics.name}; remove one"
             )
     # As written first, since nearly all tokens are the same few.
     known = {group: row_of_group.get(_canonical(group), -1) for group in set(groups)}
@@ -131,7 +135,7 @@ def find_optics_rows(
     missing = np.flatnonzero(rows < 0)
     if missing.size:
         raise InputError(
-            f"{document.path}: row {missing[0] + 1} belongs to optics group {groups[missing[0]]}, which"
+            f"{document.path}: row {missing[0] + 1} belongs to optics group {shorten(groups[missing[0]])}, which"
             f" data_{optics.name} does not list; add it there"
         )
     return rows
@@ -139,10 +143,8 @@ def find_optics_rows(
 
 def _canonical(group: str) -> str:
     """Make "1", "001" and "1.0" the same group."""
-    try:
-        return str(int(float(group)))
-    except (ValueError, OverflowError):
-        return group
+    number = number_or_nan(group)
+    return str(int(number)) if number.is_integer() else group
 
 
 def _recognise(document: StarDocument) -> str:
@@ -155,5 +157,11 @@ def _recognise(document: StarDocument) -> str:
     for label, meaning in TELLING_COLUMNS.items():
         if label in labels:
             return meaning
-    found = ", ".join(f"data_{table.name}" for table in document.tables) or "nothing"
-    return f"no particle set (tables: {found}); give the particles' STAR file"
+    return f"no particle set (tables: {list_names(document.tables)}); give the particles' STAR file"
+
+
+def list_names(tables: Sequence[StarTable]) -> str:
+    """List the names of some tables for a message, the first few of many."""
+    names = [shorten(f"data_{table.name}") for table in tables[:MOST_NAMED]]
+    others = len(tables) - len(names)
+    return ", ".join(names + [f"{others} more"] * (others > 0)) or "nothing"

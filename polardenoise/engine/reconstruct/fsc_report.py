@@ -51,7 +51,7 @@ def write_fsc_star(
         columns.append(reference_curve)
     lines = [
         "",
-        f"# half maps: {label}",
+        f"# polardenoise, half maps: {label}",
         "",
         "data_general",
         "",

@@ -13,6 +13,8 @@ from polardenoise.engine.runtime.input_files import LARGEST_DESCRIPTION, name_ki
 
 #: What the summaries and provenances of this program say of themselves.
 PROGRAM = "polardenoise"
+#: The first label of its MRC files.
+LABEL = PROGRAM.encode()
 HEAD_BYTES = 65_536
 
 
@@ -48,15 +50,33 @@ def refuse_to_replace(path: Path, kind: str) -> str | None:
     return f"is there and is no {word}; remove it or choose another name"
 
 
-def is_star(_path: Path, head: bytes) -> bool:
-    """Tell a text with a data block."""
+def is_star(path: Path, head: bytes) -> bool:
+    """Tell a text with a data block that is an output of this program: the rows are the input's, and say nothing.
+
+    What tells is a word of ours in it, or the stack or provenance of its name that lies beside it.
+    """
     lines = head.removeprefix(b"\xef\xbb\xbf").splitlines()
-    return b"\0" not in head and any(line.lstrip().startswith(b"data_") for line in lines)
+    if b"\0" in head or not any(line.lstrip().startswith(b"data_") for line in lines):
+        return False
+    return (
+        PROGRAM.encode() in head
+        or is_mrc(path, read_head(path.with_suffix(".mrcs")))
+        or is_summary(path.with_suffix(".json"), b"")
+    )
 
 
 def is_mrc(_path: Path, head: bytes) -> bool:
-    """Tell an MRC file with the word that MRC2014 asks for, as this program and RELION write it."""
-    return len(head) >= 1024 and head[208:211] == b"MAP"
+    """Tell an MRC file whose first label names this program (see `mrc_header`)."""
+    return len(head) >= 1024 and head[208:211] == b"MAP" and head[224:304].startswith(LABEL)
+
+
+def read_head(path: Path) -> bytes:
+    """Read the first bytes of a file; none of one that is not there."""
+    try:
+        with open_input(path) as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def read_object(path: Path) -> dict[str, object]:
@@ -116,8 +136,8 @@ def is_configuration(_path: Path, head: bytes) -> bool:
 
 #: What a message calls a kind, and how it is told from the path and its first bytes.
 KINDS: dict[str, tuple[str, Callable[[Path, bytes], bool]]] = {
-    "star": ("STAR file", is_star),
-    "mrc": ("MRC file", is_mrc),
+    "star": ("STAR file that polardenoise wrote", is_star),
+    "mrc": ("MRC file that polardenoise wrote", is_mrc),
     "summary": ("summary that polardenoise wrote", is_summary),
     "card": ("model.json", is_card),
     "state": ("state of a training", is_state),

@@ -26,6 +26,7 @@ from polardenoise.engine.particles.preprocessing import (
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.particles.set_checks import CTF_FREE_STATES, check_match
 from polardenoise.engine.particles.shared_pixels import SharedPixels, find_shared_pixels
+from polardenoise.engine.particles.token_numbers import number_tokens
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import Progress
 from polardenoise.engine.train.recipe import Recipe
@@ -130,7 +131,7 @@ def read_pair(noisy_star: Path, clean_star: Path, seed: int) -> ParticlePair:
                 "give the same particles in the same order"
             )
     tokens = noisy.column("rlnClassNumber")
-    classes = None if tokens is None else np.unique(tokens, return_inverse=True)[1]
+    classes = None if tokens is None else number_tokens(tokens)
     shared = find_shared_pixels(noisy, halves, classes)
     of_images = halves[shared.first_row]
     for half, count in zip(*np.unique(of_images, return_counts=True), strict=True):
