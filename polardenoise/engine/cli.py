@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,18 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 #: Commands that go on where they were stopped.
 RESUMABLE = ("train", "denoise")
+#: What lowers the memory that a run of a command takes.
+MEMORY_CURES = {
+    "simulate": "lower --box or --particles",
+    "train": "give a --recipe with fewer images_per_step, or sources of a smaller box",
+    "denoise": "lower --batch or the box size",
+    "evaluate": "give particles of a smaller box, or fewer (--images of the null test)",
+    "reconstruct": "give particles of a smaller box, or fewer",
+}
+#: Characters of a value that a mistake in the command line shows, of any word of a message, and of a message.
+LONGEST_VALUE, LONGEST_WORD, LONGEST_LINE = 60, 400, 4000
+#: What takes several values, and may take none.
+LISTS = ("sources",)
 #: What the extra `engine` installs, by the names that Python imports.
 ENGINE_LIBRARIES = (
     "einops",
@@ -68,12 +81,23 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print `message` as one line on stderr and exit with code 2."""
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {on_one_line(message)}; see {self.prog} --help\n")
+        line = on_one_line(message, LONGEST_VALUE)
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {line}; see {self.prog} --help\n")
 
 
-def on_one_line(text: object) -> str:
-    """Join the lines of a message: the error contract allows one."""
-    return " ".join(str(text).split())
+def on_one_line(text: object, longest: int = LONGEST_WORD) -> str:
+    """Join the lines of a message: the error contract allows one. Words longer than `longest` lose their middle."""
+    line = " ".join(str(text).split())
+    line = re.sub(rf"\S{{{longest + 1},}}", lambda word: cut_middle(word[0], longest), line)
+    return cut_middle(line, LONGEST_LINE)
+
+
+def cut_middle(text: str, longest: int) -> str:
+    """Keep both ends of a text that is longer than `longest` characters."""
+    if len(text) <= longest:
+        return text
+    end = (longest - 3) // 2
+    return f"{text[: longest - 3 - end]}...{text[-end:]}"
 
 
 def import_command(name: str) -> ModuleType:
@@ -116,8 +140,23 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """
     names = [argv[0]] if argv and argv[0] in COMMANDS else COMMANDS
     arguments = build_parser(names).parse_args(argv)
+    refuse_missing_values(arguments)
     arguments.command_line = ["polardenoise", *argv]
     return arguments
+
+
+def refuse_missing_values(arguments: argparse.Namespace) -> None:
+    """Refuse `--OPTION=--`, of which argparse makes an empty list.
+
+    Raises
+    ------
+    InputError
+        Names the option.
+    """
+    for name, value in vars(arguments).items():
+        if value == [] and name not in LISTS:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option}: has no value (-- is none); write {option} VALUE")
 
 
 def check_seed(seed: int) -> None:
@@ -145,12 +184,24 @@ def run_command(arguments: argparse.Namespace) -> None:
     arguments.files.write("--json", arguments.json, "summary", content="summary")
     arguments.files.check()
     check_seed(getattr(arguments, "seed", 0))
+    if draws_pictures(arguments):
+        from polardenoise.engine.runtime.pictures import load_matplotlib
+
+        load_matplotlib()
     summary = module.run(arguments)
     if arguments.json is not None:
         from polardenoise.engine.runtime.provenance import write_summary
 
         write_summary(arguments.json, summary)
     print(module.summarise(summary), flush=True)
+
+
+def draws_pictures(arguments: argparse.Namespace) -> bool:
+    """Tell whether a run of a command draws with matplotlib."""
+    asked = {"denoise": "report", "evaluate": "plot"}.get(arguments.command)
+    if asked is not None:
+        return getattr(arguments, asked, None) is not None
+    return arguments.command in ("train", "reconstruct")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -199,12 +250,13 @@ def run_and_tell(argv: Sequence[str]) -> int:
         print(f"{name}: {missing} is not installed; {INSTALL}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except OSError as error:
-        print(f"{name}: {describe_system_error(error)}", file=sys.stderr)
+        print(f"{name}: {on_one_line(describe_system_error(error))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except Exception as error:
         if not says_out_of_memory(error):
             raise
-        print(f"{name}: out of memory; lower --batch or the box size", file=sys.stderr)
+        cure = MEMORY_CURES.get(command, "free some")
+        print(f"{name}: out of memory; {cure}", file=sys.stderr)
         return EXIT_BAD_INPUT
 
 

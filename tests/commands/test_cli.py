@@ -248,3 +248,143 @@ def test_options_are_not_abbreviated():
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["reconstruct", "x", "--outp", "y"])
     assert isinstance(parser, argparse.ArgumentParser)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["reconstruct", "x", "-o", "y", "--json=--"],
+        ["reconstruct", "x", "-o--"],
+        ["simulate", "phantom:1", "-o", "y", "--seed=--"],
+        ["simulate", "phantom:1", "-o", "y", "--pixel-size=--"],
+        ["evaluate", "x", "--truth=--"],
+        ["train", "phantom:1", "--output=--"],
+        ["denoise", "x", "-o", "y", "--batch=--"],
+        ["models", "--json=--"],
+    ],
+)
+def test_two_dashes_are_no_value_of_an_option(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = cli.main(words)
+    except SystemExit as left:  # a choice, or a Python that takes -- for the value
+        code = left.code
+    message = capsys.readouterr().err
+    assert code == 2
+    assert message.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_sources_may_be_none():
+    words = ["train", "--pairs", "a", "b", "-o", "c"]
+    assert cli.parse_arguments(words).sources == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["denoise", "x", "-o", "y", "--ctf-state", "9" * 5000],
+        ["reconstruct", "x", "-o", "y", "z" * 5000],
+        ["simulate", "phantom:1", "-o", "y", "--box", "9" * 5000],
+        ["denoise", "x", "-o", "y", "--seed", "9" * 4000],
+        ["9" * 5000],
+    ],
+)
+def test_long_values_are_shortened_in_messages(words):
+    finished = run_program(*words)
+    assert finished.returncode == 2
+    assert finished.stderr.count("\n") == 1
+    assert len(finished.stderr) < 700
+    assert "..." in finished.stderr
+
+
+@pytest.mark.parametrize("text", ["x" * 300_000, "a b " * 100_000])
+def test_no_message_is_longer_than_a_page(pretend, capsys, text):
+    def run(_arguments):
+        raise InputError(f"{text}: is not there; correct the name")
+
+    assert cli.main(pretend(run)) == 2
+    message = capsys.readouterr().err
+    assert len(message) < 5000
+    assert message.endswith("correct the name\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "cure"), [("reconstruct", "fewer"), ("simulate", "--box"), ("denoise", "--batch")]
+)
+def test_the_cure_of_lacking_memory_is_one_that_the_command_has(command, cure, monkeypatch, capsys):
+    def run(_arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(cli.import_command(command), "run", run)
+    assert cli.main([command, "phantom:1", "-o", "y"]) == 2
+    message = capsys.readouterr().err
+    assert cure in message
+    assert ("--batch" in message) == (command == "denoise")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *[("RANK", value) for value in ("abc", "", "-1", "2", "9" * 5000)],
+        *[("WORLD_SIZE", value) for value in ("abc", "0", "1.5")],
+        *[("LOCAL_RANK", "x"), ("MASTER_PORT", "abc"), ("MASTER_PORT", "70000")],
+    ],
+)
+def test_variables_of_torchrun_that_are_no_numbers_are_one_line(
+    variable, value, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    for name, good in [("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost")]:
+        monkeypatch.setenv(name, good)
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    monkeypatch.setenv(variable, value)
+    assert cli.main(["denoise", "in.star", "-o", "out.star"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"{variable}=" in message
+    assert len(message) < 400
+
+
+DRAWING = """
+import os, sys
+from polardenoise.engine import cli
+from polardenoise.engine.commands import reconstruct
+from polardenoise.engine.reconstruct.fsc_report import plot_fsc
+import numpy as np
+def run(arguments):
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure()
+    FigureCanvasAgg(figure).print_png("picture.png")
+    return {"backend": matplotlib.rcParams["backend"], "left": os.environ.get("MPLBACKEND")}
+reconstruct.run, reconstruct.summarise = run, str
+sys.exit(cli.main(["reconstruct", "x", "-o", "y"]))
+"""
+
+
+@pytest.mark.parametrize("settings", ["backend: [\nsavefig.dpi: abc\n", "\udcff\udcfe", "a fifo"])
+def test_settings_of_matplotlib_are_none_of_ours(settings, tmp_path):
+    if settings == "a fifo":
+        os.mkfifo(tmp_path / "matplotlibrc")
+    else:
+        (tmp_path / "matplotlibrc").write_text(settings, errors="surrogateescape")
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "nonsense",
+        "MATPLOTLIBRC": str(tmp_path),
+        "MPLCONFIGDIR": str(tmp_path / "matplotlibrc"),
+    }
+    finished = subprocess.run(
+        [sys.executable, "-c", DRAWING],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+        timeout=60,
+    )
+    assert finished.stderr == ""
+    assert finished.returncode == 0
+    assert finished.stdout.lower() == "{'backend': 'agg', 'left': 'nonsense'}\n"
+    assert (tmp_path / "picture.png").stat().st_size > 0

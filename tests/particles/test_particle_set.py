@@ -448,3 +448,11 @@ def test_relion_reads_what_was_written(relion, folder, images):
     np.testing.assert_array_equal(read_images(copied, slice(None)), images[[2, 0, 3, 1]] * 2)
     assert copied.ctf.voltage.tolist() == [300, 200, 300, 300]
     assert copied.column("myNote") == ["001", "1e3", "--", "x"]
+
+
+def test_a_name_of_thousands_of_characters_is_shortened_in_the_message(tmp_path):
+    path = tmp_path / "a.star"
+    path.write_text(f"data_\nloop_\n_rlnImageName\n_rlnPixelSize\n1@{'a/' * 100_000}b.mrcs 2.0\n")
+    with pytest.raises(InputError, match=r"row 1: stack a/.*\.\.\. is not there") as told:
+        read_particles(path)
+    assert len(str(told.value)) < 1000

@@ -179,3 +179,38 @@ def test_every_destination_is_probed_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot be written"):
         FileList(outputs=files.outputs[:1]).probe()
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", ["", "new"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("q" * 250 + ".star", "star"),
+        ("q" * 245 + ".npz", "matches"),
+        ("é" * 122 + ".json", "summary"),
+        ("q" * 250, "folder"),
+    ],
+)
+def test_a_name_too_long_for_its_hidden_one_is_refused_before_the_work(
+    tmp_path, folder, name, kind
+):
+    files = FileList()
+    files.write("-o", tmp_path / folder / "short.star", "star")
+    files.write("-o", tmp_path / folder / name, kind)
+    files.check()
+    with pytest.raises(InputError, match=r"the name is too long.*choose a shorter one"):
+        files.probe()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_path_too_long_for_its_hidden_name_is_refused_before_the_work(tmp_path, monkeypatch):
+    deep = tmp_path
+    while len(str(deep)) < 3800:
+        deep /= "d" * 200
+    deep /= "d" * (4095 - len(str(deep)) - 10)
+    deep.mkdir(parents=True)
+    files = FileList()
+    files.write("-o", deep / "a.star", "star")
+    files.check()
+    with pytest.raises(InputError, match=r"(?i)name (is )?too long"):
+        files.probe()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.cli import main
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.simulate.noise import draw_coloured_noise, sample_noise_power
@@ -121,3 +122,15 @@ def test_the_shipped_spectrum_is_measured_again(shared_data):
     again = average_spectra([measure_noise_spectrum(real / star) for star in stars], TABLE)
     np.testing.assert_allclose(again.frequency, MEASURED.frequency, atol=1e-9)
     np.testing.assert_allclose(again.power, MEASURED.power, atol=6e-4)
+
+
+def test_pixels_that_overflow_are_refused_in_one_line(tmp_path, capfd):
+    images = np.random.default_rng(1).normal(size=(4, 32, 32)).astype(np.float32) * 1e30
+    write_stack(tmp_path / "a.mrcs", images, 4.0)
+    rows = "".join(f"{n}@{tmp_path / 'a.mrcs'} 4.0\n" for n in range(1, 5))
+    (tmp_path / "a.star").write_text(STAR + rows)
+    words = ["simulate", "phantom:1", "--box", "16", "--particles", "2", "-o", str(tmp_path / "o")]
+    assert main([*words, "--noise-like", str(tmp_path / "a.star")]) == 2
+    message = capfd.readouterr().err
+    assert message.count("\n") == 1
+    assert "a.star: row 1: " in message

@@ -11,6 +11,7 @@ from polardenoise.engine.particles.mrc import read_stack_header
 from polardenoise.engine.particles.mrc_header import StackHeader
 from polardenoise.engine.particles.star import is_quotable
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.input_files import shorten
 
 # Place of an image whose name has no `index@`: the only image of its file.
 ONLY_IMAGE = -1
@@ -47,7 +48,7 @@ class ImageNames:
                 file = name
             elif place < 0:
                 raise InputError(
-                    f"{self.star_path}: row {row + 1}: image name {name} does not begin with a number"
+                    f"{self.star_path}: row {row + 1}: image name {shorten(name)} does not begin with a number"
                     " from 1; write it as index@stack.mrcs"
                 )
             if not file:
@@ -101,7 +102,7 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
         _check_completeness(header, rows, index_in_stack[rows], names.star_path)
         if header.count > 1 and (unnumbered := rows[names.place_of_row[rows] == ONLY_IMAGE]).size:
             raise InputError(
-                f"{names.star_path}: row {unnumbered[0] + 1}: {file} holds {header.count} images (a stack or a"
+                f"{names.star_path}: row {unnumbered[0] + 1}: {shorten(file)} holds {header.count} images (a stack or a"
                 " volume) and the image name has no number; 2D particles are named index@stack.mrcs"
             )
         size = f"{header.columns} x {header.rows} px"
@@ -132,14 +133,14 @@ def _locate(star_path: Path, file: str, row: int) -> Path:
     here, beside = Path(file), star_path.parent / file
     if is_there(here) and is_there(beside) and not here.samefile(beside):
         raise InputError(
-            f"{star_path}: row {row + 1}: {file} is there twice, as {here.absolute()} and as {beside.absolute()}; run "
-            "in the STAR file's folder, or write the full name of the right one"
+            f"{star_path}: row {row + 1}: {shorten(file)} is there twice, as {here.absolute()} and as "
+            f"{beside.absolute()}; run in the STAR file's folder, or write the full name of the right one"
         )
     for candidate in (here, beside):
         if is_there(candidate):
             return candidate
     raise InputError(
-        f"{star_path}: row {row + 1}: stack {file} is not there, neither from {Path.cwd()} nor from the STAR"
+        f"{star_path}: row {row + 1}: stack {shorten(file)} is not there, neither from {Path.cwd()} nor from the STAR"
         " file's folder; run in the project's folder or correct the name"
     )
 

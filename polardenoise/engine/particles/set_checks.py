@@ -7,6 +7,7 @@ import numpy as np
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.token_numbers import number_by_appearance, number_tokens
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.input_files import shorten
 from polardenoise.engine.runtime.provenance import read_provenance
 
 CTF_FREE_STATES = ("none", "corrected")
@@ -162,7 +163,7 @@ def refuse_other_order(particles: ParticleSet, truth: ParticleSet) -> None:
         if not differ.size or (label in ESTIMATES and not moved):
             continue
         row = int(differ[0])
-        texts = [(one.column(label) or [])[row] for one in (truth, particles)]
+        texts = [shorten((one.column(label) or [])[row]) for one in (truth, particles)]
         raise InputError(
             f"{truth.star_path}: row {row + 1}: {label} is {texts[0]} there and {texts[1]} in {particles.star_path}"
             f"{', whose rows are in another order' if moved else ''}; give the same particles in the same order"

@@ -13,8 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from polardenoise.engine.runtime.errors import InputError, SystemFailureError
+
 #: What torchrun sets.
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+MOST_PROCESSES = 100_000
 #: How long a process waits for another: one that dies is noticed by torchrun, which ends them all.
 LONGEST_STAGE = timedelta(days=14)
 
@@ -71,11 +74,32 @@ class Processes:
 
 
 def find_processes() -> Processes:
-    """Read from torchrun's environment variables who we are; alone without them."""
+    """Read from torchrun's environment variables who we are; alone without them.
+
+    Raises
+    ------
+    InputError
+        If one of them is not what torchrun sets.
+    """
     if not all(name in os.environ for name in VARIABLES):
         return Processes()
-    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    return Processes(rank, count, int(os.environ.get("LOCAL_RANK", rank)))
+    count = read_variable("WORLD_SIZE", 1, MOST_PROCESSES)
+    rank = read_variable("RANK", 0, count - 1)
+    read_variable("MASTER_PORT", 0, 65535)
+    local = read_variable("LOCAL_RANK", 0, count - 1) if "LOCAL_RANK" in os.environ else rank
+    return Processes(rank, count, local)
+
+
+def read_variable(name: str, least: int, most: int) -> int:
+    """Read a whole number from the environment; an `InputError` where it is none, or not from `least` to `most`."""
+    text = os.environ[name].strip()
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else -1
+    if not least <= number <= most:
+        raise InputError(
+            f"{name}={text[:40]}: torchrun sets a whole number from {least} to {most} in the environment; start the"
+            f" command by torchrun, or unset {name}"
+        )
+    return number
 
 
 @contextmanager
@@ -90,7 +114,14 @@ def joined_processes() -> Iterator[Processes]:
         return
     import torch.distributed
 
-    torch.distributed.init_process_group("gloo", timeout=LONGEST_STAGE)
+    try:
+        torch.distributed.init_process_group("gloo", timeout=LONGEST_STAGE)
+    except (RuntimeError, ValueError) as error:
+        place = f"{os.environ['MASTER_ADDR'][:100]}:{os.environ['MASTER_PORT'][:40]}"
+        raise SystemFailureError(
+            f"the processes of this run cannot meet at {place} (MASTER_ADDR, MASTER_PORT): {str(error)[:160]}; start"
+            " the command by torchrun"
+        ) from error
     try:
         yield processes
     finally:

@@ -6,12 +6,13 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from polardenoise.engine.runtime.errors import InputError, describe_system_error
 from polardenoise.engine.runtime.file_kinds import refuse_to_replace
-from polardenoise.engine.runtime.files import HOST, remove_leftovers, remove_quietly
+from polardenoise.engine.runtime.files import HOST, name_hidden, remove_leftovers, remove_quietly
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class FileList:
         Raises
         ------
         InputError
-            Names the folder that cannot be written or has no room.
+            Names the folder that cannot be written or has no room, or the file whose name is too long for the hidden
+            one that it has until it is complete.
         """
         needed: dict[int, tuple[Path, int]] = {}
         probed: set[Path] = set()
@@ -122,6 +124,7 @@ class FileList:
             if folder not in probed:
                 probe_folder(folder)
                 probed.add(folder)
+            probe_name(one, folder)
             device = folder.stat().st_dev
             first, size = needed.get(device, (folder, 0))
             needed[device] = first, size + one.size
@@ -184,6 +187,34 @@ def probe_folder(folder: Path) -> None:
         ) from error
     finally:
         remove_quietly(trial)
+
+
+def probe_name(one: Named, folder: Path) -> None:
+    """See that an output's folder, or the nearest to it, takes the name that it has until it is complete."""
+    hidden = name_hidden(one.path.absolute())
+    try:
+        for path in (hidden, folder / hidden.name):
+            remove_quietly(path)
+        os.close(
+            os.open(
+                folder / hidden.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+        )
+        if hidden.parent != folder:
+            with suppress(FileNotFoundError):
+                os.lstat(hidden)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise InputError(
+                f"{one.option} {one.path}: cannot be written ({describe_system_error(error)}); name another"
+            ) from error
+        more = len(os.fsencode(hidden.name)) - len(os.fsencode(one.path.name))
+        raise InputError(
+            f"{one.option} {one.path}: the name is too long, until it is complete it has {more} characters more; choose"
+            " a shorter one"
+        ) from error
+    finally:
+        remove_quietly(folder / hidden.name)
 
 
 def check_room(folder: Path, size: int) -> None:

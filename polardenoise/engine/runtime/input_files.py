@@ -114,6 +114,6 @@ def convert_data(data: Any, shape: type[Shape], source: str, cure: str) -> Shape
 
 
 def shorten(reason: object) -> str:
-    """Put somebody else's reason on one line of bounded length."""
+    """Put somebody else's reason, or a word out of a file, on one line of bounded length."""
     line = " ".join(str(reason).split())
     return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 3] + "..."

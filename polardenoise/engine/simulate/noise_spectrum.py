@@ -184,7 +184,15 @@ def _check_corners(images: np.ndarray, rows: np.ndarray, star_path: Path) -> Non
     """Refuse images whose corners hold no noise."""
     pixel = np.arange(images.shape[-1]) - images.shape[-1] // 2
     corners = images[:, np.hypot(pixel[:, None], pixel) >= images.shape[-1] / 2]
-    empty = corners.std(1) <= 1e-3 * images.std((1, 2))
+    with np.errstate(all="ignore"):  # told in one line
+        noise, all_over = corners.std(1), images.std((1, 2))
+    large = ~np.isfinite(noise) | ~np.isfinite(all_over)
+    if large.any():
+        raise InputError(
+            f"{star_path}: row {rows[large][0] + 1}: pixels of the image are too large to measure their noise;"
+            " normalise the particles"
+        )
+    empty = noise <= 1e-3 * all_over
     if empty.any():
         raise InputError(
             f"{star_path}: row {rows[empty][0] + 1}: no noise in the corners of the image; give particles"

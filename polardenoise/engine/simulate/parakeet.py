@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mrcfile
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
@@ -29,8 +28,12 @@ from polardenoise.engine.particles.star import open_text
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.files import Outputs, write_text_atomically
-from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.simulate import particle_table as table
+from polardenoise.engine.simulate.parakeet_files import (
+    find_images,
+    read_configuration,
+    read_image,
+)
 from polardenoise.engine.simulate.plan import SimulationPlan, check_plan
 from polardenoise.engine.simulate.sources import read_atoms
 
@@ -38,6 +41,8 @@ from polardenoise.engine.simulate.sources import read_atoms
 SIDE, THICKNESS, PIXEL_SIZE, DOSE = 8, 300.0, 4.0, 40.0
 #: Angstrom by which the defocus in a file may differ from that of the configuration beside it.
 DEFOCUS_TOLERANCE = 1.0
+#: Pixels that a wave may have around its image; Parakeet has 100 where nothing else is said.
+LARGEST_MARGIN = 2048
 RUN = """#!/bin/sh -e
 # Simulate one micrograph with Parakeet, on a GPU; from polardenoise simulate --parakeet.
 cd "$(dirname "$0")"
@@ -163,46 +168,49 @@ def gather_particles(
                 table.write_star(file, particles, name_in_star(path), box, pixel_size, noisy)
         start, corners = 0, ~disk_mask(box, box / 2).numpy()
         for one in micrographs:
-            counts = cut_boxes(one.image, one, box)
-            background, deviation = counts[:, corners].mean(), counts[:, corners].std()
-            if not deviation > 0:
-                raise InputError(f"{one.image}: no noise in the corners of its particles")
-            images = {"particles": (background - counts) / deviation}
-            if with_truth and one.truth:
-                waves = cut_boxes(one.truth, one, box)
-                phase = np.angle(waves * np.conj(waves[:, corners].mean()))
-                images["clean"] = 2 * background / deviation * phase
-            for name, pixels in images.items():
-                stacks[name].write(start, torch.from_numpy(pixels.astype(np.float32)))
-            start += len(counts)
+            for name, pixels in make_images(one, box, corners, with_truth).items():
+                stacks[name].write(start, torch.from_numpy(pixels))
+            start += len(one.angles)
     return len(particles), len(micrographs), with_truth
+
+
+@np.errstate(all="ignore")  # numbers that overflow are told in one line
+def make_images(
+    one: Micrograph, box: int, corners: np.ndarray, with_truth: bool
+) -> dict[str, np.ndarray]:
+    """Make the particles of a micrograph, and the truth where that is wanted; `(m, box, box)` float32 each."""
+    counts = cut_boxes(one.image, one, box)
+    background, deviation = counts[:, corners].mean(), counts[:, corners].std()
+    if not deviation > 0:
+        raise InputError(
+            f"{one.image}: no noise in the corners of its particles; simulate it again"
+        )
+    images = {"particles": (background - counts) / deviation}
+    if with_truth and one.truth:
+        waves = cut_boxes(one.truth, one, box)
+        phase = np.angle(waves * np.conj(waves[:, corners].mean()))
+        images["clean"] = 2 * background / deviation * phase
+    images = {name: pixels.astype(np.float32) for name, pixels in images.items()}
+    if not all(np.isfinite(pixels).all() for pixels in images.values()):
+        raise InputError(f"{one.image}: its pixels are too large; simulate it again")
+    return images
 
 
 def read_micrograph(path: Path) -> Micrograph:
     """Read what a configuration knows of its micrograph, and find its images; `InputError` where that fails."""
-    image, truth = (next(path.parent.glob(one), None) for one in ("image.[hm]*", "truth_*.[hm]*"))
+    image, truth = find_images(path.parent)
     if image is None:
         raise InputError(f"{path.parent}: holds neither image.h5 nor image.mrc; run its run.sh")
-    try:
-        made_with: Any = read_json(path, dict, "simulate it again")
-        microscope, scan = made_with["microscope"], made_with["scan"]
-        beam, lens, detector = (microscope[name] for name in ("beam", "lens", "detector"))
-        (molecule,) = made_with["sample"]["molecules"]["local"]
-        poses = molecule["instances"]
-        places = np.array([pose["position"] for pose in poses], dtype=float)
-        vectors = np.array([pose["orientation"] for pose in poses], dtype=float)
-        pixel_size, origin = float(detector["pixel_size"]), np.array(detector.get("origin", (0, 0)))
-        still = scan == {"mode": "still", "num_images": 1} and not lens.get("c_12")
-        if not still or places.shape != vectors.shape or places.shape[1:] != (3,):
-            raise ValueError("one still image, no astigmatism, poses of 3 numbers are understood")
-        size, defocus = (int(detector["nx"]), int(detector["ny"])), -float(lens["c_10"])
-        energy, aberration = float(beam["energy"]), float(lens["c_30"])
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not as simulate --parakeet writes it ({error!r})") from error
+    made_with = read_configuration(path)
+    poses = made_with.sample.molecules.local[0].instances
+    lens, detector = made_with.microscope.lens, made_with.microscope.detector
+    places = np.array([pose.position[:2] for pose in poses], dtype=float)
+    vectors = np.array([pose.orientation for pose in poses], dtype=float)
     angles = Rotation.from_rotvec(vectors).inv().as_euler("ZYZ", degrees=True)
-    centres = (places[:, :2] - origin) / pixel_size
-    optics = (energy, aberration, table.AMPLITUDE_CONTRAST, 0.0)
-    return Micrograph(image, truth, pixel_size, size, defocus, centres, angles, optics)
+    centres = (places - np.array(detector.origin)) / detector.pixel_size
+    optics = (made_with.microscope.beam.energy, lens.c_30, table.AMPLITUDE_CONTRAST, 0.0)
+    size = (detector.nx, detector.ny)
+    return Micrograph(image, truth, detector.pixel_size, size, -lens.c_10, centres, angles, optics)
 
 
 def tabulate(micrographs: list[Micrograph], seed: int) -> table.SimulationTable:
@@ -225,44 +233,36 @@ def tabulate(micrographs: list[Micrograph], seed: int) -> table.SimulationTable:
 
 
 def cut_boxes(path: Path, one: Micrograph, box: int) -> np.ndarray:
-    """Cut the boxes of the particles out of a file; `(m, box, box)`."""
-    image, pixel_size, defocus = read_image(path)
-    margin = (image.shape[1] - one.size[0]) // 2  # an exit wave has a margin all around
-    wanted = tuple(length + 2 * margin for length in one.size)
-    off = defocus and abs(defocus - one.defocus) > DEFOCUS_TOLERANCE
-    if image.shape[::-1] != wanted or abs(pixel_size / one.pixel_size - 1) > 1e-3 or off:
-        raise InputError(
-            f"{path}: {image.shape[::-1]} px, {pixel_size:g} A/px, defocus {defocus:g} A, but its config.yaml says"
-            f" {one.size}, {one.pixel_size:g}, {one.defocus:g}; simulate it again"
-        )
+    """Cut the boxes of the particles out of a file; `(m, box, box)`, complex of a wave."""
+    wave = path == one.truth
     first = one.centres.round().astype(int) - box // 2
     outside = np.flatnonzero(((first < 0) | (first + box > one.size)).any(1))
-    if outside.size:
-        raise InputError(f"{path}: the box of molecule {outside[0] + 1} reaches over the edge")
+
+    def check(shape: tuple[int, int], pixel_size: float, defocus: float) -> None:
+        margin = (shape[1] - one.size[0]) // 2 if wave else 0  # a wave has a margin all around
+        wanted = tuple(length + 2 * margin for length in one.size)
+        fits = (
+            shape[::-1] == wanted
+            and 0 <= margin <= LARGEST_MARGIN
+            and abs(pixel_size / one.pixel_size - 1) <= 1e-3
+            and (defocus == 0 or abs(defocus - one.defocus) <= DEFOCUS_TOLERANCE)
+        )
+        if not fits:
+            raise InputError(
+                f"{path}: {shape[::-1]} px, {pixel_size:g} A/px, defocus {defocus:g} A, but its config.yaml says"
+                f" {one.size}, {one.pixel_size:g}, {one.defocus:g}; simulate it again"
+            )
+        if outside.size:
+            raise InputError(
+                f"{path}: the box of molecule {outside[0] + 1} reaches over the edge; lower --box, or simulate it"
+                " again"
+            )
+
+    image = read_image(path, wave, check)
+    margin = (image.shape[1] - one.size[0]) // 2
     columns, rows = (first[:, axis, None] + margin + np.arange(box) for axis in (0, 1))
-    return image[rows[:, :, None], columns[:, None, :]]
-
-
-def read_image(path: Path) -> tuple[np.ndarray, float, float]:
-    """Read an image `(rows, columns)`, complex for waves, its pixel size and its defocus (0 if it is not stated)."""
-    try:
-        if path.suffix == ".mrc":
-            with mrcfile.open(path) as file:
-                data, pixel_size, defocus = file.data, float(file.voxel_size.x), 0.0
-        else:
-            import h5py
-
-            with h5py.File(path, "r") as file:
-                group = file["entry/data"]
-                pixel_size, defocus = float(group["pixel_size_x"][0]), -float(group["c_10"][0])
-                data = group["data"][()]
-        data = data.reshape(data.shape[-2:])  # one image, or a stack of one
-        if not np.isfinite(data).all():
-            raise ValueError("pixels are not finite")
-    except (ImportError, OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: not an image file of Parakeet ({reason})") from error
-    return data, pixel_size, defocus
+    boxes = image[rows[:, :, None], columns[:, None, :]]
+    return boxes.astype(np.complex128 if wave else np.float64)
 
 
 def _round(value: float) -> float:

@@ -1,0 +1,55 @@
+"""Matplotlib as the command line uses it: canvases of Agg only, and nothing of what others have set for it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def load_matplotlib() -> None:
+    """Import matplotlib with its own settings, before there are threads; once imported, it is left as it is.
+
+    A `matplotlibrc` of the working directory goes before all others, whatever the environment says: it is imported from
+    within the folder of matplotlib's own.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    found = importlib.util.find_spec("matplotlib")
+    if found is None or found.origin is None:
+        return  # whoever draws says so
+    # It tells where it keeps its fonts, and that it has to look for them.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    before = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "Agg"
+    try:
+        with inside(Path(found.origin).parent / "mpl-data"):
+            importlib.import_module("matplotlib")
+    finally:
+        if before is None:
+            del os.environ["MPLBACKEND"]
+        else:
+            os.environ["MPLBACKEND"] = before
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work inside a folder for a moment; where one cannot come back from it, it is not entered."""
+    try:
+        here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.fchdir(here)
+    finally:
+        os.close(here)
