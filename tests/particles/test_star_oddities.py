@@ -234,3 +234,21 @@ def test_numbers_are_what_every_program_reads_as_numbers():
 def test_equal_tokens_get_equal_numbers_without_room_for_the_longest():
     tokens = ["b", "a", "x" * 10_000_000, "b"] * 100  # 16 GB as an array of equal widths
     np.testing.assert_array_equal(number_tokens(tokens)[:4], [1, 0, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "named"),
+    [
+        ("_rlnDetectorPixelSize\n_rlnMagnification\n", "1e306 1e-300", "rlnDetectorPixelSize"),
+        ("_rlnPixelSize\n_rlnOriginX\n_rlnOriginY\n", "900 1e306 0", "rlnOriginX"),
+    ],
+)
+def test_numbers_that_overflow_are_refused_in_one_line(tmp_path, recwarn, columns, values, named):
+    write_stack(tmp_path / "a.mrcs", np.ones((1, 8, 8), np.float32), 2.0)
+    (tmp_path / "in.star").write_text(
+        f"data_\nloop_\n_rlnImageName\n{columns}1@{tmp_path}/a.mrcs {values}\n"
+    )
+    with pytest.raises(InputError, match=named):
+        particles = read_particles(tmp_path / "in.star")
+        _ = particles.origins
+    assert not recwarn.list

@@ -164,7 +164,8 @@ def find_pixel_size(columns: ParticleColumns) -> np.ndarray:
                 " particle table"
             )
         columns.refuse_where(magnification <= 0, "rlnMagnification is not positive; correct it")
-        size, label = detector * 1e4 / magnification, "rlnDetectorPixelSize"
+        with np.errstate(over="ignore"):  # what overflows is out of range
+            size, label = detector * 1e4 / magnification, "rlnDetectorPixelSize"
     least, most = LIMITS["pixel size"]
     columns.refuse_where(size <= 0, f"{label} is not positive; give the pixel size in Angstrom")
     columns.refuse_where(
@@ -332,6 +333,7 @@ def find_origins(columns: ParticleColumns, pixel_size: np.ndarray) -> np.ndarray
         if angstrom is not None:
             origins[:, axis] = angstrom
         elif pixels is not None:
-            origins[:, axis] = pixels * pixel_size
+            with np.errstate(over="ignore"):
+                origins[:, axis] = pixels * pixel_size
         columns.refuse_outside(origins[:, axis] / pixel_size, f"rlnOrigin{name}", "correct it")
     return origins
