@@ -249,6 +249,5 @@ def test_numbers_that_overflow_are_refused_in_one_line(tmp_path, recwarn, column
         f"data_\nloop_\n_rlnImageName\n{columns}1@{tmp_path}/a.mrcs {values}\n"
     )
     with pytest.raises(InputError, match=named):
-        particles = read_particles(tmp_path / "in.star")
-        _ = particles.origins
+        _ = read_particles(tmp_path / "in.star").origins
     assert not recwarn.list
