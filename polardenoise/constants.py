@@ -31,3 +31,7 @@ DEFAULT_THREADS = min(4, os.cpu_count() or 1)
 
 # Choices of a form: projects store the place in this list, so names are only ever added at its end.
 SHIPPED_MODELS = ["base", "base-dncnn"]
+SHIPPED_MODELS_HELP = (
+    "*base*: polar transformer, images are denoised together; for everyone.\n"
+    "*base-dncnn*: single-image network, for comparison."
+)

@@ -1,5 +1,7 @@
 """A small set with odd text in its STAR file, a network too small to be good, and the command for both."""
 
+import shutil
+
 import numpy as np
 import torch
 
@@ -85,6 +87,20 @@ def write_set(
         lines.append("  ".join(words) + " ")
     (folder / "in.star").write_text("\n".join(lines) + "\n")
     return folder / "in.star"
+
+
+def write_set_and_model(folder, count=24):
+    """Write a set and, in its folder `model`, a tiny model."""
+    write_set(folder, count=count)
+    save_tiny_model(folder / "model")
+    return folder
+
+
+def work_in_copy(made, tmp_path, monkeypatch):
+    """Copy a folder that many tests share, and go into the copy."""
+    folder = shutil.copytree(made, tmp_path / "work")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def denoise(model, *extra, source="in.star", output="out.star"):

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.common.places import find_shared_data
-from polardenoise.engine.particles.mrc import read_images_at, read_stack_header
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.runtime.errors import InputError
 
@@ -75,8 +73,4 @@ def read_set(star: Path) -> RealSet:
 
 def read_boxes(stack: Path) -> Tensor:
     """Read a stack of empty boxes, `(n, N, N)` float32."""
-    header = read_stack_header(stack)
-    boxes = np.empty((header.count, header.rows, header.columns), dtype=np.float32)
-    for places, images in read_images_at(header, np.arange(header.count)):
-        boxes[places] = images
-    return torch.from_numpy(boxes)
+    return torch.from_numpy(read_images(read_particles(stack, pixel_size=1.0), slice(None)))

@@ -6,11 +6,10 @@ the input's own, found by its `objId`; only where its pixels lie is new.
 """
 
 import os
-import shutil
 
 from polardenoise.convert.optics_groups import OpticsTable
-from polardenoise.convert.particle_columns import OBJECT_ID, ParticleColumns
-from polardenoise.convert.star_loops import format_loop_header, format_row, read_loop
+from polardenoise.convert.particle_columns import OBJECT_ID, ParticleColumns, format_waiting
+from polardenoise.convert.star_loops import format_loop_header, read_loop
 
 
 def write_particles_star(particles, star_path, converted_folder, group_attribute=None, items=None):
@@ -37,7 +36,8 @@ def write_particles_star(particles, star_path, converted_folder, group_attribute
     Raises
     ------
     ValueError
-        If no particle is enabled, or one lacks a value that the engine needs while others have it.
+        If no particle is enabled, or one lacks a value that the engine needs while others have it, or has a line
+        break in one.
     """
     # Which columns there are, and the table of optics groups, are known when all particles have been seen: rows wait in
     # a file.
@@ -53,7 +53,7 @@ def write_particles_star(particles, star_path, converted_folder, group_attribute
                     )
                 values = columns.get_values(particle)
                 values.append(optics.get_group(particle))
-                rows.write(format_row(values))
+                rows.write(format_waiting(values, particle.getObjId()))
                 count += 1
         if columns is None:
             raise ValueError("The input set has no enabled particle.")
@@ -62,10 +62,7 @@ def write_particles_star(particles, star_path, converted_folder, group_attribute
             star.write(optics.format_table())
             star.write(format_loop_header("particles", labels))
             with open(rows_path, encoding="utf-8") as rows:
-                if columns.missing or len(labels) <= len(columns.labels):
-                    star.writelines(columns.fill_gaps(rows))
-                else:
-                    shutil.copyfileobj(rows, star)
+                star.writelines(columns.fill_gaps(rows))
     finally:
         if os.path.exists(rows_path):
             os.remove(rows_path)

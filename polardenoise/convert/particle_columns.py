@@ -7,13 +7,14 @@ all other columns it is `nan`, or `None`.
 """
 
 import math
+from itertools import compress
 
 from pwem.constants import ALIGN_NONE
 from pyworkflow.object import Scalar
 
 from polardenoise.convert.alignment import ALIGNMENT_LABELS, get_relion_alignment
 from polardenoise.convert.stacks import StackLocator
-from polardenoise.convert.star_loops import format_row, split_row
+from polardenoise.convert.star_loops import BETWEEN_TOKENS, format_row
 
 # The column that carries Scipion's id of a particle through the engine and back.
 OBJECT_ID = "polardenoiseObjId"
@@ -31,8 +32,9 @@ NEEDED = {
     "rlnPhaseShift": "phase shift",
     RANDOM_SUBSET[1:]: "random half",
 }
-# Stands for a value that is not there, while rows wait.
+# While rows wait: what stands for a value that is not there, and what is between tokens, in none of them.
 MISSING = "<missing>"
+BETWEEN_WAITING = "\x1f"
 COORDINATE_LABELS = ["rlnCoordinateX", "rlnCoordinateY", "rlnMicrographName"]
 
 
@@ -151,18 +153,31 @@ class ParticleColumns:
         return [label for label in self.labels if label in self._filled]
 
     def fill_gaps(self, rows):
-        """Yield rows again without empty columns, and with `nan` or `None` where a value is missing.
-
-        Parameters
-        ----------
-        rows : iterable of str
-            As they were written, of `get_values` and the optics group.
-        """
+        """Yield rows of `format_waiting` as a loop has them, without empty columns and with `nan` or `None` in gaps."""
         keep = [label in self._filled for label in self.labels] + [True]
         gaps = ["None" if label in self._texts else "nan" for label in self.labels] + [""]
+        gaps = list(compress(gaps, keep))
         for row in rows:
-            values = zip(split_row(row), gaps, keep)
-            yield format_row(gap if text == MISSING else text for text, gap, kept in values if kept)
+            tokens = compress(row.rstrip("\n").split(BETWEEN_WAITING), keep)
+            filled = [gap if token == MISSING else token for token, gap in zip(tokens, gaps)]
+            yield BETWEEN_TOKENS.join(filled) + "\n"
+
+
+def format_waiting(values, number):
+    """Write the values of particle `number` as a row that waits for `fill_gaps`: quoted, but not yet a loop's.
+
+    Raises
+    ------
+    ValueError
+        If a value has a character that would tear the row.
+    """
+    row = format_row(values, BETWEEN_WAITING)
+    if row.count(BETWEEN_WAITING) >= len(values) or row.count("\n") > 1 or "\r" in row:
+        raise ValueError(
+            f"An attribute of particle {number} has a line break, which a STAR file cannot hold: correct "
+            "it, or take the particle out of the set."
+        )
+    return row
 
 
 def has_values(particles, attribute):

@@ -7,6 +7,9 @@ import re
 
 # A token: quoted with ' or ", or anything without white space.
 TOKEN = re.compile(r"""'([^']*)'|"([^"]*)"|(\S+)""")
+# Text that would not be read back as one token, or not whole.
+NEEDS_QUOTES = re.compile(r"""\s|^['"]""")
+BETWEEN_TOKENS = "  "
 
 
 def quote_token(value):
@@ -15,7 +18,7 @@ def quote_token(value):
     Parameters
     ----------
     value : object
-        A float is written with six decimals, as RELION does; text with spaces is quoted.
+        A float is written with six decimals, as RELION does; text with spaces, or that begins with a quote, is quoted.
 
     Returns
     -------
@@ -27,7 +30,9 @@ def quote_token(value):
     text = str(value)
     if not text:
         return "None"
-    return f'"{text}"' if re.search(r"\s", text) else text
+    if not NEEDS_QUOTES.search(text):
+        return text
+    return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def format_loop_header(table, labels):
@@ -49,14 +54,9 @@ def format_loop_header(table, labels):
     return f"\n# version 30001\n\ndata_{table}\n\nloop_\n{columns}"
 
 
-def format_row(values):
+def format_row(values, between=BETWEEN_TOKENS):
     """Write one row of a loop, with its line break; `values` in the order of the labels."""
-    return "  ".join(quote_token(value) for value in values) + "\n"
-
-
-def split_row(line):
-    """Split one row of a loop into its tokens, without their quotes."""
-    return ["".join(found) for found in TOKEN.findall(line)]
+    return between.join(map(quote_token, values)) + "\n"
 
 
 def read_loop(path, table):
@@ -92,7 +92,7 @@ def read_loop(path, table):
             elif line.startswith("_"):
                 labels.append(line.split()[0][1:])
             else:
-                tokens = split_row(line)
+                tokens = ["".join(found) for found in TOKEN.findall(line)]
                 if len(tokens) != len(labels):
                     raise ValueError(
                         f"{path}, line {number}: {len(tokens)} values for {len(labels)} columns."

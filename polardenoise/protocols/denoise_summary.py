@@ -12,14 +12,13 @@ class DenoiseSummary:
     """The texts of the project window; mixed into the protocol. They read the engine's summaries, never a set."""
 
     def readSummaries(self):
-        """Read what the engine says of the chunks done so far."""
+        """Read what the engine says of each chunk, in their order; empty dicts for those not done yet."""
         numbers = range(1, len(read_chunks(self._getExtraPath())) + 1)
         names = [os.path.basename(self.getChunkPath("summary.json", number)) for number in numbers]
-        return [summary for summary in map(self.readSummary, names) if summary]
+        return [self.readSummary(name) for name in names]
 
-    def tellVerdict(self):
+    def tellVerdict(self, summaries):
         """Say why the images are not to be trusted, and of how many chunks that is true; a list of lines."""
-        summaries = self.readSummaries()
         judged = [summary["verdict"] for summary in summaries if summary.get("verdict")]
         if not judged:
             return []
@@ -30,18 +29,19 @@ class DenoiseSummary:
     def _summary(self):
         if not hasattr(self, OUTPUT_PARTICLES):
             return self.tellProgress()
-        lines = self.tellVerdict()
+        by_chunk = self.readSummaries()
+        first = by_chunk[0] if by_chunk else {}
+        summaries = [summary for summary in by_chunk if summary]
+        lines = self.tellVerdict(summaries)
         lines.append(f"Model: *{self.getModel()}*, CTF {self.getEnumText('ctfOutput')}.")
         done = getattr(self, OUTPUT_PARTICLES)
-        summary = self.readSummary(os.path.basename(self.getChunkPath("summary.json", 1)))
-        if summary:
+        if "group_by" in first:
             growing = " so far" if done.isStreamOpen() else ""
             lines.append(
-                f"{done.getSize()} particles{growing}, grouped by {summary['group_by']}; halves: "
-                f"{summary['halves']}; nothing finer than {summary['finest_detail_angstrom']:.1f} Å "
+                f"{done.getSize()} particles{growing}, grouped by {first['group_by']}; halves: "
+                f"{first['halves']}; nothing finer than {first['finest_detail_angstrom']:.1f} Å "
                 "can come back."
             )
-        summaries = self.readSummaries()
         lines += self.tellClasses(summaries)
         warnings = dict.fromkeys(text for one in summaries for text in one.get("warnings", []))
         lines += [f"*WARNING*: {text}." for text in warnings]
@@ -57,7 +57,7 @@ class DenoiseSummary:
                 f"*{faint} particles* show no more than pure noise would: their raw images stand "
                 "there, faint."
             )
-        if summary and not summary["noise_guard"]:
+        if not first.get("noise_guard", True):
             lines.append(
                 "The model's card does not state what it makes of pure noise: nothing keeps it from "
                 "drawing particles into noise."
@@ -80,7 +80,7 @@ class DenoiseSummary:
         if not hasattr(self, OUTPUT_PARTICLES):
             return []
         halves = "ignoring random halves" if self.ignoreHalves else "random halves apart"
-        summary = next(iter(self.readSummaries()), {})
+        summary = next(filter(None, self.readSummaries()), {})
         version = f" {summary['version']}" if summary.get("version") else ""
         sha = summary.get("model_sha256") or ""
         model = self.getModel() + (f", weights {sha[:12]}" if sha else "")

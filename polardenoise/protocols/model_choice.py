@@ -4,7 +4,7 @@ import os
 
 import pyworkflow.protocol.params as params
 
-from polardenoise.constants import SHIPPED_MODELS
+from polardenoise.constants import SHIPPED_MODELS, SHIPPED_MODELS_HELP
 from polardenoise.convert.model_files import check_model_folder, find_model_folder, read_card
 from polardenoise.convert.shipped_models import (
     PRETRAINED_FOLDER,
@@ -48,8 +48,7 @@ class ModelChoice:
             default=get_default_model(),
             condition=f"{also}modelSource=={MODEL_SHIPPED}",
             label="Shipped model",
-            help="*base*: polar transformer, images are denoised together; for everyone.\n"
-            "*base-dncnn*: single-image network, for comparison.\n"
+            help=f"{SHIPPED_MODELS_HELP}\n"
             "Each says in its card (pretrained/NAME/CARD.rst) what it was trained on.",
         )
         form.addParam(

@@ -10,6 +10,7 @@ from pyworkflow.constants import BETA
 from pyworkflow.object import Set
 from pyworkflow.protocol import STEPS_PARALLEL
 
+from polardenoise.architectures import ARCHITECTURES, is_joint
 from polardenoise.convert.chunks import iter_chunk, open_fresh
 from polardenoise.convert.classes import fill_averages, fill_classes, write_averages
 from polardenoise.convert.convert import read_denoised_rows, write_particles_star
@@ -28,8 +29,6 @@ from polardenoise.protocols.denoise_form import (
 from polardenoise.protocols.denoise_summary import DenoiseSummary
 from polardenoise.protocols.engine_runner import EngineRunner
 
-# Networks that look at one image at a time: how images are grouped changes nothing.
-SINGLE_IMAGE_NETWORKS = ("polar-cnn", "dncnn", "unet")
 PIXEL_SIZE_TOLERANCE = 1e-4
 
 
@@ -217,7 +216,8 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, DenoiseSummary, EngineRunner, Pr
         """Tell whether images are grouped by likeness; a network of single images sees none."""
         if self.grouping != GROUP_NEIGHBOURS:
             return False
-        return self.getModelArchitecture() not in SINGLE_IMAGE_NETWORKS
+        architecture = self.getModelArchitecture()
+        return architecture not in ARCHITECTURES or is_joint(architecture)
 
     def findsClasses(self):
         """Tell whether classes and scores are made."""

@@ -215,8 +215,9 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         particles = self.inputParticles.get()
         if particles is None:
             return ["Choose the denoised particles."]
-        if self.findMissingInputs():
-            return self.findMissingInputs()
+        missing = self.findMissingInputs()
+        if missing:
+            return missing
         others = {"truth": self.referenceParticles.get()}
         if self.test == TEST_HALVES:
             others = {"raw particles": self.getShown("rawParticles")}

@@ -8,7 +8,7 @@ import pyworkflow.protocol.params as params
 from pwem.protocols import ProtImport
 from pyworkflow.constants import BETA
 
-from polardenoise.constants import SHIPPED_MODELS
+from polardenoise.constants import SHIPPED_MODELS, SHIPPED_MODELS_HELP
 from polardenoise.convert.model_files import (
     CARD,
     WEIGHTS,
@@ -75,8 +75,7 @@ class ProtPolarImportModel(RememberedSettings, ProtImport):
             default=get_default_model(),
             condition=f"importFrom=={FROM_SHIPPED}",
             label="Shipped model",
-            help="*base*: polar transformer, images are denoised together; for everyone.\n"
-            "*base-dncnn*: single-image network, for comparison.",
+            help=SHIPPED_MODELS_HELP,
         )
 
     # --------------------------- steps -----------------------------------------------------

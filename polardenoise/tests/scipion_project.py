@@ -221,3 +221,24 @@ def get_denoised_views():
         numberOfThreads=1,
         binThreads=1,
     )
+
+
+@functools.lru_cache(maxsize=None)
+def get_denoised_chunks():
+    """Return the run that denoises the few small images in two chunks, in random sets, with the tiny model."""
+    from polardenoise.protocols import ProtPolarDenoise
+    from polardenoise.protocols.denoise_form import GROUP_RANDOM
+
+    return run_protocol(
+        get_project(),
+        ProtPolarDenoise,
+        {
+            "inputParticles": (get_views(), "outputParticles"),
+            "inputModel": (get_training(), "outputModel"),
+        },
+        modelSource=1,
+        particlesPerChunk=32,
+        grouping=GROUP_RANDOM,
+        useGpu=False,
+        numberOfThreads=1,
+    )

@@ -1,12 +1,12 @@
 """The card of a model as a figure: what it is, what it was trained on, how it did, and the course of its training."""
 
-import json
 import os
 import textwrap
 
 import numpy as np
 from pwem.viewers import EmPlotter
 
+from polardenoise.convert.model_files import read_card
 from polardenoise.viewers.curves import read_history
 
 TEXT_WIDTH = 92
@@ -14,12 +14,6 @@ TEXT_WIDTH = 92
 LINE_HEIGHT = 0.145
 # Names of molecules that fit on a card; the rest is counted.
 MOST_NAMES = 40
-
-
-def read_card(folder):
-    """Read a model's `model.json`; raises OSError if there is none."""
-    with open(os.path.join(folder, "model.json"), encoding="utf-8") as file:
-        return json.load(file)
 
 
 def find_history(folder):
@@ -139,8 +133,8 @@ def draw_card(folder):
 
     Raises
     ------
-    OSError
-        If there is no card.
+    OSError, ValueError
+        If there is no card, or it is no JSON object.
     """
     card = read_card(folder)
     title = f"Model {card.get('name') or os.path.basename(os.path.abspath(folder))}"

@@ -4,20 +4,8 @@ import pytest
 import starfile
 
 from polardenoise.engine.particles.particle_set import read_particles
-from tests.cases.running import run_case
 
 pytestmark = pytest.mark.shared_data
-
-
-@pytest.fixture
-def run(shared_data, tmp_path, monkeypatch):
-    def run(name):
-        case = run_case(shared_data, name, tmp_path)
-        monkeypatch.chdir(case.folder)
-        assert "Traceback" not in case.said
-        return case
-
-    return run
 
 
 @pytest.mark.parametrize("name", ["no_voltage_state_none", "zero_ctf_state_none"])

@@ -7,20 +7,8 @@ import numpy as np
 import pytest
 
 from polardenoise.engine.particles.particle_set import read_particles
-from tests.cases.running import run_case
 
 pytestmark = pytest.mark.shared_data
-
-
-@pytest.fixture
-def run(shared_data, tmp_path, monkeypatch):
-    def run_it(name):
-        case = run_case(shared_data, name, tmp_path)
-        monkeypatch.chdir(case.folder)
-        assert "Traceback" not in case.said
-        return case
-
-    return run_it
 
 
 def test_symmetry_expanded(run):

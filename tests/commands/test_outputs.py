@@ -11,7 +11,7 @@ import pytest
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.cli import COMMANDS, main
 from polardenoise.engine.networks.checkpoint import find_model
-from tests.denoise_files import save_tiny_model, write_set
+from tests.denoise_files import work_in_copy, write_set_and_model
 
 TINY = ["--model", "model", "--device", "cpu", "--set-size", "4"]
 SMALL = ["--box", "16", "--particles", "4"]
@@ -39,8 +39,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        write_set(folder, count=12)
-        save_tiny_model(folder / "model")
+        write_set_and_model(folder, count=12)
         (folder / "recipe.json").write_text('{"learning_rate": 0.001}')
         assert main(["denoise", "in.star", "-o", "done.star", *TINY, "--matches", "done.npz"]) == 0
     return folder
@@ -48,9 +47,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def folder(made, tmp_path, monkeypatch):
-    shutil.copytree(made, tmp_path / "work")
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
+    return work_in_copy(made, tmp_path, monkeypatch)
 
 
 def take_hashes(folder):

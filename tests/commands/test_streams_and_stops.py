@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from polardenoise.engine import cli
 from polardenoise.engine.cli import main
 from polardenoise.engine.networks.checkpoint import hash_file
-from tests.denoise_files import save_tiny_model, write_set
+from tests.denoise_files import write_set_and_model
 
 LONG = pytest.mark.long
 PROGRAM = [sys.executable, "-m", "polardenoise.engine"]
@@ -25,11 +25,8 @@ TRAIN = ["train", "phantom:1", "--preset", "tiny", "--device", "cpu", "--seed", 
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_set(tmp_path, count=16)
-    save_tiny_model(tmp_path / "model")
-    return tmp_path
+def folder(folder):
+    return write_set_and_model(folder, count=16)
 
 
 @pytest.fixture

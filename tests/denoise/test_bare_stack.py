@@ -5,19 +5,8 @@ import pytest
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.particles.particle_set import read_particles
-from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
+from tests.denoise_files import denoise, images_of, write_set
 from tests.particle_files import write_particle_files
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_a_stack_gives_what_its_star_file_without_ctf_gives(folder, model):

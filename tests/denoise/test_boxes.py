@@ -13,19 +13,8 @@ from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.preprocessing import pad_with_noise
 from polardenoise.engine.particles.star import read_star
-from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
+from tests.denoise_files import denoise, images_of, write_set
 from tests.particle_files import draw_ctf, write_particle_files
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_a_300_px_set_comes_back_at_its_size_and_relion_reads_it(folder, model, relion):

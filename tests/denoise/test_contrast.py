@@ -10,12 +10,7 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.denoise.contrast import ContrastEvidence, correlate_with_blobs
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
-from tests.denoise_files import denoise, images_of, save_tiny_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
+from tests.denoise_files import denoise, images_of
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +21,6 @@ def simulated(tmp_path_factory):
         words = ["simulate", "phantom:10003", "-o", str(folder / ctf), "--particles", "200"]
         assert main([*words, "--snr", "0.02", f"--{ctf}", "--box", "48", "--max-shift", "3"]) == 0
     return folder
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def copy_set(source, folder, change):

@@ -7,12 +7,7 @@ import torch
 
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
-from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
+from tests.denoise_files import denoise, images_of, write_set
 
 
 @pytest.mark.parametrize("value", [1e6, 3e38])

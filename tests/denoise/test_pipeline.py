@@ -13,18 +13,7 @@ from polardenoise.engine.imaging.fourier import fourier_crop
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.particles.star import read_star
-from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+from tests.denoise_files import denoise, images_of, write_set
 
 
 def test_only_image_names_change_in_the_text(folder, model):

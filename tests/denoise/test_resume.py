@@ -18,21 +18,10 @@ from polardenoise.engine.neighbours import clusters
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
-from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
+from tests.denoise_files import denoise, images_of, write_set
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 OUTPUTS = ("out.mrcs", "out.star")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def bytes_of_outputs(folder):

@@ -11,22 +11,16 @@ import pytest
 
 from polardenoise.engine.denoise import resume_stack
 from polardenoise.engine.denoise.resume_folder import MARK, name_unfinished
-from tests.denoise_files import denoise, save_tiny_model, write_set
+from tests.denoise_files import denoise, write_set
 
 OPTIONS = ("--group-by", "random", "--set-size", "4", "--batch", "4")
 OUTPUTS = ("out.star", "out.mrcs")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_set(tmp_path)
-    return tmp_path
+def folder(folder):
+    write_set(folder)
+    return folder
 
 
 @pytest.fixture

@@ -10,21 +10,10 @@ import torch
 from polardenoise.engine.denoise.preparation import load_sets
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.shared_pixels import find_shared_pixels
-from tests.denoise_files import denoise, images_of, save_tiny_model
+from tests.denoise_files import denoise, images_of
 from tests.particle_files import draw_ctf, pose_columns, write_particle_files, write_tables
 
 BOX, COUNT = 32, 40
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def draw_images(count=COUNT, seed=0):

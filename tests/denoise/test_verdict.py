@@ -7,20 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.denoise.verdict import VERDICT, find_dotted
-from tests.denoise_files import denoise, save_tiny_model, write_set
+from polardenoise.engine.denoise.verdict import VERDICT, find_dotted, word_finest_detail
+from tests.denoise_files import denoise, write_set
 from tests.particle_files import lumps
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def run(model, capsys, *options):
@@ -125,3 +114,14 @@ def test_dots_are_told_from_particles():
     assert int(find_dotted(dots).sum()) == 2
     assert int(find_dotted(1e-3 * dots).sum()) == 2
     assert int(find_dotted(torch.zeros(0, 64, 64)).sum()) == 0
+
+
+def test_the_finest_detail_is_told_for_each_pixel_size():
+    one = {"pixel_size": 2.0, "particles": 5, "finest_detail_angstrom": 4.0}
+    other = {"pixel_size": 2.5, "particles": 3, "finest_detail_angstrom": 5.0}
+    summary = {"finest_detail_angstrom": 4.0, "pixel_sizes": [one]}
+    assert word_finest_detail(summary) == "4.00 A"
+    assert word_finest_detail(summary, "Å") == "4.00 Å"
+    summary["pixel_sizes"] = [one, other]
+    words = "4.00 A (5 particles of 2 A/px), 5.00 A (3 particles of 2.5 A/px)"
+    assert word_finest_detail(summary) == words

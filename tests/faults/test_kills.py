@@ -13,7 +13,7 @@ import pytest
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.networks.checkpoint import hash_file
-from tests.denoise_files import save_tiny_model, write_set
+from tests.denoise_files import write_set_and_model
 
 PROGRAM = [sys.executable, "-m", "polardenoise.engine"]
 DENOISE = [
@@ -35,10 +35,7 @@ SEED = 15
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kills")
-    write_set(folder, count=96)
-    save_tiny_model(folder / "model")
-    return folder
+    return write_set_and_model(tmp_path_factory.mktemp("kills"), count=96)
 
 
 def hash_result(path):
@@ -105,8 +102,7 @@ def test_a_killed_run_comes_back(folder, undisturbed, command, number):
 def test_a_run_killed_in_its_middle_comes_back(tmp_path, monkeypatch):
     """One of them in every run of the tests, at a moment that is known: when a batch has been written."""
     monkeypatch.chdir(tmp_path)
-    write_set(tmp_path, count=16)
-    save_tiny_model(tmp_path / "model")
+    write_set_and_model(tmp_path, count=16)
     words = [*DENOISE[:-4], "--group-by", "random", "--batch", "8"]
     assert main(words) == 0
     expected = hash_file(tmp_path / "out.mrcs")

@@ -13,7 +13,7 @@ import pytest
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.networks.checkpoint import hash_file
-from tests.denoise_files import save_tiny_model, write_set
+from tests.denoise_files import write_set_and_model
 from tests.faults.moments import Moment, spread
 
 DENOISE = [
@@ -24,12 +24,10 @@ FILES = ("out.star", "out.mrcs")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_set(tmp_path, count=32)
-    save_tiny_model(tmp_path / "model")
-    (tmp_path / "disk").mkdir()
-    return tmp_path
+def folder(folder):
+    write_set_and_model(folder, count=32)
+    (folder / "disk").mkdir()
+    return folder
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.networks.checkpoint import hash_file
-from tests.denoise_files import save_tiny_model, write_set
+from tests.denoise_files import work_in_copy, write_set_and_model
 from tests.faults.moments import Moment, fail, spread
 
 DENOISE = [
@@ -39,17 +39,12 @@ SOME_INPUTS = [
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    write_set(folder, count=16)
-    save_tiny_model(folder / "model")
-    return folder
+    return write_set_and_model(tmp_path_factory.mktemp("made"), count=16)
 
 
 @pytest.fixture
 def folder(made, tmp_path, monkeypatch):
-    shutil.copytree(made, tmp_path / "work")
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
+    return work_in_copy(made, tmp_path, monkeypatch)
 
 
 def read_results(folder, names):

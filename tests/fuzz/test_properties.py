@@ -15,7 +15,7 @@ from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.train.history import read_history
 from polardenoise.engine.train.recipe import Recipe, choose_recipe
-from tests.denoise_files import save_tiny_model, write_set
+from tests.denoise_files import write_set_and_model
 from tests.fuzz.mutations import NUMBERS, WORDS
 
 #: More with `POLARDENOISE_EXAMPLES=5000` (`make fuzz`); always the same ones, so that a failure comes again.
@@ -82,10 +82,7 @@ def star_files(draw):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("properties")
-    write_set(folder, count=4)
-    save_tiny_model(folder / "model")
-    return folder
+    return write_set_and_model(tmp_path_factory.mktemp("properties"), count=4)
 
 
 def refused_in_one_line(read, *arguments):

@@ -30,7 +30,7 @@ from polardenoise.engine.networks.neighbour_attention import NeighbourAttention
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.particles.shared_pixels import share_nothing
-from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
+from tests.denoise_files import denoise, images_of, write_set
 from tests.smooth_images import draw_smooth_images
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -47,18 +47,12 @@ OF_ROWS = {
 }
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(folder, monkeypatch):
     """An empty folder, in which clusters are small."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(clusters, "LARGEST_CLUSTER", 12)
     monkeypatch.setattr(clusters, "LANDMARKS", 16)
-    return tmp_path
+    return folder
 
 
 def load(path="found.npz"):

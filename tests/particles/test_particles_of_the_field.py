@@ -9,7 +9,7 @@ import pytest
 from polardenoise.engine.particles.image_names import ImageNames, check_stacks
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.runtime.errors import InputError
-from tests.particles.test_particle_set import one_image, read_all_checked, read_text
+from tests.particles.set_texts import one_image, read_all_checked, read_text
 
 
 def read_by_mrcfile(path):

@@ -16,21 +16,15 @@ from polardenoise.engine.report import page as report_page
 from polardenoise.engine.report.figures import choose_grey_range, draw_picture
 from polardenoise.engine.report.html import shrink
 from polardenoise.engine.report.images import measure_residual, pick_rows
-from tests.denoise_files import denoise, images_of, save_tiny_model, write_set
+from tests.denoise_files import denoise, images_of, write_set
 
 COUNT = 24
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_set(tmp_path, COUNT)
-    return tmp_path
+def folder(folder):
+    write_set(folder, COUNT)
+    return folder
 
 
 def as_picture(image, grey_range):

@@ -1,11 +1,9 @@
 """The adapter for Parakeet: configurations in its terms, and files of its formats read as a particle set.
 
-Parakeet itself is not run: it needs CUDA. The files here are written as its 0.6.8 writes them, of a weak
-phase specimen.
+Parakeet itself is not run: it needs CUDA. `parakeet_inputs` stands in for it.
 """
 
 import json
-import os
 
 import mrcfile
 import numpy as np
@@ -14,8 +12,7 @@ import starfile
 import torch
 from scipy.spatial.transform import Rotation
 
-from polardenoise.engine.cli import main
-from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf
+from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
 from polardenoise.engine.particles.particle_set import read_particles
@@ -26,9 +23,19 @@ from polardenoise.engine.simulate.parakeet import (
     gather_particles,
     write_configurations,
 )
-from polardenoise.engine.simulate.plan import SimulationPlan
+from tests.simulate.parakeet_inputs import (
+    BOX,
+    MARGIN,
+    PIXEL_SIZE,
+    call,
+    make_plan,
+    simulate,
+    specimen_phase,
+    write_nexus,
+)
 
-h5py = pytest.importorskip("h5py")
+pytestmark = pytest.mark.usefixtures("few_a_micrograph")
+
 
 #: Fields of Parakeet's configuration that are used here, by its `src/parakeet/config.py` (0.6.8, commit 8c368a0). Its
 #: models forbid any other name.
@@ -52,99 +59,6 @@ FIELDS = {
     "scan": {"mode", "axis", "start_angle", "step_angle", "start_pos", "step_pos", "num_images"},
     "simulation": {"slice_thickness", "margin", "padding", "ice", "ice_parameters"},
 }
-
-BOX, PIXEL_SIZE, SIDE = 32, 5.0, 2
-MARGIN = 10
-
-
-@pytest.fixture
-def molecule(tmp_path):
-    """A lopsided molecule of a few atoms, as a PDB file whose coordinates have mean 0."""
-    generator = np.random.default_rng(4)
-    atoms = generator.uniform(-25, 25, (12, 3)) * [1, 0.5, 0.3]
-    atoms[0] += [20, 10, 0]
-    atoms -= atoms.mean(0)
-    lines = [
-        f"ATOM  {n:5d}  CA  ALA A{n:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
-        for n, (x, y, z) in enumerate(atoms, 1)
-    ]
-    path = tmp_path / "molecule.pdb"
-    path.write_text("\n".join([*lines, "END", ""]))
-    return path, atoms.round(3)
-
-
-@pytest.fixture(autouse=True)
-def few_a_micrograph(monkeypatch):
-    """Four particles a micrograph."""
-    monkeypatch.setattr(parakeet, "SIDE", SIDE)
-
-
-def make_plan(path, **options):
-    options = {"particles": 7, "box": BOX, "pixel_size": PIXEL_SIZE, "noise": "poisson", **options}
-    return SimulationPlan((str(path),), **options)
-
-
-def call(path, *words, output="out"):
-    """Run the command, for configurations or for the particle set."""
-    return main(["simulate", str(path), "--parakeet", "set", "-o", output, *words])
-
-
-def blobs(places, shape, width=1.5):
-    """Sum of Gaussians at `(m, 2)` places x, y in pixels."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    return sum(np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * width**2)) for a, b in places)
-
-
-def specimen_phase(configuration, atoms):
-    """Project the molecules of a configuration by Parakeet's rules, with its margin: phases in radians."""
-    detector = configuration["microscope"]["detector"]
-    places = []
-    for pose in configuration["sample"]["molecules"]["local"][0]["instances"]:
-        placed = Rotation.from_rotvec(pose["orientation"]).apply(atoms) + pose["position"]
-        places.extend(placed[:, :2] / detector["pixel_size"] + MARGIN)
-    shape = (detector["ny"] + 2 * MARGIN, detector["nx"] + 2 * MARGIN)
-    return 0.005 * blobs(places, shape)
-
-
-def write_nexus(path, image, pixel_size, defocus):
-    with h5py.File(path, "w") as file:
-        entry = file.create_group("entry")
-        entry.attrs["NX_class"] = "NXentry"
-        entry["definition"] = "NXtomo"
-        data = entry.create_group("data")
-        data["data"] = image[None]
-        data["pixel_size_x"] = np.array([pixel_size])
-        data["c_10"] = np.array([defocus])
-
-
-def simulate(folder, atoms, ending=".h5", truth=True):
-    """Stand in for Parakeet: a weak-phase specimen, its CTF, counted electrons."""
-    configuration = json.loads((folder / "config.yaml").read_text())
-    microscope = configuration["microscope"]
-    phase = specimen_phase(configuration, atoms)
-    inner = slice(MARGIN, -MARGIN)
-    size = phase.shape[0] - 2 * MARGIN
-    one = torch.ones(1, dtype=torch.float64)
-    defocus = -microscope["lens"]["c_10"] * one
-    ctf = compute_ctf(
-        CtfParameters(defocus, defocus, 0 * one, 300 * one, 2.7 * one, 0.1 * one, 0 * one),
-        PIXEL_SIZE,
-        size,
-    )
-    seen = apply_ctf(torch.from_numpy(phase[inner, inner]).float(), ctf)[0].double().numpy()
-    electrons = microscope["beam"]["electrons_per_angstrom"] * PIXEL_SIZE**2
-    counts = np.random.default_rng(1).poisson(electrons * (1 - 2 * seen)).astype(np.float32)
-    wave = np.exp(1j * (phase + 0.7)).astype(np.complex64)
-    files = [("image", counts, microscope["lens"]["c_10"])]
-    if truth:
-        files.append(("truth_exit_wave", wave, 0.0))
-    for name, image, c_10 in files:
-        if ending == ".h5":
-            write_nexus(folder / f"{name}.h5", image, PIXEL_SIZE, c_10)
-        else:
-            with mrcfile.new(folder / f"{name}.mrc") as file:
-                file.set_data(image[None])
-                file.voxel_size = PIXEL_SIZE
 
 
 def test_configurations_keep_to_the_names_of_parakeet(tmp_path, molecule):
@@ -361,188 +275,3 @@ def test_bad_options_of_a_configuration_are_one_line(
     assert not (tmp_path / "set").exists()
     assert call(tmp_path / "missing.pdb") == 2
     assert "no such file" in capsys.readouterr().err
-
-
-def spoil(value, *names):
-    """Put a value into a configuration, where these names lead."""
-
-    def change(configuration):
-        place = configuration
-        for name in names[:-1]:
-            place = place[name]
-        place[names[-1]] = value
-
-    return change
-
-
-POSE = ("sample", "molecules", "local", 0, "instances", 0)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        spoil(["a", "b"], "microscope", "detector", "origin"),
-        spoil([1, 2, 3], "microscope", "detector", "origin"),
-        spoil([1e308, 0], "microscope", "detector", "origin"),
-        spoil(0, "microscope", "detector", "pixel_size"),
-        spoil(-4, "microscope", "detector", "pixel_size"),
-        spoil(1e308, "microscope", "detector", "pixel_size"),
-        spoil(10**30, "microscope", "detector", "nx"),
-        spoil(True, "microscope", "detector", "ny"),
-        spoil(1e300, "microscope", "lens", "c_30"),
-        spoil(1e300, "microscope", "lens", "c_10"),
-        spoil(1.0, "microscope", "lens", "c_12"),
-        spoil(0, "microscope", "beam", "energy"),
-        spoil([1e308] * 3, *POSE, "orientation"),
-        spoil([0, 0, 0, 0], *POSE, "orientation"),
-        spoil(["a", 1, 2], *POSE, "position"),
-        spoil(1e308, *POSE, "position", 0),
-        spoil([], *POSE[:-1]),
-        spoil([], *POSE[:3]),
-        spoil(None, "scan"),
-        spoil(2, "scan", "num_images"),
-        spoil(1, "scan", "axis"),
-    ],
-)
-def test_a_spoilt_configuration_is_one_line(tmp_path, molecule, capsys, monkeypatch, change):
-    path, atoms = molecule
-    monkeypatch.chdir(tmp_path)
-    (folder,) = write_configurations(make_plan(path, particles=4), tmp_path / "set")
-    simulate(folder, atoms)
-    configuration = json.loads((folder / "config.yaml").read_text())
-    change(configuration)
-    (folder / "config.yaml").write_text(json.dumps(configuration))
-    assert call(path, "--box", str(BOX)) == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1
-    assert "config.yaml" in message
-    assert "simulate it again" in message
-    assert not (tmp_path / "out").exists()
-
-
-def write_entry(folder, name, make):
-    """Write image.h5 with one of its entries as `make` says."""
-    c_10 = json.loads((folder / "config.yaml").read_text())["microscope"]["lens"]["c_10"]
-    write_nexus(folder / "image.h5", np.eye(64, dtype=np.float32), PIXEL_SIZE, c_10)
-    with h5py.File(folder / "image.h5", "r+") as file:
-        del file["entry/data"][name]
-        make(file["entry/data"], name)
-
-
-def put(value):
-    return lambda group, name: group.__setitem__(name, value)
-
-
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("data", put(["a", "b"])),
-        ("data", put(5.0)),
-        ("data", put(np.zeros(5))),
-        ("data", put(np.zeros((2, 64, 64)))),
-        ("data", put(np.zeros((1, 64, 64), [("a", "f4"), ("b", "f4")]))),
-        ("data", put(np.eye(64) * (1 + 1j))),
-        ("data", put(np.full((64, 64), np.nan))),
-        ("data", put(np.zeros((32, 32)))),
-        ("data", put(np.eye(64) * 1e308)),
-        ("data", put(h5py.Empty("f4"))),
-        ("data", lambda group, name: group.create_group(name)),
-        ("data", lambda group, name: None),
-        (
-            "data",
-            lambda group, name: group.create_dataset(
-                name, (1, 200_000, 200_000), "f4", chunks=(1, 1000, 1000)
-            ),
-        ),
-        ("data", put(h5py.SoftLink("/nowhere"))),
-        ("data", put(h5py.ExternalLink("fifo", "/x"))),
-        (
-            "data",
-            lambda group, name: group.create_dataset(
-                name, (64, 64), "f4", external=[("fifo", 0, 4 * 64**2)]
-            ),
-        ),
-        ("pixel_size_x", put(["a"])),
-        ("pixel_size_x", put([0.0])),
-        ("pixel_size_x", put([np.nan])),
-        ("pixel_size_x", put(np.zeros(0))),
-        ("pixel_size_x", lambda group, name: group.create_group(name)),
-        ("c_10", put([np.nan])),
-    ],
-)
-def test_a_spoilt_image_is_one_line(tmp_path, molecule, capfd, monkeypatch, name, make):
-    path, _ = molecule
-    monkeypatch.chdir(tmp_path)
-    (folder,) = write_configurations(make_plan(path, particles=4), tmp_path / "set")
-    os.mkfifo(folder / "fifo")
-    write_entry(folder, name, make)
-    assert call(path, "--box", str(BOX)) == 2
-    message = capfd.readouterr().err
-    assert message.count("\n") == 1
-    assert "image.h5" in message
-    assert "simulate it again" in message
-    assert not any((tmp_path / "out").glob("*"))
-
-
-def spoil_mrc(folder, how):
-    image = folder / "image.mrc"
-    raw = bytearray(image.read_bytes())
-    image.unlink()
-    if how == "fifo":
-        os.mkfifo(image)
-    elif how == "device":
-        image.symlink_to("/dev/zero")
-    elif how == "folder":
-        image.mkdir()
-    elif how == "loop":
-        image.symlink_to("image.mrc")
-    elif how == "short":
-        image.write_bytes(raw[:5000])
-    elif how == "empty":
-        image.write_bytes(b"")
-    elif how == "absurd":
-        raw[:8] = np.array([2**31 - 1, 2**31 - 1], "<i4").tobytes()
-        image.write_bytes(raw)
-    elif how == "extended":
-        raw[92:96] = np.array([2**31 - 1], "<i4").tobytes()
-        image.write_bytes(raw)
-    elif how == "complex":
-        with mrcfile.new(image) as file:
-            file.set_data(np.eye(64, dtype=np.complex64)[None])
-            file.voxel_size = PIXEL_SIZE
-    elif how == "counts for a wave":
-        image.write_bytes(raw)
-        (folder / "truth_exit_wave.mrc").write_bytes(raw)
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        *("fifo", "device", "folder", "loop", "short", "empty", "absurd", "extended", "complex"),
-        "counts for a wave",
-    ],
-)
-def test_a_spoilt_mrc_image_is_one_line(tmp_path, molecule, capfd, monkeypatch, how):
-    path, atoms = molecule
-    monkeypatch.chdir(tmp_path)
-    (folder,) = write_configurations(make_plan(path, particles=4), tmp_path / "set")
-    simulate(folder, atoms, ".mrc", truth=False)
-    spoil_mrc(folder, how)
-    assert call(path, "--box", str(BOX)) == 2
-    message = capfd.readouterr().err
-    assert message.count("\n") == 1
-    assert "micrograph_00001" in message
-    assert not any((tmp_path / "out").glob("*"))
-
-
-def test_an_image_that_is_longer_than_it_says_is_read_without_a_warning(
-    tmp_path, molecule, capfd, monkeypatch
-):
-    path, atoms = molecule
-    monkeypatch.chdir(tmp_path)
-    (folder,) = write_configurations(make_plan(path, particles=4), tmp_path / "set")
-    simulate(folder, atoms, ".mrc", truth=False)
-    with (folder / "image.mrc").open("ab") as file:
-        file.write(bytes(5000))
-    assert call(path, "--box", str(BOX)) == 0
-    assert capfd.readouterr().err == ""

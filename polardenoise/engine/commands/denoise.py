@@ -216,7 +216,7 @@ def word_grouping(summary: dict[str, Any]) -> str:
 
 def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines; what speaks against the result comes first."""
-    from polardenoise.engine.denoise.verdict import word_verdict
+    from polardenoise.engine.denoise.verdict import word_finest_detail, word_verdict
 
     verdict = word_verdict(summary)
     lines = [verdict] if verdict else []
@@ -253,17 +253,6 @@ def summarise(summary: dict[str, Any]) -> str:
         lines.append(f"report: {summary['report']}/index.html")
     lines.append("these are estimates, not data: align on them, reconstruct from the raw particles")
     return "\n".join(lines)
-
-
-def word_finest_detail(summary: dict[str, Any]) -> str:
-    """Say what the finest detail is, for each pixel size where there are several."""
-    sizes = summary["pixel_sizes"]
-    if len(sizes) == 1:
-        return f"{summary['finest_detail_angstrom']:.2f} A"
-    return ", ".join(
-        f"{one['finest_detail_angstrom']:.2f} A ({one['particles']} particles of {one['pixel_size']:.4g} A/px)"
-        for one in sizes
-    )
 
 
 def word_overlaps(summary: dict[str, Any]) -> str:

@@ -19,11 +19,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.networks.checkpoint import find_model, list_shipped_models, read_card
     from polardenoise.engine.runtime.file_list import list_model_files
 
-    for name in list_shipped_models():
-        arguments.files.read("models", *list_model_files(find_model(name)))
+    folders = [find_model(name) for name in list_shipped_models()]
+    for folder in folders:
+        arguments.files.read("models", *list_model_files(folder))
     arguments.files.check()
     arguments.files.probe()
-    cards = [asdict(read_card(find_model(name))) for name in list_shipped_models()]
+    cards = [asdict(read_card(folder)) for folder in folders]
     return {"default": DEFAULT_MODEL, "models": cards}
 
 

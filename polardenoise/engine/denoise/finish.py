@@ -59,27 +59,27 @@ def finish_run(
     counts = {name: sum(batch.counts.get(name, 0) for batch in complete) for name in COUNTED}
     matches = None
     if job.keeps_matches:
-        size = most_common_pixel_size(job.particles) * job.particles.box / job.handling.box
-        matches = join_matches(list_matches_files(folder, batches), job.halves, size, job.shared)
+        found = list_matches_files(folder, batches)
+        matches = join_matches(found, job.halves, job.working_pixel_size, job.shared)
     precision = name_precision(computing.precision)
-    with open_preparation(job, folder) as preparation:
-        summary = summarise_run(job, sets, preparation, counts, precision)
     score = (
         None
         if matches is None
         else float(np.median(np.asarray(matches["score"])[job.shared.first_row]))
     )
-    summary |= {"run": hash_facts(facts), "median_score": score}
-    summary["verdict"] = judge_run(job, summary, score)
-    write_json(
-        folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
-    )
-    if matches is not None and job.plan.matches is not None:
-        save_arrays(folder / MATCHES, **matches)
-    if job.plan.report is not None and write_report is not None:
-        with open_preparation(job, folder) as preparation:
+    run = hash_facts(facts)
+    with open_preparation(job, folder) as preparation:
+        summary = summarise_run(job, sets, preparation, counts, precision)
+        summary |= {"run": run, "median_score": score}
+        summary["verdict"] = judge_run(job, summary, score)
+        write_json(
+            folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
+        )
+        if matches is not None and job.plan.matches is not None:
+            save_arrays(folder / MATCHES, **matches)
+        if job.plan.report is not None and write_report is not None:
             write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
-    publish(folder, name_outputs(job), hash_facts(facts))
+    publish(folder, name_outputs(job), run)
 
 
 def name_outputs(job: Job) -> dict[str, Path]:

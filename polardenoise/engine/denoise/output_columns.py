@@ -47,11 +47,10 @@ def state_columns(particles: ParticleSet, handling: Handling) -> tuple[Columns, 
             if any(number_or_nan(text) != float(value) for text in table.column(label)):
                 columns[label] = [value] * len(table)
     count = 1 if particles.optics is None else len(particles.optics)
-    if state == "flipped" and particles.column("rlnCtfDataArePhaseFlipped") is None:
+    if state == "flipped" and not particles.has("rlnCtfDataArePhaseFlipped"):
         of_optics["rlnCtfDataArePhaseFlipped"] = ["1"] * count
     stated = particles.column(CTF_STATE_LABEL)
-    has_defocus = particles.column("rlnDefocusU") is not None
-    unsaid = state == "corrected" or (state == "none" and has_defocus)
+    unsaid = state == "corrected" or (state == "none" and particles.has("rlnDefocusU"))
     if set(stated or []) != {state} and (unsaid or stated):
         if CTF_STATE_LABEL in particles.table.labels:
             of_particles[CTF_STATE_LABEL] = [state] * len(particles)

@@ -44,7 +44,7 @@ from polardenoise.engine.denoise.resume_folder import (
     was_published,
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
-from polardenoise.engine.denoise.verdict import find_dotted, says_all
+from polardenoise.engine.denoise.verdict import COUNTED, find_dotted, says_all
 from polardenoise.engine.neighbours.matches import has_matches_file
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
@@ -145,6 +145,7 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
         if job.groups is None
         else BatchRunner(choose_denoising(job.model, job.card), job.device, computing.precision)
     )
+    copies_of_image = torch.from_numpy(job.shared.copies)
     with ExitStack() as opened:
         preparation = opened.enter_context(open_preparation(job, folder))
         stack = opened.enter_context(
@@ -175,10 +176,10 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
                 job.card.noise_energy,
             )
             dotted = find_dotted(estimates) & ~faint
-            copies = torch.from_numpy(job.shared.copies[job.shared.image_of_row[batch.own_rows]])
+            copies = copies_of_image[job.shared.image_of_row[batch.own_rows]]
             counts = {
                 name: int(copies[found.cpu()].sum())
-                for name, found in (("faint", faint), ("dotted", dotted))
+                for name, found in zip(COUNTED, (faint, dotted), strict=True)
             }
             returned = bring_back(job, preparation, batch, estimates)
             put(batch.number, batch.own_rows, returned, counts)

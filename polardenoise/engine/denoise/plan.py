@@ -115,6 +115,11 @@ class Job:
     files: FileList
 
     @property
+    def working_pixel_size(self) -> float:
+        """Pixel size of the network's box, Angstrom."""
+        return most_common_pixel_size(self.particles) * self.particles.box / self.handling.box
+
+    @property
     def keeps_matches(self) -> bool:
         """Whether matches are asked for, or shown in a report."""
         asked = self.plan.matches is not None or self.plan.report is not None

@@ -9,7 +9,6 @@ mark in it. Nothing that lies in it says where something is to be written.
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import shutil
 import stat
@@ -89,11 +88,10 @@ def unfinished_run(output: Path, facts: dict[str, Any], resume: bool) -> Iterato
         begun = read_facts(folder)
         if begun is None:
             remove_contents(folder)
-            write_json(folder / FACTS, facts)
         else:
             refuse_strangers(folder)
-            refuse_other_facts(output, begun, json.loads(json.dumps(as_plain_data(facts))))
-            write_json(folder / FACTS, facts)
+            refuse_other_facts(output, begun, as_plain_data(facts))
+        write_json(folder / FACTS, facts)
         with keeping_what_is_done(folder):
             yield folder
         remove_tree(folder)
@@ -201,14 +199,18 @@ def refuse_strangers(folder: Path) -> None:
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
     """Read what a run was begun with; None if it was killed before it had said so."""
-    path = folder / FACTS
+    return read_own(folder / FACTS)
+
+
+def read_own(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object of a run's folder; None where there is none, or a link."""
     if path.is_symlink() or not path.is_file():
         return None
     try:
-        facts: dict[str, Any] = read_json(path, dict, "")
+        found: dict[str, Any] = read_json(path, dict, "")
     except InputError:
         return None
-    return facts
+    return found
 
 
 def refuse_other_facts(output: Path, begun: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -310,10 +312,4 @@ def move_file(source: Path, final: Path) -> None:
 
 def was_published(folder: Path, run: str) -> bool:
     """Tell whether the publication of this very run has begun: all that it makes was complete then."""
-    path = folder / PUBLISHED
-    if path.is_symlink() or not path.is_file():
-        return False
-    try:
-        return bool(read_json(path, dict, "").get("run") == run)
-    except InputError:
-        return False
+    return (read_own(folder / PUBLISHED) or {}).get("run") == run

@@ -144,9 +144,9 @@ class UnfinishedStack:
 
     def _copy(self, source: int, row: int) -> np.ndarray:
         """Write the image of one row to another row, and give its pixels."""
-        place = HEADER_BYTES + source * self._bytes_of_image
-        pixels = np.frombuffer(os.pread(self._file.fileno(), self._bytes_of_image, place), "<f4")
-        write_at(self._file, pixels, HEADER_BYTES + row * self._bytes_of_image)
+        raw = os.pread(self._file.fileno(), self._bytes_of_image, self._place(source))
+        pixels = np.frombuffer(raw, "<f4")
+        write_at(self._file, pixels, self._place(row))
         return pixels
 
 

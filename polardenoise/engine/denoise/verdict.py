@@ -158,3 +158,15 @@ def word_verdict(summary: dict[str, Any]) -> str | None:
     """Put the verdict of a summary into one line; None where there is nothing to say."""
     reasons = summary.get("verdict") or []
     return VERDICT + "; ".join(reasons) if reasons else None
+
+
+def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
+    """Say what the finest detail is, for each pixel size where there are several, with the unit as it is written."""
+    sizes = summary["pixel_sizes"]
+    if len(sizes) == 1:
+        return f"{summary['finest_detail_angstrom']:.2f} {angstrom}"
+    return ", ".join(
+        f"{one['finest_detail_angstrom']:.2f} {angstrom} ({one['particles']} particles of {one['pixel_size']:.4g}"
+        f" {angstrom}/px)"
+        for one in sizes
+    )

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from polardenoise.engine.networks.neighbour_attention import NeighbourAttention
 
+#: From queries, keys, values and neighbours `(m, K)` to what each image gathers; see `attend_to_neighbours`.
+Attend = Callable[..., NeighbourAttention]
+
 
 def choose_neighbours(affinity: Tensor, images_per_set: int, apart: Tensor | None = None) -> Tensor:
     """Choose the image itself and its nearest: `(n, K)` places, K at most the number of images.
@@ -41,7 +44,7 @@ def attend_to_those_there(
     key: Tensor,
     value: Tensor,
     neighbours: Tensor,
-    attend: Callable[..., NeighbourAttention],
+    attend: Attend,
 ) -> NeighbourAttention:
     """Let images attend to neighbours `(n, K)` of which some have fewer than K: -1 at the end of their rows.
 

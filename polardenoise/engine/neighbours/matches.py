@@ -74,7 +74,7 @@ def match_denoised_cluster(
 ) -> ClusterMatches:
     """Match the images of a denoised cluster by the final estimates at the centre; see `CentredCluster`."""
     harmonics = cluster.rings.to_harmonics(denoised.estimates)
-    matches = match_cluster(cluster, denoised.estimates)
+    matches = match_cluster(cluster, harmonics)
     affinity = measure_affinity(matches.likelihood, cluster.apart)
     nearest = choose_neighbours(affinity, MOST_NEIGHBOURS + 1, cluster.apart)
     score = score_images(matches, nearest, harmonics, cluster.ctf_rings, cluster.rings)

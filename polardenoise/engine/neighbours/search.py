@@ -10,6 +10,7 @@ its own rather than being put into one of several sets (docs/constants.rst has t
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +23,11 @@ from polardenoise.engine.imaging.rotational_matching import (
     match_images,
     measure_affinity,
 )
-from polardenoise.engine.neighbours.companions import attend_to_those_there, choose_neighbours
+from polardenoise.engine.neighbours.companions import (
+    Attend,
+    attend_to_those_there,
+    choose_neighbours,
+)
 from polardenoise.engine.networks.evidence_attention import (
     EvidenceWeights,
     attend_to_neighbours_by_evidence,
@@ -147,7 +152,7 @@ def search_neighbours(cluster: Cluster, estimates: Tensor, images_per_set: int) 
     """Search the neighbours of each image by the estimates `(n, box, box)` of all."""
     with torch.autocast(estimates.device.type, enabled=False):
         harmonics = cluster.rings.to_harmonics(estimates)
-        matches = match_images(cluster.image_harmonics, cluster.ctf_rings, harmonics, cluster.rings)
+        matches = match_cluster(cluster, harmonics)
     affinity = measure_affinity(matches.likelihood, cluster.apart)
     return Search(choose_neighbours(affinity, images_per_set, cluster.apart), harmonics)
 
@@ -156,30 +161,28 @@ def denoise_by_evidence(
     model: PolarTransformer, cluster: Cluster, search: Search, evidence_weights: EvidenceWeights
 ) -> DenoisedCluster:
     """Denoise each image among its neighbours, by the evidence of the estimates that found them."""
-    encoded = cluster.encoded
     comparison = prepare_comparison(
         cluster.image_harmonics, cluster.ctf_rings, search.estimates, cluster.rings
     )
+    attend = partial(
+        attend_to_neighbours_by_evidence, comparison=comparison, evidence_weights=evidence_weights
+    )
+    return denoise_among(model, cluster, search.neighbours, attend)
 
-    def attend_by_evidence(
-        query: Tensor, key: Tensor, value: Tensor, neighbours: Tensor
-    ) -> NeighbourAttention:
-        return attend_to_neighbours_by_evidence(
-            query, key, value, neighbours, comparison, evidence_weights
-        )
 
+def denoise_among(
+    model: PolarTransformer,
+    cluster: Cluster,
+    neighbours: Tensor,
+    attend: Attend = attend_to_neighbours,
+) -> DenoisedCluster:
+    """Denoise each image of a cluster among its neighbours `(n, K)`, itself first, -1 where there are fewer."""
+    encoded = cluster.encoded
     with torch.autocast(encoded.value.device.type, enabled=False):
         attention = attend_to_those_there(
-            encoded.query, encoded.key, encoded.value, search.neighbours, attend_by_evidence
+            encoded.query, encoded.key, encoded.value, neighbours, attend
         )
     estimates = decode_all(model, encoded, attention.attended)
-    return DenoisedCluster(estimates, search.neighbours, attention)
-
-
-def denoise_among(model: PolarTransformer, cluster: Cluster, neighbours: Tensor) -> DenoisedCluster:
-    """Denoise each image of a cluster among its neighbours `(n, K)`, itself first, -1 where there are fewer."""
-    attention = gather_from(cluster, neighbours)
-    estimates = decode_all(model, cluster.encoded, attention.attended)
     return DenoisedCluster(estimates, neighbours, attention)
 
 
@@ -235,19 +238,8 @@ def denoise_at_random(
 
 
 def match_cluster(cluster: Cluster, estimates: Tensor) -> RotationalMatches:
-    """Compare every image of a cluster with every estimate `(n, box, box)`."""
-    with torch.autocast(estimates.device.type, enabled=False):
-        harmonics = cluster.rings.to_harmonics(estimates)
-        return match_images(cluster.image_harmonics, cluster.ctf_rings, harmonics, cluster.rings)
-
-
-def gather_from(cluster: Cluster, neighbours: Tensor) -> NeighbourAttention:
-    """Let each image of a cluster attend to its neighbours `(n, K)`."""
-    encoded = cluster.encoded
-    with torch.autocast(encoded.value.device.type, enabled=False):
-        return attend_to_those_there(
-            encoded.query, encoded.key, encoded.value, neighbours, attend_to_neighbours
-        )
+    """Compare every image of a cluster with the harmonics of every estimate `(2, modes, n, rings)`."""
+    return match_images(cluster.image_harmonics, cluster.ctf_rings, estimates, cluster.rings)
 
 
 def decode_all(model: PolarTransformer, encoded: Encoded, attended: Tensor) -> Tensor:

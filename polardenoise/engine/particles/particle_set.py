@@ -153,6 +153,11 @@ class ParticleSet:
             return [values[row] for row in self.optics_row]
         return None
 
+    def has(self, label: str) -> bool:
+        """Tell whether either table has a column, without reading it."""
+        tables = (self.table, self.optics)
+        return any(table is not None and label in table.labels for table in tables)
+
     def numbers(self, label: str) -> np.ndarray | None:
         """Give a column as numbers, `(n,)` float64, NaN where a token is none; None if neither table has it."""
         if label in self.table.labels:

@@ -152,10 +152,10 @@ def refuse_other_order(particles: ParticleSet, truth: ParticleSet) -> None:
         Names the first row and column that differ.
     """
     for label, rounding in (*PLACES.items(), *ESTIMATES.items()):
-        pair = find_values(particles, label), find_values(truth, label)
         if label == "rlnMicrographName":
-            pair = number_micrographs(particles, truth)
-        first, second = pair
+            first, second = number_micrographs(particles, truth)
+        else:
+            first, second = find_values(particles, label), find_values(truth, label)
         if first is None or second is None:
             continue
         differ = np.flatnonzero(np.abs(first - second) > rounding)

@@ -31,7 +31,7 @@ from scipy.spatial import cKDTree
 from polardenoise.engine.particles.image_names import LARGEST_PLACE
 from polardenoise.engine.particles.micrograph_places import MicrographPlaces, find_places
 from polardenoise.engine.particles.particle_set import ParticleSet
-from polardenoise.engine.particles.token_numbers import number_by_appearance, number_tokens
+from polardenoise.engine.particles.token_numbers import number_by_appearance
 
 
 @dataclass(frozen=True)
@@ -227,9 +227,8 @@ def find_shared_pixels(
     if source.max(initial=-1) + 1 == len(source):  # every row an image of its own
         return join(source, source, find_places(particles))
     used = [values for values in (halves, groups) if values is not None]
-    tokens = particles.column("rlnOpticsGroup")
-    used += [particles.optics_row] if particles.optics is not None else []
-    used += [number_tokens(tokens)] if particles.optics is None and tokens is not None else []
+    tabled = particles.optics is not None
+    used.append(particles.optics_row if tabled else particles.number_optics_groups()[0])
     if with_ctf and particles.ctf is not None:
         used += [particles.pixel_size]
         used += [values.numpy() for values in vars(particles.ctf).values()]

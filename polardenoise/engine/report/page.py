@@ -13,8 +13,7 @@ from torch import Tensor
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
-from polardenoise.engine.denoise.verdict import word_verdict
-from polardenoise.engine.particles.set_checks import most_common_pixel_size
+from polardenoise.engine.denoise.verdict import word_finest_detail, word_verdict
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
 from polardenoise.engine.report.html import (
     Section,
@@ -88,7 +87,7 @@ def tell_verdict(summary: dict[str, Any], matches: dict[str, Any] | None) -> Sec
     verdict = word_verdict(summary)
     found = ""
     if matches is not None:
-        score, classes = float(np.median(matches["score"])), len(matches["class_size"])
+        score, classes = summary["median_score"], len(matches["class_size"])
         found = f", {classes} classes, median score {score:.2f} (0 to 1)"
     count = f"{summary['particles']} particles denoised by {summary['model']}{found}."
     cautions = list_cautions(summary)
@@ -129,7 +128,7 @@ def tell_warnings(summary: dict[str, Any]) -> Section:
     cautions = [
         "Denoised images are an estimate by a trained network, not data. It can erase a ligand or paint what it was "
         "trained on. Look, sort, classify and align with them; reconstruct from the raw particles.",
-        f"Nothing finer than {summary['finest_detail_angstrom']:.2f} Å is in them: that is the Nyquist limit of the "
+        f"Nothing finer than {word_finest_detail(summary, 'Å')} is in them: that is the Nyquist limit of the "
         f"network's box of {summary['working_box']} px.",
         "The FSC between halves of denoised images is consistency, not resolution: one prior was applied to both.",
     ]
@@ -234,7 +233,7 @@ def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor) -> Section:
     """Show the mean residual and its power by ring, of images as `images.take_working` gives them."""
     residual = measure_residual(noisy, estimates)
     box = job.handling.box
-    pixel_size = most_common_pixel_size(job.particles) * job.particles.box / box
+    pixel_size = job.working_pixel_size
     rings = np.arange(LOWEST_RING, box // 2)
     power = plot_residual_power(
         rings / (box * pixel_size),
@@ -284,7 +283,7 @@ def explain_numbers(summary: dict[str, Any]) -> Section:
         ("class, twin", "images that agree within a half; the most similar class of the other"),
         (
             "finest detail",
-            f"{summary['finest_detail_angstrom']:.2f} Å, twice the working pixel: a limit, not a resolution",
+            f"{word_finest_detail(summary, 'Å')}, twice the working pixel: a limit, not a resolution",
         ),
     ]
     return Section("What the numbers mean", "", make_facts(rows), folded=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from polardenoise.engine.runtime.input_files import LARGEST_DESCRIPTION, name_kind, open_input
+from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.input_files import name_kind, open_input, read_json
 
 #: What the summaries and provenances of this program say of themselves.
 PROGRAM = "polardenoise"
@@ -59,7 +59,7 @@ def is_star(path: Path, head: bytes) -> bool:
     if b"\0" in head or not any(line.lstrip().startswith(b"data_") for line in lines):
         return False
     return (
-        PROGRAM.encode() in head
+        LABEL in head
         or is_mrc(path, read_head(path.with_suffix(".mrcs")))
         or is_summary(path.with_suffix(".json"), b"")
     )
@@ -82,11 +82,9 @@ def read_head(path: Path) -> bytes:
 def read_object(path: Path) -> dict[str, object]:
     """Read a JSON object; empty if it is none."""
     try:
-        with open_input(path) as file:
-            found = json.loads(file.read(LARGEST_DESCRIPTION).decode("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path, dict, "")
+    except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def is_summary(path: Path, _head: bytes) -> bool:

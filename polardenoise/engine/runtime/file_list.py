@@ -227,6 +227,5 @@ def check_room(folder: Path, size: int) -> None:
 
 
 def list_model_files(folder: Path) -> Iterable[Path]:
-    """Name the files of a model, by its folder or that of its training."""
-    for one in (folder, folder / "model"):
-        yield from (one / "model.json", one / "weights.safetensors")
+    """Name the files of a model, by its folder (`checkpoint.find_model`)."""
+    return folder / "model.json", folder / "weights.safetensors"

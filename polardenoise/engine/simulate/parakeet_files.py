@@ -16,11 +16,11 @@ import numpy as np
 from mrcfile.mrcinterpreter import MrcInterpreter
 from msgspec import Meta, Struct
 
+from polardenoise.engine.particles.mrc_header import HEADER_BYTES
 from polardenoise.engine.particles.star_columns import LIMITS
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.input_files import open_input, read_json, shorten
 
-HEADER_BYTES = 1024
 CURE = "simulate it again"
 #: How a file may be broken, as h5py and mrcfile tell it.
 BROKEN = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
+from polardenoise.engine.particles.star_columns import LIMITS
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.simulate.detector import ModulationTransfer
 from polardenoise.engine.simulate.noise_spectrum import MEASURED, NoiseSpectrum
@@ -119,8 +120,11 @@ def check_plan(plan: SimulationPlan) -> None:
         raise InputError(
             f"--box {plan.box}: give an even number of pixels from {SMALLEST_BOX} to {LARGEST_BOX}"
         )
-    if plan.pixel_size is not None and not 0.01 <= plan.pixel_size <= 1000:
-        raise InputError(f"--pixel-size {plan.pixel_size:g}: give Angstrom, 0.01 to 1000, or auto")
+    least, most = LIMITS["pixel size"]
+    if plan.pixel_size is not None and not least <= plan.pixel_size <= most:
+        raise InputError(
+            f"--pixel-size {plan.pixel_size:g}: give Angstrom, {least:g} to {most:g}, or auto"
+        )
     if not 0 <= plan.b_factor <= LARGEST_NUMBER:
         raise InputError(f"--b-factor {plan.b_factor:g}: give Angstrom^2, 0 or more")
     if plan.snr is not None and not 1 / LARGEST_NUMBER <= plan.snr <= LARGEST_NUMBER:

@@ -188,14 +188,13 @@ def feed_from_likeness(
         validated_on, validation = trained_on[:count], densities[:count]
     draw_optics = functools.partial(draw_optics_like, likeness)
     particles = likeness.particles
+    pixel_size = most_common_pixel_size(particles)
     like = {
         "particles": particles.star_path.name,
         "count": len(particles),
         "box": particles.box,
-        "pixel_size": most_common_pixel_size(particles),
-        "working_pixel_size": most_common_pixel_size(particles)
-        * particles.box
-        / likeness.handling.box,
+        "pixel_size": pixel_size,
+        "working_pixel_size": pixel_size * particles.box / likeness.handling.box,
         "ctf_state": particles.ctf_state,
     }
     return TrainingFeed(

@@ -113,7 +113,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         Before any work, if something given cannot be used.
     """
     architecture = choose_architecture(plan)
-    recipe = choose_recipe(plan, architecture)
+    recipe = choose_recipe_of(plan, architecture)
     check_folder(plan)
     device = choose_device(plan.device)
     if device.type == "cuda" and recipe.precision == "bfloat16":
@@ -298,7 +298,7 @@ def choose_architecture(plan: TrainingPlan) -> str:
     return architecture
 
 
-def choose_recipe(plan: TrainingPlan, architecture: str) -> Recipe:
+def choose_recipe_of(plan: TrainingPlan, architecture: str) -> Recipe:
     """Choose the recipe; a network that starts from another has its sizes, not those of the preset."""
     recipe = choose_preset(plan.preset, architecture)
     if plan.init is not None:

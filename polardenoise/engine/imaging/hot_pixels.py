@@ -53,7 +53,8 @@ def replace_hot_pixels(images: Tensor) -> tuple[Tensor, np.ndarray]:
 def find_hot_pixels(image: np.ndarray) -> np.ndarray:
     """Tell which pixels of an image `(N, N)` are hot, `(N, N)` bool."""
     apart = np.abs(image.astype(np.float64) - np.median(image))
-    return apart > FACTOR * np.quantile(apart, SHARE) if np.quantile(apart, SHARE) else apart < 0
+    limit = FACTOR * np.quantile(apart, SHARE)
+    return apart > limit if limit else np.zeros_like(apart, dtype=bool)
 
 
 def fill_from_around(image: np.ndarray, hot: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.particles.hot_pixels import replace_hot_pixels
+from polardenoise.engine.imaging.hot_pixels import replace_hot_pixels
 from tests.smooth_images import draw_smooth_images
 
 
