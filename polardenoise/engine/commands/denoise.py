@@ -207,9 +207,13 @@ def word_grouping(summary: dict[str, Any]) -> str:
     if summary["searched"]:
         neighbours = min(summary["set_size"], summary["largest_set"]) - 1
         clusters = f"{summary['sets']} clusters" if summary["sets"] > 1 else "1 cluster"
-        return (
-            f"each with its {neighbours} nearest neighbours, found in {clusters} of related images"
+        templates = [one for half in summary["whole_halves"].values() for one in half["templates"]]
+        through = (
+            f"through {max(templates)} images of the other fold of its half and "
+            if templates
+            else ""
         )
+        return f"each {through}with its {neighbours} nearest neighbours, found in {clusters} of related images"
     sets = f"{summary['sets']} sets" if summary["sets"] > 1 else "1 set"
     return f"in {sets} of up to {summary['set_size']} (grouped by {summary['group_by']})"
 

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cluster
+from polardenoise.engine.neighbours.centred_denoising import CentredCluster, denoise_centred_cluster
 from polardenoise.engine.neighbours.matches import (
     match_denoised_cluster,
     name_matches_file,
@@ -47,32 +48,37 @@ class ClusterRunner:
         InputError
             If the cluster does not fit the memory.
         """
+        return self.denoise(batch).undo_recentring()[None]
+
+    def denoise(self, batch: BatchOfImages) -> CentredCluster:
+        """Denoise one cluster, at the centre, and keep its matches where they are asked for; errors as `run`."""
+        job, device = self.job, self.job.device
+        images, ctf_rings = batch.images[0].to(device), batch.ctf_rings[0].to(device)
+        centred = self.denoise_images(images, ctf_rings, batch.own_rows)
+        if job.keeps_matches:
+            with torch.inference_mode():
+                found = match_denoised_cluster(
+                    as_joint(job.model), centred.cluster, centred.denoised, centred.displacements
+                )
+            save_cluster_matches(
+                name_matches_file(self.folder, batch.number), batch.own_rows, found
+            )
+        return centred
+
+    def denoise_images(self, images: Tensor, ctf_rings: Tensor, rows: np.ndarray) -> CentredCluster:
+        """Denoise a cluster of images `(n, box, box)` of these rows, on the device; errors as `run`."""
+        job = self.job
         release_freed_memory()
+        shared = job.shared.select(job.shared.image_of_row[rows])
         try:
-            return self._run_cluster(batch)[None]
+            with torch.inference_mode(), mixed_precision(job.device, self.precision):
+                return denoise_centred_cluster(
+                    as_joint(job.model), images, ctf_rings, job.plan.set_size, job.plan.seed, shared
+                )
         except Exception as error:
             if not says_out_of_memory(error):
                 raise
             raise InputError(
-                f"--group-by neighbours: {batch.images.shape[1]} images do not fit the memory of the "
-                f"{self.job.device.type}; lower --set-size, or use --device cpu"
+                f"--group-by neighbours: {len(images)} images do not fit the memory of the {job.device.type}; "
+                "lower --set-size, or use --device cpu"
             ) from error
-
-    def _run_cluster(self, batch: BatchOfImages) -> Tensor:
-        job, device, model = self.job, self.job.device, as_joint(self.job.model)
-        images, ctf_rings = batch.images[0].to(device), batch.ctf_rings[0].to(device)
-        with torch.inference_mode(), mixed_precision(device, self.precision):
-            plan = job.plan
-            shared = job.shared.select(job.shared.image_of_row[batch.own_rows])
-            centred = denoise_centred_cluster(
-                model, images, ctf_rings, plan.set_size, plan.seed, shared
-            )
-            if job.keeps_matches:
-                with torch.autocast(device.type, enabled=False):
-                    found = match_denoised_cluster(
-                        model, centred.cluster, centred.denoised, centred.displacements
-                    )
-                save_cluster_matches(
-                    name_matches_file(self.folder, batch.number), batch.own_rows, found
-                )
-            return centred.undo_recentring()

@@ -21,6 +21,7 @@ from polardenoise.engine.denoise.preparation import (
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, judge_run
+from polardenoise.engine.denoise.whole_half import state_templates
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
@@ -70,7 +71,11 @@ def finish_run(
     run = hash_facts(facts)
     with open_preparation(job, folder) as preparation:
         summary = summarise_run(job, sets, preparation, counts, precision)
-        summary |= {"run": run, "median_score": score}
+        summary |= {
+            "run": run,
+            "median_score": score,
+            "whole_halves": state_templates(job, folder),
+        }
         summary["verdict"] = judge_run(job, summary, score)
         write_json(
             folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)

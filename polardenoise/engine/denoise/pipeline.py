@@ -1,5 +1,6 @@
 """Denoise a whole particle set: read -> group -> denoise -> write."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from polardenoise.engine.denoise.batches import (
 )
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
+from polardenoise.engine.denoise.first_estimates import has_estimates_file
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
 from polardenoise.engine.denoise.plan import (
     DenoisePlan,
@@ -45,6 +47,11 @@ from polardenoise.engine.denoise.resume_folder import (
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, find_dotted, says_all
+from polardenoise.engine.denoise.whole_half import (
+    WholeHalfRunner,
+    prepare_whole_halves,
+    write_first_estimates,
+)
 from polardenoise.engine.neighbours.matches import has_matches_file
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
@@ -114,6 +121,8 @@ def denoise_particles(
                         check_disk(job, folder)
                         prepare_run(job, folder)
             if not was_published(folder, run):
+                if (job.folds > 0).any():
+                    estimate_whole_halves(job, folder, processes)
                 with processes.stage():
                     write_images(job, folder, processes)
                 with processes.stage():
@@ -135,13 +144,38 @@ def is_complete(job: Job, facts: dict[str, Any]) -> bool:
     return says_all(read_provenance(plan.output), hash_facts(facts))
 
 
+def estimate_whole_halves(job: Job, folder: Path, processes: Processes) -> None:
+    """Make first estimates of the images of large halves, and from them what the final ones are made with."""
+    clusters = [
+        batch for batch in enumerate_batches(job, folder) if job.folds[batch[1][0].rows[0]] > 0
+    ]
+    runner = ClusterRunner(job, folder, read_computing(folder).precision)
+    with open_preparation(job, folder) as preparation:
+        with processes.stage():
+            own = [batch for batch in clusters if batch[0] % processes.count == processes.rank]
+            write_first_estimates(
+                runner,
+                preparation.scratch,
+                [batch for batch in own if not has_first_estimates(job, folder, batch[0])],
+            )
+        with processes.stage():
+            if processes.is_first:
+                prepare_whole_halves(job, runner, preparation.scratch, clusters)
+
+
+def has_first_estimates(job: Job, folder: Path, number: int) -> bool:
+    """Tell whether the first estimates of a cluster are on the disk, and its matches if they are asked for."""
+    matched = not job.keeps_matches or has_matches_file(folder, number)
+    return matched and has_estimates_file(folder, number)
+
+
 def write_images(job: Job, folder: Path, processes: Processes) -> None:
     """Denoise this process's share of the batches and write each image to its row's place."""
     own, computing = list_open_batches(job, folder, processes), read_computing(folder)
     count = sum(one.kept for _, batch in own for one in batch)
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
     runner = (
-        ClusterRunner(job, folder, computing.precision)
+        WholeHalfRunner(job, ClusterRunner(job, folder, computing.precision))
         if job.groups is None
         else BatchRunner(choose_denoising(job.model, job.card), job.device, computing.precision)
     )
@@ -189,13 +223,10 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
 
 def list_open_batches(job: Job, folder: Path, processes: Processes) -> list[NumberedBatch]:
     """List this process's share of the batches that are not complete, or not on the disk as the journal says."""
-    sets, computing = load_sets(folder / SETS, job.shared.first_row), read_computing(folder)
     complete = read_journals(folder)
     own = []
     with UnfinishedStack(folder, processes.rank, len(job.particles), job.box) as stack:
-        for number, batch in enumerate(
-            gather_batches(sets, job.halves, computing.images_per_batch)
-        ):
+        for number, batch in enumerate_batches(job, folder):
             if number % processes.count != processes.rank:
                 continue
             rows = np.concatenate([one.rows[: one.kept] for one in batch])
@@ -203,6 +234,12 @@ def list_open_batches(job: Job, folder: Path, processes: Processes) -> list[Numb
             if not is_there or (job.keeps_matches and not has_matches_file(folder, number)):
                 own.append((number, batch))
     return own
+
+
+def enumerate_batches(job: Job, folder: Path) -> Iterator[NumberedBatch]:
+    """List the batches of a run with their numbers."""
+    sets, computing = load_sets(folder / SETS, job.shared.first_row), read_computing(folder)
+    yield from enumerate(gather_batches(sets, job.halves, computing.images_per_batch))
 
 
 def bring_back(

@@ -11,6 +11,7 @@ import torch
 
 from polardenoise import __version__
 from polardenoise.architectures import DEFAULT_MODEL
+from polardenoise.engine.neighbours.folds import divide_into_folds
 from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.networks.checkpoint import ModelCard, find_model, hash_file, load_model
 from polardenoise.engine.networks.denoiser import Denoiser
@@ -83,6 +84,8 @@ class Job:
         `(n,)` group of each row: sets are drawn inside them. None where neighbours are to be found.
     shared : SharedPixels
         Which rows show one image, and which images share pixels. The first row of each image is computed.
+    folds : ndarray
+        `(n,)` fold of each row in its half, 1 or 2; 0 where images are denoised by their neighbours alone.
     optics : tuple
         `(n,)` optics group of each row, from 0, and their names.
     warnings : tuple of str
@@ -107,6 +110,7 @@ class Job:
     drawn: bool
     groups: np.ndarray | None
     shared: SharedPixels
+    folds: np.ndarray
     optics: tuple[np.ndarray, list[str]]
     warnings: tuple[str, ...]
     box: int
@@ -165,6 +169,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         drawn=drawn,
         groups=groups,
         shared=shared,
+        folds=choose_folds(halves, groups, shared, plan.seed),
         optics=particles.number_optics_groups(),
         warnings=(
             *doubt_set(particles, halves, None if plan.ignore_halves else drawn),
@@ -247,6 +252,15 @@ def choose_groups(group_by: str, particles: ParticleSet, card: ModelCard) -> np.
     return number_tokens(tokens)
 
 
+def choose_folds(
+    halves: np.ndarray, groups: np.ndarray | None, shared: SharedPixels, seed: int
+) -> np.ndarray:
+    """Give each row its fold; 0 for all where images are grouped by what the user has said."""
+    if groups is not None:
+        return np.zeros(len(halves), dtype=np.int64)
+    return divide_into_folds(halves, shared, seed)
+
+
 def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> FileList:
     """List all that is read and written; refuse outputs that would replace what is not theirs, or have no place."""
     if plan.matches is not None and plan.matches.suffix != ".npz":
@@ -274,6 +288,7 @@ def check_disk(job: Job, folder: Path) -> None:
     job.files.probe()
     box = job.handling.box
     needed = 4 * len(job.particles) * (job.box**2 + box**2 + box // 2)
+    needed += 2 * int((job.folds > 0).sum()) * box**2  # the first estimates
     taken = sum(512 * path.lstat().st_blocks for path in folder.iterdir())
     check_room(folder, needed - taken)
 

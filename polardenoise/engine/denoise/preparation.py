@@ -237,8 +237,9 @@ def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
         return form_sets(job.halves, job.groups, plan.set_size, plan.seed, job.shared)
     model, progress = as_joint(job.model), Progress("find related images", len(job.shared))
     with torch.inference_mode(), progress:
+        parts = 3 * job.halves + job.folds  # folds do not meet, any more than halves
         return form_clusters(
-            model, scratch, job.halves, plan.seed, job.device, progress.advance, job.shared
+            model, scratch, parts, plan.seed, job.device, progress.advance, job.shared
         )
 
 

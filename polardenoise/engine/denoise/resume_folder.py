@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from polardenoise.engine.denoise.first_estimates import PATTERN
 from polardenoise.engine.denoise.plan import KEEPS_MATCHES
 from polardenoise.engine.denoise.resume_stack import read_journals
 from polardenoise.engine.runtime.errors import InputError, SystemFailureError, says_out_of_memory
@@ -116,7 +117,7 @@ def keeping_what_is_done(folder: Path) -> Iterator[None]:
     except SystemFailureError:
         raise
     except Exception as error:
-        begun = bool(read_journals(folder))
+        begun = bool(read_journals(folder)) or any(folder.glob(PATTERN))
         if not begun and (isinstance(error, InputError) or says_out_of_memory(error)):
             remove_tree(folder)
         raise

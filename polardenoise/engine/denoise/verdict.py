@@ -140,6 +140,7 @@ class Told(msgspec.Struct):
     largest_set: int
     joint: bool
     searched: bool
+    whole_halves: dict[str, Any]
     warnings: list[str]
     verdict: list[str]
     run: str

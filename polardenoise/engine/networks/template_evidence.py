@@ -87,15 +87,19 @@ def prepare_comparison(
     rings : FourierRings
         Of the harmonics.
     """
-    real, imaginary = images
-    parts = torch.cat([real, imaginary], -1), torch.cat([imaginary, -real], -1)
     return TemplateComparison(
-        torch.stack(parts),
+        pair_parts(images),
         torch.cat([estimates[0], estimates[1]], -1),
         select_ctf_rings(ctf_rings, rings).square(),
         rings.ring_energies(estimates),
         rings,
     )
+
+
+def pair_parts(images: Tensor) -> Tensor:
+    """Put harmonics `(2, modes, n, rings)` of images as `TemplateComparison` has them, `(2, modes, n, 2 * rings)`."""
+    real, imaginary = images
+    return torch.stack([torch.cat([real, imaginary], -1), torch.cat([imaginary, -real], -1)])
 
 
 @torch.no_grad()
@@ -108,13 +112,36 @@ def score_sets(
     """
     images = comparison.images.unflatten(2, shape)[:, :, :, some]
     templates = comparison.templates.unflatten(1, shape)[:, :, :TEMPLATES]
-    # (2, modes, sets, images, 2 rings) @ (modes, sets, 2 rings, templates)
-    products = (images @ templates.mT).flatten(0, 1)  # (2 modes, sets, images, templates)
     squared_ctf = comparison.squared_ctf.unflatten(0, shape)[:, some]
     energies = comparison.energies.unflatten(0, shape)[:, :TEMPLATES]
-    seen_energy = squared_ctf @ energies.mT  # (sets, images, templates)
+    return score_templates(images, templates, squared_ctf, energies, comparison.rings, angles)
+
+
+def score_templates(
+    images: Tensor,
+    templates: Tensor,
+    squared_ctf: Tensor,
+    energies: Tensor,
+    rings: FourierRings,
+    angles: int,
+) -> Tensor:
+    """Log-likelihoods that images show templates, `(..., images, templates, angles)`.
+
+    Parameters
+    ----------
+    images, templates, squared_ctf, energies : Tensor
+        `(2, modes, ..., images, 2 rings)`, `(modes, ..., templates, 2 rings)`, `(..., images, rings)` and
+        `(..., templates, rings)`, each as `TemplateComparison` has it.
+    rings : FourierRings
+        Of the harmonics.
+    angles : int
+        Rotations over a turn; the last axis is as `score_sets` has it.
+    """
+    # (2, modes, ..., images, 2 rings) @ (modes, ..., 2 rings, templates)
+    products = (images @ templates.mT).flatten(0, 1)  # (2 modes, ..., images, templates)
+    seen_energy = squared_ctf @ energies.mT  # (..., images, templates)
     # In this order the product is made at once with the angles last.
-    matrix = backward_rotations(comparison.rings, angles, products.device)
+    matrix = backward_rotations(rings, angles, products.device)
     scores = products.flatten(1).mT @ matrix.mT
     return scores.view(*seen_energy.shape, angles).sub_(seen_energy[..., None], alpha=0.5)
 

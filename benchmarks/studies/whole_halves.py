@@ -1,0 +1,114 @@
+"""Large halves as one set: what templates of the other fold add to an image's own neighbours, and what they cost.
+
+    python -m benchmarks whole_halves -o benchmarks/results [SOURCE ...]
+
+Particles of random orientations at 64 px, filling 0.7 of the box, all in one half; denoised by `base` as it does by
+default, and by neighbours alone (halves are then not divided). Relative MSE after no scaling, and seconds of each.
+Beside it the plain average of the 64 images whose true viewing directions are the nearest, turned onto the image.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.common.command import run
+from benchmarks.common.places import find_structures
+from benchmarks.common.tables import write_table
+from polardenoise.engine.evaluate.against_truth import relative_mse
+from polardenoise.engine.imaging.euler_angles import matrices_from_angles
+from polardenoise.engine.imaging.rotation import rotate_images
+from polardenoise.engine.neighbours import folds
+from polardenoise.engine.particles.particle_set import read_images, read_particles
+
+PHANTOMS = ("phantom:122", "phantom:127")
+#: Molecules of split `validation`.
+STRUCTURES = ("6rku.cif.gz",)
+#: SNR and further options of `simulate`.
+CASES = (
+    (0.1, ("--no-ctf",)),
+    (0.02, ("--no-ctf",)),
+    (0.05, ("--ctf", "--max-shift", "2")),
+)
+AVERAGED, ASKED = 64, 256
+
+
+def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequence[str]) -> dict:
+    """Figures of one set: errors and seconds."""
+    noisy, clean = folder / "particles.star", folder / "clean.star"
+    run(
+        "simulate", source, "-o", str(folder), "--particles", str(count), "--snr", str(snr), *options, "--seed", "3",
+    )  # fmt: skip
+    figures: dict[str, float] = {}
+    for way, smallest in (("neighbours", 10**9), ("whole half", folds.SMALLEST_HALF)):
+        out, summary = folder / "out.star", folder / "figures.json"
+        start = time.perf_counter()
+        with patch.object(folds, "SMALLEST_HALF", smallest):
+            run("denoise", str(noisy), "-o", str(out), "--ignore-halves")
+        figures[f"{way}, s"] = time.perf_counter() - start
+        run("evaluate", str(out), "--truth", str(clean), "--json", str(summary))
+        figures[way] = json.loads(summary.read_text())["relative_mse"]
+    if "--no-ctf" in options:
+        figures["64 true neighbours"] = average_true_neighbours(noisy, clean)
+    return figures
+
+
+def average_true_neighbours(noisy: Path, clean: Path) -> float:
+    """Relative MSE of plain averages of the raw images whose true viewing directions are the nearest."""
+    particles = read_particles(noisy)
+    poses = matrices_from_angles(torch.from_numpy(particles.angles)).float()
+    images = torch.from_numpy(read_images(particles, slice(None)))
+    truth = torch.from_numpy(read_images(read_particles(clean), slice(0, ASKED)))
+    directions = poses[:, :, 2]
+    nearest = (directions[:ASKED] @ directions.T).topk(AVERAGED, dim=1).indices
+    averages = []
+    for pose, others in zip(poses, nearest, strict=False):
+        between = pose.mT @ poses[others]  # takes the other's axes to this image's
+        turn = torch.atan2(between[:, 1, 0] - between[:, 0, 1], between[:, 0, 0] + between[:, 1, 1])
+        averages.append(rotate_images(images[others], turn.rad2deg()).mean(0))
+    return relative_mse(torch.stack(averages), truth)
+
+
+def find_molecules() -> list[str]:
+    """Give validation phantoms and, where the shared data are, validation structures."""
+    structures = find_structures()
+    return [
+        *PHANTOMS,
+        *(str(structures / name) for name in STRUCTURES if (structures / name).is_file()),
+    ]
+
+
+def main(words: Sequence[str]) -> None:
+    """Measure everything and write the tables."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks whole_halves", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("sources", nargs="*", metavar="SOURCE")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--particles", type=int, nargs="+", default=[5000, 10000], metavar="N")
+    parser.add_argument("--case", type=int, nargs="+", default=range(len(CASES)), metavar="NUMBER")
+    arguments = parser.parse_args(words)
+    rows: list[dict[str, str]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for snr, options in (CASES[number] for number in arguments.case):
+            for source in arguments.sources or find_molecules():
+                for count in arguments.particles:
+                    figures = measure_set(Path(scratch), source, count, snr, options)
+                    row = {
+                        "molecule": Path(source).name.split(".")[0],
+                        "SNR": f"{snr:g}",
+                        "CTF, shifts": "no" if "--no-ctf" in options else "yes, 2 px",
+                        "images": str(count),
+                    }
+                    for name in ("64 true neighbours", "neighbours", "whole half"):
+                        row[name] = f"{figures[name]:.4f}" if name in figures else ""
+                    row["ratio"] = f"{figures['whole half'] / figures['neighbours']:.2f}"
+                    row["time"] = f"{figures['whole half, s'] / figures['neighbours, s']:.2f}"
+                    rows.append(row)
+                    print(row, flush=True)
+                    write_table(rows, arguments.output, "whole_halves")

@@ -1,0 +1,112 @@
+"""Ring weights: what estimates of one image are multiplied by, ring by ring, before they are added up.
+
+Several estimates `f_j` of an image `x` are at hand. The weights `w_j` of a ring that bring `sum_j w_j f_j` nearest to
+`x`, seen through the CTF `C`, over many images, solve
+
+    sum_k <C f_j, C f_k> w_k = <C f_j, C x>.
+
+`x` is not known, but `y = C x + n` is, and for noise of variance 1 Stein's identity gives what is wanted without bias,
+although the estimates are made from `y` themselves:
+
+    <C f_j, C x> = <C f_j, y> - <C f_j, n>,        E <C f_j, n> = E <C (f_j(y + e z) - f_j(y)), z> / e,
+
+with white noise `z` and a small `e`: an estimate that follows the noise of its own image loses what it gains by it.
+(Stein, Ann. Statist. 9, 1135 (1981); by random probes: Ramani et al., IEEE Trans. Image Process. 17, 1540 (2008).)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.ctf_rings import filter_by_rings
+from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.rings import ring_index
+
+#: Standard deviation of the noise that is added as a probe, in units of the images' own.
+PROBE = 0.5
+#: Weights are drawn to those given beforehand as if that many units of an estimate's energy on the ring spoke for them.
+PRIOR_ENERGY = 20.0
+
+
+@dataclass(frozen=True)
+class RingProducts:
+    """The two sides of the equations of ring weights; those of several batches add up.
+
+    Attributes
+    ----------
+    gram : Tensor
+        `(rings, kinds, kinds)` float64.
+    target : Tensor
+        `(rings, kinds)` float64.
+    """
+
+    gram: Tensor
+    target: Tensor
+
+    def __add__(self, other: "RingProducts") -> "RingProducts":
+        """Add what other images say."""
+        return RingProducts(self.gram + other.gram, self.target + other.target)
+
+
+def measure_ring_products(
+    images: Tensor, ctf_rings: Tensor, estimates: Tensor, probed: Tensor, probe: Tensor
+) -> RingProducts:
+    """Measure the equations of ring weights.
+
+    Parameters
+    ----------
+    images : Tensor
+        `(n, box, box)`, phases flipped, noise of variance 1.
+    ctf_rings : Tensor
+        `(n, box // 2)` |CTF| by ring.
+    estimates : Tensor
+        `(kinds, n, box, box)` of the images.
+    probed : Tensor
+        `(kinds, n, box, box)` of the images with `PROBE * probe` added.
+    probe : Tensor
+        `(n, box, box)` white noise of variance 1.
+    """
+    box = images.shape[-1]
+    disk = disk_mask(box, box / 2 - 0.5).to(images.device)
+    seen = [filter_by_rings(one, ctf_rings) * disk for one in estimates]
+    moved = [filter_by_rings(one, ctf_rings) * disk for one in probed]
+    gram = torch.stack([torch.stack([sum_by_rings(a, b) for b in seen], -1) for a in seen], -1)
+    target = torch.stack(
+        [
+            sum_by_rings(before, images * disk) - sum_by_rings(after - before, probe * disk) / PROBE
+            for before, after in zip(seen, moved, strict=True)
+        ],
+        -1,
+    )
+    return RingProducts(gram, target)
+
+
+def sum_by_rings(first: Tensor, second: Tensor) -> Tensor:
+    """Inner product of images `(n, box, box)` on each ring of frequencies, summed over images: `(box // 2,)`.
+
+    Frequencies in the corners count with the last ring, as `filter_by_rings` has it; the sum over rings is that of the
+    pixels' products.
+    """
+    box = first.shape[-1]
+    products = torch.fft.rfft2(first) * torch.fft.rfft2(second).conj()
+    by_frequency = products.real.double().sum(0) / box**2  # (box, box // 2 + 1)
+    by_frequency[:, 1 : (box + 1) // 2] *= 2  # the half that is not stored
+    ring = ring_index(box).clamp_max(box // 2 - 1).to(first.device)
+    sums = by_frequency.new_zeros(box // 2)
+    return sums.index_add_(0, ring.flatten(), by_frequency.flatten())
+
+
+def solve_ring_weights(products: RingProducts, prior: Sequence[float]) -> Tensor:
+    """Solve for the weights, `(kinds, rings)` float32; where there is next to no signal they are those of `prior`."""
+    kinds = products.gram.shape[-1]
+    expected = products.target.new_tensor(prior)
+    gram = products.gram + PRIOR_ENERGY * torch.eye(kinds).to(products.gram)
+    return torch.linalg.solve(gram, products.target + PRIOR_ENERGY * expected).T.float()
+
+
+def add_by_rings(estimates: Tensor, weights: Tensor) -> Tensor:
+    """Add up estimates `(kinds, n, box, box)`, each times its ring weights `(kinds, box // 2)`: `(n, box, box)`."""
+    parts = zip(estimates, weights, strict=True)
+    return torch.stack([filter_by_rings(one, own[None]) for one, own in parts]).sum(0)

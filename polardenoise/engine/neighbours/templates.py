@@ -1,0 +1,150 @@
+"""Templates of a half: estimates of images of one fold, through which all images of the other fold are seen.
+
+A template shows an image at every rotation with a likelihood (see `rotational_matching`); the estimate of an image
+through all of them is its expectation over templates and rotations. Thousands of templates hold far more of a large set
+than the neighbours of one image do, and comparing an image with them costs a fraction of a pass of the network.
+
+The expectation is smoother than the image: templates that stand some degrees apart are averaged. How much smoother is
+seen by taking the expectation of the templates themselves, which are next to free of noise: an image seen through
+these smoothed templates is smoothed twice, and the difference of both is what the first smoothing has taken, nearly.
+`ring_weights` puts them together.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.ring_harmonics import FourierRings, build_fourier_rings
+from polardenoise.engine.imaging.rotational_matching import (
+    compute_image_harmonics,
+    select_ctf_rings,
+)
+from polardenoise.engine.networks.angular_attention import transform_angles
+from polardenoise.engine.networks.template_evidence import pair_parts, score_templates
+
+#: Templates of a fold, at most.
+MOST_TEMPLATES = 2048
+#: Log-likelihoods of images are divided by this, and those of templates, without noise, by that (docs/templates.rst).
+TEMPERATURE, SMOOTHING = 2.0, 4.0
+#: Templates that each image, and each template, shows best: what the others add is next to nothing.
+MOST_NEAREST, MOST_SMOOTHING = 96, 256
+#: Log-likelihoods that are so far below the best one of an image are taken as that far.
+FAR_BELOW = 80.0
+#: Scores (images x templates x rotations) at once.
+SCORES_AT_ONCE = {"cpu": 2**23, "cuda": 2**28}
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Templates, ready to be compared with images and to be gathered.
+
+    Attributes
+    ----------
+    harmonics : Tensor
+        `(modes, m, 2 * rings)`: real and imaginary parts.
+    energies : Tensor
+        `(m, rings)`.
+    spectra : tuple of Tensor
+        `(frequencies, m, polar rings)` complex, one of each kind: transforms over the angles of the polar templates.
+    rings : FourierRings
+        Of the harmonics.
+    grid : PolarGrid
+        Of the polar templates.
+    """
+
+    harmonics: Tensor
+    energies: Tensor
+    spectra: tuple[Tensor, ...]
+    rings: FourierRings
+    grid: PolarGrid
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Images as templates show them.
+
+    Attributes
+    ----------
+    estimates : Tensor
+        `(kinds, n, box, box)`: through each kind of the templates.
+    evidence : Tensor
+        `(n,)` logarithm of how much more probable an image is if it shows one of the templates than if it is noise.
+    """
+
+    estimates: Tensor
+    evidence: Tensor
+
+
+def smooth_templates(estimates: Tensor, grid: PolarGrid) -> Tensor:
+    """Put estimates `(m, box, box)` and what they are seen through one another together, `(2, m, box, box)`."""
+    bare = prepare_templates(estimates[None], grid)
+    everywhere = estimates.new_ones(len(estimates), estimates.shape[-1] // 2)
+    smoothed = expect_images(bare, estimates, everywhere, SMOOTHING, MOST_SMOOTHING).estimates
+    return torch.cat([estimates[None], smoothed])
+
+
+def prepare_templates(images: Tensor, grid: PolarGrid) -> Templates:
+    """Prepare templates `(kinds, m, box, box)`: the first kind is compared with images, all are gathered."""
+    rings = build_fourier_rings(images.shape[-1])
+    harmonics = rings.to_harmonics(images[0])
+    return Templates(
+        torch.cat([harmonics[0], harmonics[1]], -1),
+        rings.ring_energies(harmonics),
+        tuple(transform_angles(grid.to_polar(one)) for one in images),
+        rings,
+        grid,
+    )
+
+
+def expect_images(
+    templates: Templates,
+    images: Tensor,
+    ctf_rings: Tensor,
+    temperature: float = TEMPERATURE,
+    most: int = MOST_NEAREST,
+) -> Expectation:
+    """Give the expectation of images over templates and rotations.
+
+    Parameters
+    ----------
+    templates : Templates
+        Of images that share no pixels with these.
+    images : Tensor
+        `(n, box, box)` at their centres, phases flipped, noise of variance 1.
+    ctf_rings : Tensor
+        `(n, box // 2)` |CTF| by ring.
+    temperature : float
+        What log-likelihoods are divided by.
+    most : int
+        Templates that each image shows best: those of all images at once are what they are seen through.
+    """
+    count, angles = templates.energies.shape[0], templates.grid.angles
+    at_once = max(1, SCORES_AT_ONCE.get(images.device.type, 2**28) // (count * angles))
+    estimates, evidence = [], []
+    for some in (slice(start, start + at_once) for start in range(0, len(images), at_once)):
+        harmonics = compute_image_harmonics(images[some], ctf_rings[some], templates.rings)
+        scores = score_templates(
+            pair_parts(harmonics),
+            templates.harmonics,
+            select_ctf_rings(ctf_rings[some], templates.rings).square(),
+            templates.energies,
+            templates.rings,
+            angles,
+        )  # (some, m, angles)
+        # Images of a cluster show the same templates: the others are not gathered.
+        nearest = scores.amax(-1).topk(min(most, count)).indices.unique()
+        scores = scores[:, nearest]
+        peak = scores.flatten(1).amax(1)
+        # What is far below the best is nothing; its exponential would be a number that processors are slow with.
+        scores = scores.sub_(peak[:, None, None]).clamp_min_(-FAR_BELOW)
+        evidence.append(scores.flatten(1).logsumexp(1) + peak - math.log(count * angles))
+        chances = scores.div_(temperature).flatten(1).softmax(1).view_as(scores)
+        # The rotation of a score takes the image onto the template: the template comes back by its opposite.
+        turned_back = transform_angles(chances).conj()  # (frequencies, some, k)
+        seen = [turned_back @ spectrum[:, nearest] for spectrum in templates.spectra]
+        polar = torch.fft.irfft(torch.stack(seen).movedim(1, -1), n=angles)
+        estimates.append(templates.grid.to_images(polar))
+    return Expectation(torch.cat(estimates, 1), torch.cat(evidence))

@@ -1,0 +1,226 @@
+"""Large halves as one set: nothing crosses halves or folds, a run goes on where it was, and images get better."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polardenoise.engine.cli import main
+from polardenoise.engine.denoise import pipeline, whole_half
+from polardenoise.engine.denoise.first_estimates import PATTERN
+from polardenoise.engine.denoise.resume_folder import name_unfinished
+from polardenoise.engine.neighbours import clusters, folds, templates
+from polardenoise.engine.particles.mrc import write_stack
+from polardenoise.engine.particles.particle_set import read_images, read_particles
+from tests.denoise_files import denoise, images_of, write_set
+
+OPTIONS = ("--set-size", "8")
+
+
+@pytest.fixture(autouse=True)
+def small_halves(monkeypatch):
+    """Have halves of 48 images be large ones, in clusters of 16."""
+    shrink(monkeypatch.setattr)
+
+
+def shrink(put):
+    put(folds, "SMALLEST_HALF", 48)
+    put(clusters, "LARGEST_CLUSTER", 16)
+    put(clusters, "LANDMARKS", 12)
+    put(templates, "MOST_TEMPLATES", 24)
+    put(whole_half, "MOST_TEMPLATES", 24)
+    put(whole_half, "LEARNING_IMAGES", 8)
+
+
+def write_large_set(folder, count=120, **others):
+    """Images that show something: the same blobs in all, at any angle, and noise."""
+    generator = np.random.default_rng(3)
+    along = np.arange(32) - 16
+    angles = generator.uniform(0, 2 * np.pi, count)
+    images = generator.standard_normal((count, 32, 32)).astype(np.float32)
+    for radius, offset in ((4, 0.0), (6, 2.0)):
+        y, x = radius * np.sin(angles + offset), radius * np.cos(angles + offset)
+        squares = (along[:, None] - y[:, None, None]) ** 2 + (along - x[:, None, None]) ** 2
+        images += 2 * np.exp(-squares / 8).astype(np.float32)
+    return write_set(folder, count=count, images=images, **others)
+
+
+def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(folder, model, capsys):
+    write_large_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    assert "each through 24 images of the other fold of its half and with its 7 nearest" in (
+        capsys.readouterr().out
+    )
+    found = json.loads(Path("out.json").read_text())["whole_halves"]
+    assert set(found) == {"1", "2"}
+    assert found["1"]["folds"] == [30, 30]
+    assert found["1"]["templates"] == [24, 24]
+    assert [len(own) for own in found["1"]["ring_weights"].values()] == [16, 16, 16]
+    assert denoise(model, *OPTIONS, output="again.star") == 0
+    assert Path("out.mrcs").read_bytes() == Path("again.mrcs").read_bytes()
+    assert not name_unfinished(folder / "out.star").exists()
+
+
+def test_small_halves_are_denoised_as_ever(folder, model, monkeypatch):
+    write_large_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    monkeypatch.setattr(folds, "SMALLEST_HALF", 61)
+    assert denoise(model, *OPTIONS, output="small.star") == 0
+    assert json.loads(Path("small.json").read_text())["whole_halves"] == {}
+    assert not torch.allclose(images_of("small.star"), images_of("out.star"), atol=1e-3)
+
+
+def replace_images(folder, rows, seed=9):
+    """Have other noise in the images of these rows."""
+    particles = read_particles(folder / "in.star")
+    stack = np.empty((len(particles), 32, 32), dtype=np.float32)
+    stack[particles.index_in_stack] = read_images(particles, slice(None))
+    noise = np.random.default_rng(seed).standard_normal((rows.sum(), 32, 32))
+    stack[particles.index_in_stack[rows]] = noise
+    write_stack(folder / "stack.mrcs", stack, 3.0)
+
+
+def test_halves_never_exchange_information(folder, model):
+    source = write_large_set(folder)
+    assert denoise(model, *OPTIONS, "--contrast", "bright") == 0
+    before = images_of("out.star")
+    second = read_particles(source).random_subset == 2
+    replace_images(folder, second)
+    assert denoise(model, *OPTIONS, "--contrast", "bright", output="other.star") == 0
+    after = images_of("other.star")
+    assert torch.equal(after[~second], before[~second])  # to the last bit
+    assert not torch.allclose(after[second], before[second], atol=1e-2)
+
+
+def test_templates_of_a_fold_are_made_of_its_own_pixels(folder, model, monkeypatch):
+    """Images of the other fold are told neither to the first estimates nor to the templates."""
+    source = write_large_set(folder)
+    fold_of_row, kept = [], []
+    prepare = pipeline.prepare_whole_halves
+
+    def prepare_and_look(job, runner, scratch, own):
+        prepare(job, runner, scratch, own)
+        fold_of_row.append((job.folds, job.halves))
+        with np.load(whole_half.name_templates_file(runner.folder, 1)) as saved:
+            kept.append({name: saved[name] for name in saved})
+
+    monkeypatch.setattr(pipeline, "prepare_whole_halves", prepare_and_look)
+    assert denoise(model, *OPTIONS, "--contrast", "bright") == 0
+    fold, half = fold_of_row[0]
+    replace_images(folder, (fold == 2) & (half == 1))
+    assert denoise(model, *OPTIONS, "--contrast", "bright", output="other.star") == 0
+    assert np.array_equal(kept[0]["fold_1"], kept[1]["fold_1"])
+    assert not np.allclose(kept[0]["fold_2"], kept[1]["fold_2"], atol=1e-2)
+    assert len(read_particles(source)) == len(fold)
+
+
+@pytest.mark.parametrize("moment", ["first", "templates", "last"])
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
+    folder, model, monkeypatch, moment
+):
+    write_large_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    expected = Path("out.mrcs").read_bytes()
+    for name in ("out.star", "out.mrcs", "out.json"):
+        (folder / name).unlink()
+    place = {
+        "first": (whole_half, "save_estimates", 3),
+        "templates": (whole_half, "solve_ring_weights", 1),
+        "last": (whole_half, "add_by_rings", 2),
+    }[moment]
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, *place)
+        assert denoise(model, *OPTIONS) == 130
+    unfinished = name_unfinished(folder / "out.star")
+    assert unfinished.exists()
+    if moment == "last":  # a file cut short is made again
+        largest = sorted(unfinished.glob(PATTERN))[0]
+        os.truncate(largest, largest.stat().st_size // 2)
+    done = count_calls(monkeypatch, whole_half, "save_estimates")
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert Path("out.mrcs").read_bytes() == expected
+    assert len(done) == {"first": 6, "templates": 0, "last": 1}[moment]
+
+
+def interrupt_at(monkeypatch, module, name, count):
+    """Have a function be interrupted when it is called for the `count`-th time."""
+    calls, run = [], getattr(module, name)
+
+    def run_or_stop(*given):
+        calls.append(1)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+        return run(*given)
+
+    monkeypatch.setattr(module, name, run_or_stop)
+
+
+def count_calls(monkeypatch, module, name):
+    calls, run = [], getattr(module, name)
+
+    def run_and_count(*given):
+        calls.append(1)
+        return run(*given)
+
+    monkeypatch.setattr(module, name, run_and_count)
+    return calls
+
+
+def test_matches_are_of_the_clusters_of_a_fold(folder, model):
+    write_large_set(folder)
+    assert denoise(model, *OPTIONS, "--matches", "matches.npz") == 0
+    with_matches = Path("out.mrcs").read_bytes()
+    with np.load("matches.npz") as found:
+        neighbours, half = found["neighbours"], found["half"]
+    there = neighbours >= 0
+    assert there[:, :7].all()
+    assert (half[neighbours[there]] == np.repeat(half, there.sum(1))).all()
+    assert denoise(model, *OPTIONS, output="without.star") == 0
+    assert Path("without.mrcs").read_bytes() == with_matches
+
+
+def test_two_processes_give_the_images_of_one(folder, model):
+    write_large_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    expected = images_of("out.star")
+    (folder / "small.py").write_text(
+        "import sys\n"
+        "from tests.denoise.test_whole_half import shrink\n"
+        "from polardenoise.engine.cli import main\n"
+        "shrink(setattr)\n"
+        "sys.exit(main())\n"
+    )
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    words += ["small.py", "denoise", "in.star", "-o", "two.star", "--model", model]
+    root = str(Path(__file__).parents[2])
+    run = subprocess.run(
+        [*words, "--device", "cpu", *OPTIONS],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "through 24 images" in run.stdout
+    assert (images_of("two.star") - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_whole_half_makes_better_images(folder, monkeypatch):
+    """Random views of a phantom with the shipped model: what is learned from the images themselves pays."""
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    options = ["--particles", "4400", "--snr", "0.1", "--no-ctf", "--seed", "1"]
+    assert main(["simulate", "phantom:10001", "-o", ".", *options]) == 0
+    truth = images_of("clean.star")
+    errors = []
+    for smallest, name in ((4096, "whole.star"), (10**9, "clusters.star")):
+        monkeypatch.setattr(folds, "SMALLEST_HALF", smallest)
+        assert denoise("base", "--ignore-halves", source="particles.star", output=name) == 0
+        errors.append(float((images_of(name) - truth).square().sum() / truth.square().sum()))
+    assert errors[0] < 0.9 * errors[1]
