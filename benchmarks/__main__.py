@@ -44,6 +44,7 @@ STUDIES = (
     "relion_orientations",
     "rotation",
     "settings",
+    "whole_halves",
 )
 
 

@@ -4,7 +4,8 @@
 
 Particles of random orientations at 64 px, filling 0.7 of the box, all in one half; denoised by `base` as it does by
 default, and by neighbours alone (halves are then not divided). Relative MSE after no scaling, and seconds of each.
-Beside it the plain average of the 64 images whose true viewing directions are the nearest, turned onto the image.
+Beside it the average of the 64 images whose true viewing directions are the nearest, turned onto the image, after the
+best radial filter, which knows the truth.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from benchmarks.common.places import find_structures
 from benchmarks.common.tables import write_table
 from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
+from polardenoise.engine.imaging.rings import best_radial_filter
 from polardenoise.engine.imaging.rotation import rotate_images
 from polardenoise.engine.neighbours import folds
 from polardenoise.engine.particles.particle_set import read_images, read_particles
@@ -59,7 +61,7 @@ def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequ
 
 
 def average_true_neighbours(noisy: Path, clean: Path) -> float:
-    """Relative MSE of plain averages of the raw images whose true viewing directions are the nearest."""
+    """Relative MSE of averages of the raw images whose true viewing directions are the nearest, after a filter."""
     particles = read_particles(noisy)
     poses = matrices_from_angles(torch.from_numpy(particles.angles)).float()
     images = torch.from_numpy(read_images(particles, slice(None)))
@@ -70,8 +72,8 @@ def average_true_neighbours(noisy: Path, clean: Path) -> float:
     for pose, others in zip(poses, nearest, strict=False):
         between = pose.mT @ poses[others]  # takes the other's axes to this image's
         turn = torch.atan2(between[:, 1, 0] - between[:, 0, 1], between[:, 0, 0] + between[:, 1, 1])
-        averages.append(rotate_images(images[others], turn.rad2deg()).mean(0))
-    return relative_mse(torch.stack(averages), truth)
+        averages.append(rotate_images(images[others], -turn.rad2deg()).mean(0))
+    return relative_mse(best_radial_filter(torch.stack(averages), truth), truth)
 
 
 def find_molecules() -> list[str]:
