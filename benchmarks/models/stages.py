@@ -85,8 +85,12 @@ def choose_stage(stages: list[Stage], ended: Collection[str]) -> Stage | None:
 
 
 def lay_recipe(
-    found: StageList, model: StandingModel, stage: Stage, images_per_step: int | None
+    found: StageList, model: StandingModel, stage: Stage, sizes: dict[str, Any]
 ) -> dict[str, Any]:
-    """Lay the settings of stage and model over those of the list; the model's count most."""
+    """Lay the settings of stage and model over those of the list; the model's count most.
+
+    All sizes are stated, those of the model that the stage starts from where nothing else is said: a state then goes on
+    without that model.
+    """
     laid = {**found.recipe, **stage.recipe, **model.recipe}
-    return laid if images_per_step is None else {**laid, "images_per_step": images_per_step}
+    return laid | {"sizes": sizes | laid.get("sizes", {})}

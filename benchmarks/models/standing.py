@@ -1,22 +1,23 @@
 """The standing training of the next base: it goes on where it was, in the background, whenever it is started.
 
-    python -m benchmarks.models.standing start     in the background (`make train-base`); `train` stays in the foreground
+    python -m benchmarks.models.standing start     in the background (`make train-base`); `train`: in the foreground
     python -m benchmarks.models.standing stop      between two steps, with its state saved (`make stop-base`)
     python -m benchmarks.models.standing keep      the compact checkpoint, also while it trains (`make keep-base`)
 
-It goes through the stages of benchmarks/models/standing.json, from the compact checkpoint in benchmarks/checkpoints or, where
-there is none, from a shipped model. Its state is in training/NAME. It waits while training/pause exists, and while anyone keeps
-the machine quiet (`benchmarks.common.quiet`).
+It goes through the stages of benchmarks/models/standing.json, from the compact checkpoint in benchmarks/checkpoints or,
+where there is none, from a shipped model. Its state is in training/NAME. It waits while there is a file training/pause,
+and while anyone keeps the machine quiet (`benchmarks.common.quiet`).
 """
 
 import argparse
 import fcntl
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,17 @@ from benchmarks.common.quiet import is_quiet_wanted
 from benchmarks.models.compact_checkpoint import copy_start, keep_stage, read_lineage
 from benchmarks.models.stages import STAGES, Stage, choose_stage, lay_recipe, read_stages
 from polardenoise.engine.cli import EXIT_BAD_INPUT, EXIT_INTERRUPTED
-from polardenoise.engine.networks.checkpoint import find_model
+from polardenoise.engine.networks.checkpoint import find_model, read_card
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import make_folder, write_json
 from polardenoise.engine.runtime.stopping import unwinding_when_terminated
 
 SOURCES = ("phantom:0-119", "../shared/data/structures/MANIFEST.tsv")
 #: A heap that is not given back keeps the page faults of large tensors away, a third of a step.
-HEAP = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000:glibc.malloc.top_pad=268435456"
+HEAP = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0"
+    ":glibc.malloc.trim_threshold=100000000000:glibc.malloc.top_pad=268435456"
+)
 SECONDS_BETWEEN_REPORTS = 600.0
 LEAST_PRIORITY = 19
 #: Seconds that a training may take to end its step, its report and its files.
@@ -67,7 +71,7 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
     found = read_stages(arguments.stages)
     model = found.models[arguments.name]
     wait = tell_waiting(REPOSITORY / "training" / "pause")
-    end = None if arguments.minutes is None else time.monotonic() + 60 * arguments.minutes
+    pause_at = time.monotonic() + 60 * (arguments.minutes or math.inf)
     with holding(places.state):
         while stage := choose_stage(found.stages, read_lineage(places.checkpoint).ended):
             folder, start = places.stage(stage), places.start(stage)
@@ -76,26 +80,27 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
                 kept = (places.checkpoint / "model.json").exists()
                 copy_start(places.checkpoint if kept else find_model(model.start), start)
             recipe_file = places.state / f"{stage.name}.json"
-            write_json(recipe_file, lay_recipe(found, model, stage, arguments.images_per_step))
+            card = read_card(start)
+            recipe = lay_recipe(found, model, stage, card.sizes)
+            write_json(recipe_file, recipe | choose_batch(arguments.images_per_step))
             while wait():
                 time.sleep(1.0)
-            pause_after = None if end is None else max(1e-3, (end - time.monotonic()) / 60)
             print(f"standing: stage {stage.name}, {stage.steps} steps", flush=True)
             summary = run_training(
                 TrainingPlan(
                     sources=tuple(arguments.sources),
                     folder=folder,
-                    architecture=None,
+                    architecture=card.architecture,
                     preset="base",
                     recipe_file=recipe_file,
-                    init=str(start),
+                    init=None if begun else str(start),
                     resume=begun,
                     steps=stage.steps,
                     minutes=None,
                     seed=arguments.seed,
                     device=arguments.device,
                     command=("python", "-m", "benchmarks.models.standing", *arguments.words),
-                    pause_after=pause_after,
+                    pause_at=pause_at,
                     compile=arguments.compile,
                     seconds_between_reports=arguments.report_every,
                     must_wait=wait,
@@ -108,6 +113,11 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
             print(f"standing: stage {stage.name} has ended; commit {places.checkpoint}", flush=True)
     print(f"standing: all stages have ended; add one to {arguments.stages}")
     return 0
+
+
+def choose_batch(images_per_step: int | None) -> dict[str, int]:
+    """Choose the settings of a recipe that the command line asks for."""
+    return {} if images_per_step is None else {"images_per_step": images_per_step}
 
 
 def tell_waiting(pause: Path) -> Callable[[], bool]:
@@ -226,10 +236,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Do what is asked; what cannot be used is told in one line."""
-    arguments = build_parser().parse_args()
-    arguments.words = sys.argv[1:]
+    words = list(sys.argv[1:] if words is None else words)
+    arguments = build_parser().parse_args(words)
+    arguments.words = words
     places = Places(
         arguments.state or Path("training") / arguments.name,
         arguments.checkpoint or CHECKPOINTS / arguments.name,

@@ -1,8 +1,8 @@
 """Resume state of a training: weights, the optimizer's moments, counters, and what a resume must agree with.
 
-A folder with state.json and three parts, four with averaged weights, each small enough to be copied from machine to machine with a model of four
-million parameters (16 MB). The parts carry their step in their names, and state.json, written last, names them: killed
-at any moment, the folder holds one whole state, the last or the one before.
+A folder with state.json and three parts, four where the weights are averaged, each small enough to be copied from
+machine to machine with a model of four million parameters (16 MB). The parts carry their step in their names, and
+state.json, written last, names them: killed at any moment, the folder holds one whole state, the last or that before.
 """
 
 import re

@@ -81,6 +81,8 @@ class TrainingPlan:
     pairs: tuple[Path, Path] | None = None
     like: Path | None = None
     pause_after: float | None = None
+    #: Time of `time.monotonic` to stop at, loading counted.
+    pause_at: float = math.inf
     compile: bool = False
     #: Seconds between lines of the history; None: as often as the state is saved.
     seconds_between_reports: float | None = None
@@ -164,7 +166,9 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
                 plot_history(history, plan.folder / "history.png")
 
         pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
-        length = Length(plan.steps, plan.minutes, time.monotonic() + pause_after)
+        length = Length(
+            plan.steps, plan.minutes, min(plan.pause_at, time.monotonic() + pause_after)
+        )
         with telling_to_resume(plan.folder):
             train(
                 state,
