@@ -2,6 +2,8 @@
 # make test    lint, types, imports, the tests of minutes; make test-long the others, before a piece of work is closed
 # make fuzz    inputs that nobody wrote, for an hour: FUZZ of them, SEED draws them; what breaks is kept with a way to run it
 # make screenshots   every form, viewer and wizard of the plugin, photographed on a virtual screen into docs/screenshots
+# make train-base   start the standing training of the next base in the background, or go on with it; stop-base stops it,
+#                   keep-base writes its compact checkpoint into benchmarks/checkpoints, to be committed
 # One .venv for both, made once and again when what it is made from changes.
 
 SHELL := /bin/bash
@@ -21,7 +23,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 FUZZ ?= 5000
 SEED ?= 1
 
-.PHONY: demo screenshots test test-long fuzz lint format environment clean
+.PHONY: demo screenshots test test-long fuzz lint format environment clean train-base stop-base keep-base
 
 demo: environment
 	$(BIN)/python demo/run_demo.py
@@ -38,6 +40,15 @@ test-long: environment
 fuzz: environment
 	POLARDENOISE_EXAMPLES=$(FUZZ) $(PYTEST) --timeout 0 tests/fuzz/test_properties.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count $(FUZZ) --seed $(SEED)
+
+train-base: environment
+	$(BIN)/python -m benchmarks.models.standing start
+
+stop-base: environment
+	$(BIN)/python -m benchmarks.models.standing stop
+
+keep-base: environment
+	$(BIN)/python -m benchmarks.models.standing keep
 
 lint: environment
 	$(BIN)/ruff check .

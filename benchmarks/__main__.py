@@ -13,9 +13,11 @@ import importlib
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.common.quiet import keeping_quiet
 from polardenoise.engine.cli import (
     EXIT_BAD_INPUT,
     EXIT_INTERRUPTED,
@@ -47,6 +49,9 @@ STUDIES = (
     "whole_halves",
 )
 
+#: What measures times: the standing training waits meanwhile.
+TIMED = ("speed", "rotation", "settings")
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """Make tables or run a study; what cannot be used is told in one line, as `polardenoise` does.
@@ -64,10 +69,11 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     name = f"benchmarks {words[0]}" if words and words[0] in (*TABLES, *STUDIES) else "benchmarks"
     try:
-        if words and words[0] in STUDIES:
-            importlib.import_module(f"benchmarks.studies.{words[0]}").main(words[1:])
-        else:
-            make_tables(words)
+        with keeping_quiet() if words and words[0] in TIMED else nullcontext():
+            if words and words[0] in STUDIES:
+                importlib.import_module(f"benchmarks.studies.{words[0]}").main(words[1:])
+            else:
+                make_tables(words)
     except InputError as error:
         print(f"{name}: {on_one_line(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT

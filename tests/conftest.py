@@ -1,6 +1,18 @@
-"""What many tests ask for: a tiny model, and an empty folder to work in."""
+"""What many tests ask for: a tiny model, and an empty folder to work in; a quiet machine while they run."""
+
+from contextlib import ExitStack
 
 import pytest
+
+from benchmarks.common.quiet import keeping_quiet
+
+
+def pytest_configure(config):
+    """Let the standing training wait until the tests have ended."""
+    if not hasattr(config, "workerinput"):  # one lock for all processes of pytest-xdist
+        quiet = ExitStack()
+        quiet.enter_context(keeping_quiet())
+        config.add_cleanup(quiet.close)
 
 
 @pytest.fixture(scope="module")

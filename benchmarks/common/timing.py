@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.common.places import REPOSITORY
+from benchmarks.common.quiet import keeping_quiet
 
 
 def time_alternately(
@@ -33,9 +34,10 @@ def time_alternately(
     list of float
         Seconds of each piece: the least of its rounds, which other jobs have disturbed least.
     """
-    for work in works:
-        work()
-    rounds = [[time_once(work, device) for work in works] for _ in range(repeats)]
+    with keeping_quiet():
+        for work in works:
+            work()
+        rounds = [[time_once(work, device) for work in works] for _ in range(repeats)]
     return [min(times) for times in zip(*rounds, strict=True)]
 
 

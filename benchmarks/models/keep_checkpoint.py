@@ -9,9 +9,16 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common.places import CHECKPOINTS
 from polardenoise.engine.runtime.files import write_json
+
+
+def drop_private_facts(facts: dict[str, Any]) -> None:
+    """Drop from a model's card which machine, and where on it, trained the model; what kind of machine stays."""
+    facts["trained_on"].pop("working_directory", None)
+    facts["trained_on"]["machine"].pop("host", None)
 
 
 def main() -> None:
@@ -25,8 +32,7 @@ def main() -> None:
     facts = json.loads((arguments.training / "model" / "model.json").read_text())
     facts["name"] = arguments.training.name
     facts["trained_on"]["note"] = arguments.note
-    facts["trained_on"].pop("working_directory", None)
-    facts["trained_on"]["machine"].pop("host", None)
+    drop_private_facts(facts)
     folder = CHECKPOINTS / arguments.training.name
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy2(arguments.training / "model" / "weights.safetensors", folder)

@@ -1,21 +1,21 @@
 #!/bin/sh
-# Pack what benchmarks/models/train_base.sh needs on a machine that has torch and nothing of ours, and reaches nothing outside.
+# Pack what benchmarks/models/gpu_session.sh needs on a machine that has torch and nothing of ours, and reaches nothing outside.
 #
 #     benchmarks/models/pack_base.sh [MANIFEST.tsv]        (default ../shared/data/structures/MANIFEST.tsv)
 #
-# Into .carry, which git ignores: wheels/ (3 MB, for Python 3.12) and molecules/ (about 13 MB, a few minutes the first
-# time). Phantoms beside the structures: seeds 0 to 239.
+# Into .carry, which git ignores: wheels/ (4 MB, for Python 3.12) and molecules/ (about 9 MB, a few minutes the first
+# time): those of the standing training.
 set -e
 cd "$(dirname "$0")/../.."
 manifest=${1:-../shared/data/structures/MANIFEST.tsv}
 version() { sed -n "s/^$1==/$1==/p" constraints.txt; }
 set --
-for name in gemmi torch-ctf torch-fourier-shift torch-grid-utils; do
+for name in gemmi mrcfile msgspec torch-ctf torch-fourier-shift torch-grid-utils; do
     set -- "$@" "$(version $name)"
 done
 rm -rf .carry/wheels
 python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
     --platform manylinux2014_x86_64 --platform manylinux1_x86_64 -d .carry/wheels "$@"
-.venv/bin/python -m benchmarks.models.pack_structures "$manifest" phantom:0-239 -o .carry/molecules --recipe benchmarks/models/base.json
+.venv/bin/python -m benchmarks.models.pack_structures "$manifest" phantom:0-119 -o .carry/molecules
 du -sh .carry/wheels .carry/molecules

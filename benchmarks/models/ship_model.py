@@ -12,6 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
+from benchmarks.models.keep_checkpoint import drop_private_facts
 from polardenoise.engine.networks.checkpoint import SHIPPED_FOLDER, hash_file
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.runtime.files import write_json, write_text_atomically
@@ -148,9 +149,7 @@ def main() -> None:
     )
     if joint and not facts["noise_energy"]:
         raise SystemExit(f"{arguments.training}: has not come to its end; train --resume first")
-    for private in ("working_directory",):
-        facts["trained_on"].pop(private, None)
-    facts["trained_on"]["machine"].pop("host", None)
+    drop_private_facts(facts)
     folder = SHIPPED_FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy2(arguments.training / "model" / "weights.safetensors", folder)

@@ -1,7 +1,7 @@
 """How fast a training would be on this machine: simulation, step, and whether compiling pays.
 
-    python -m benchmarks.models.train_base_speed .carry/molecules/MANIFEST.tsv --recipe benchmarks/models/base.json \
-        -o speed-base.json
+    python -m benchmarks.models.train_base_speed .carry/molecules/MANIFEST.tsv --name base-next \
+        --images-per-step 512 -o speed-base-next.json
 
 Measures images a second of the simulation alone, of gradient steps on images that are there, of both as a training does
 them, and again with the convolutions compiled, if that works here. The file's "compile" says what to train with.
@@ -10,17 +10,20 @@ them, and again with the convolutions compiled, if that works here. The file's "
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from polardenoise.architectures import DEFAULT_ARCHITECTURE
+from benchmarks.models.stages import STAGES, lay_recipe, read_stages
+from polardenoise.engine.networks.checkpoint import find_model, read_card
 from polardenoise.engine.networks.compiling import compile_convolutions
 from polardenoise.engine.networks.registry import build_model
 from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.files import write_json
-from polardenoise.engine.train.loop import measure_objective, start_training, take_step
-from polardenoise.engine.train.recipe import Recipe, choose_recipe
+from polardenoise.engine.train.loop import start_training, take_step
+from polardenoise.engine.train.loss import measure_objective
+from polardenoise.engine.train.recipe import Recipe, choose_preset, recipe_from_dict
 from polardenoise.engine.train.simulated_sets import (
     TrainingBatch,
     draw_batch,
@@ -111,23 +114,27 @@ def main() -> None:
         "python -m benchmarks.models.train_base_speed", description=__doc__.splitlines()[0]
     )
     parser.add_argument("sources", nargs="+")
-    parser.add_argument("--recipe", type=Path)
-    parser.add_argument("--preset", choices=["tiny", "base"], default="base")
-    parser.add_argument("--architecture", default=DEFAULT_ARCHITECTURE)
+    parser.add_argument("--name", default="base-next", help="one of the list's models")
+    parser.add_argument("--stages", type=Path, default=STAGES, help="the list of stages")
+    parser.add_argument("--images-per-step", type=int, help="other than the list's")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     device = choose_device("auto")
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-    recipe = choose_recipe(arguments.preset, arguments.architecture, arguments.recipe)
-    speed = measure_speed(
-        arguments.architecture, recipe, arguments.sources, arguments.seconds, device
-    )
+    found = read_stages(arguments.stages)
+    card = read_card(find_model(found.models[arguments.name].start))
+    laid = lay_recipe(found, found.models[arguments.name], found.stages[0], card.sizes)
+    preset = choose_preset("base", card.architecture)
+    recipe = recipe_from_dict(laid, preset, str(arguments.stages))
+    if arguments.images_per_step is not None:
+        recipe = replace(recipe, images_per_step=arguments.images_per_step)
+    speed = measure_speed(card.architecture, recipe, arguments.sources, arguments.seconds, device)
     write_json(arguments.output, speed)
     for name, value in speed.items():
         said = f"{value:.4g}" if isinstance(value, float) else value
-        print(f"speed of {arguments.architecture}: {name} {said}", flush=True)
+        print(f"speed of {arguments.name}: {name} {said}", flush=True)
 
 
 if __name__ == "__main__":

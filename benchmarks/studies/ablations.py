@@ -34,12 +34,11 @@ from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.simulate.sources import Density
 from polardenoise.engine.train.loop import (
     Length,
-    Objective,
     TrainingState,
-    measure_objective,
     start_training,
     train,
 )
+from polardenoise.engine.train.loss import Objective, measure_objective
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.resume_state import (
     read_resume_state,

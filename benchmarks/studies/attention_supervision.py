@@ -8,7 +8,7 @@ from polardenoise.engine.networks.angular_attention import attention_logits_four
 from polardenoise.engine.networks.layers import scale_to_unit_norm
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 from polardenoise.engine.runtime.devices import mixed_precision
-from polardenoise.engine.train.loop import measure_loss
+from polardenoise.engine.train.loss import measure_loss
 from polardenoise.engine.train.simulated_sets import TrainingBatch
 
 #: Clean images whose polar images, less their mean over angles, correlate by more than this are a match: the poses of

@@ -34,8 +34,8 @@ def run(trained, tmp_path):
 def report_every_step(monkeypatch):
     eager = train_module.train
 
-    def train(*arguments):
-        return eager(*arguments, seconds_between_checkpoints=0.0)
+    def train(*arguments, **named):
+        return eager(*arguments, **named, seconds_between_checkpoints=0.0)
 
     monkeypatch.setattr(training_run, "train", train)
 

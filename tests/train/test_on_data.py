@@ -155,8 +155,8 @@ def test_a_resumed_training_on_a_pair_is_the_uninterrupted_one(data, tmp_path, m
             raise KeyboardInterrupt
         return take_step(state, *others)
 
-    def report_every_step(*given):
-        return eager(*given, seconds_between_checkpoints=0.0)
+    def report_every_step(*given, **named):
+        return eager(*given, **named, seconds_between_checkpoints=0.0)
 
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "take_step", interrupt_at_step_three)

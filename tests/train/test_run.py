@@ -64,8 +64,8 @@ def test_a_resumed_training_is_the_uninterrupted_one(trained, tmp_path, monkeypa
 
     eager = train_module.train
 
-    def report_every_step(*arguments):
-        return eager(*arguments, seconds_between_checkpoints=0.0)
+    def report_every_step(*arguments, **named):
+        return eager(*arguments, **named, seconds_between_checkpoints=0.0)
 
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "take_step", interrupt_at_step_seven)

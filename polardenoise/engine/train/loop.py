@@ -10,26 +10,27 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.ctf import apply_ctf
-from polardenoise.engine.imaging.polar_grid import disk_mask
-from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.networks.denoiser import Denoiser
-from polardenoise.engine.runtime.devices import choose_precision, mixed_precision
+from polardenoise.engine.runtime.devices import choose_precision
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import format_duration
 from polardenoise.engine.runtime.stopping import stopping_between_steps
+from polardenoise.engine.train.averaging import (
+    averaged_weights,
+    choose_decay,
+    copy_weights,
+    update_average,
+)
 from polardenoise.engine.train.history import HISTORY_COLUMNS, truncate_history
+from polardenoise.engine.train.loss import Objective, measure_objective, measure_validation
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.simulated_sets import TrainingBatch
-
-#: From a network, a batch and the precision of the convolutions to the scalar that a step makes smaller.
-Objective = Callable[[Denoiser, TrainingBatch, torch.dtype], Tensor]
 
 #: Seconds until the first report, soon enough to see that all is well.
 FIRST_REPORT = 10.0
 
-#: SNR below which a training set counts less and less in the loss.
-FLOOR_SNR = 0.03
+#: Seconds after which a training that waits asks again.
+SECONDS_OF_WAITING = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     images: int = 0
+    #: Moving average of the weights, by name, where the recipe asks for one.
+    average: dict[str, Tensor] | None = None
 
 
 def start_training(model: Denoiser, recipe: Recipe) -> TrainingState:
@@ -84,7 +87,9 @@ def start_training(model: Denoiser, recipe: Recipe) -> TrainingState:
         lr=recipe.learning_rate,
     )
     device = next(model.parameters()).device
-    return TrainingState(model, optimizer, choose_training_precision(device, recipe))
+    average = copy_weights(model) if recipe.averaging > 0 else None
+    precision = choose_training_precision(device, recipe)
+    return TrainingState(model, optimizer, precision, average=average)
 
 
 def choose_training_precision(device: torch.device, recipe: Recipe) -> torch.dtype:
@@ -102,6 +107,8 @@ def train(
     checkpoint: Callable[[TrainingState], None],
     seconds_between_checkpoints: float = 60.0,
     objective: Objective | None = None,
+    seconds_between_reports: float | None = None,
+    must_wait: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train until the length is reached.
 
@@ -120,25 +127,46 @@ def train(
     history : Path
         history.csv, one row per report; rows past `state.step` (of a run that was killed after them) are dropped.
     checkpoint : callable
-        Called at every report, at the end, and when Ctrl-C or SIGTERM ends the run, which they do between two steps.
-        What came after the last one is lost to a kill.
+        Called now and then, at every report, at the end, and when Ctrl-C or SIGTERM ends the run, which they do
+        between two steps. What came after the last one is lost to a kill.
     seconds_between_checkpoints : float
-        Wall-clock time between reports; the first comes sooner.
+        Wall-clock time between checkpoints.
     objective : Objective, optional
         What is minimised; `measure_objective` is the rule.
+    seconds_between_reports : float, optional
+        Wall-clock time between reports, that between checkpoints by default; the first comes sooner.
+    must_wait : callable, optional
+        Asked between two steps; while it says so no step is taken. Waiting is not counted as training.
     """
     device = next(state.model.parameters()).device
     truncate_history(history, state.step)
     losses: list[Tensor] = []
     clock = time.monotonic()
-    next_report = clock + min(FIRST_REPORT, seconds_between_checkpoints)
+    if seconds_between_reports is None:
+        seconds_between_reports = seconds_between_checkpoints
+    next_report = clock + min(FIRST_REPORT, seconds_between_reports)
+    next_checkpoint = clock + seconds_between_checkpoints
     objective = objective or measure_objective
     state.model.train()
     with stopping_between_steps() as stop_if_told:
+
+        def leave_if_told() -> None:
+            try:
+                stop_if_told()
+            except BaseException:
+                if all(loss.isfinite() for loss in losses):
+                    checkpoint(state)
+                raise
+
         while (
             time.monotonic() < length.pause_at
             and (fraction := length.fraction(state.step, state.seconds)) < 1.0
         ):
+            if must_wait():
+                leave_if_told()
+                time.sleep(SECONDS_OF_WAITING)
+                clock = time.monotonic()
+                continue
             learning_rate = schedule_learning_rate(recipe, state.step, fraction)
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate
@@ -149,18 +177,16 @@ def train(
             now = time.monotonic()
             state.seconds += now - clock
             clock = now
-            if now >= next_report:
+            reports = now >= next_report
+            if reports:
                 report(state, losses, validation, recipe, length, learning_rate, history)
-                checkpoint(state)
                 losses.clear()
+            if reports or (now >= next_checkpoint and has_finite_weights(state.model)):
+                checkpoint(state)
                 clock = time.monotonic()  # reports do not count as training time
-                next_report = clock + seconds_between_checkpoints
-            try:
-                stop_if_told()
-            except BaseException:
-                if all(loss.isfinite() for loss in losses):
-                    checkpoint(state)
-                raise
+                next_checkpoint = clock + seconds_between_checkpoints
+                next_report = clock + seconds_between_reports if reports else next_report
+            leave_if_told()
         if losses:
             report(state, losses, validation, recipe, length, learning_rate, history)
         checkpoint(state)
@@ -175,71 +201,20 @@ def take_step(
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.gradient_norm)
     state.optimizer.step()
+    if state.average is not None:
+        update_average(state.average, state.model, choose_decay(recipe.averaging, state.step))
     return loss.detach()
-
-
-def measure_objective(model: Denoiser, batch: TrainingBatch, precision: torch.dtype) -> Tensor:
-    """Denoise a batch and measure the loss; of several passes each counts twice as much as the one before."""
-    ctf_rings = average_rings(batch.abs_ctf)
-    with mixed_precision(batch.noisy.device, precision):
-        estimates = model.denoise_by_passes(batch.noisy, ctf_rings)
-    losses = torch.stack([measure_loss(estimate.float(), batch) for estimate in estimates])
-    shares = 2.0 ** torch.arange(len(losses), device=losses.device)
-    return losses @ (shares / shares.sum())
-
-
-def measure_loss(estimate: Tensor, batch: TrainingBatch) -> Tensor:
-    """Average the losses of the CTF-free estimate and of the estimate as the microscope would have seen it.
-
-    With a CTF nine tenths of a particle's energy lie where amplitude contrast alone carries them; the first loss would
-    be about little else. The second is what `--ctf-output kept` is judged by. Without a CTF they are one.
-    """
-    seen = apply_ctf(estimate, batch.abs_ctf), apply_ctf(batch.clean, batch.abs_ctf)
-    return 0.5 * (relative_loss(estimate, batch.clean) + relative_loss(*seen))
-
-
-def relative_loss(estimate: Tensor, clean: Tensor) -> Tensor:
-    """Mean over sets of the squared error on the disk of radius `N / 2 - 1`, relative to signal plus a little noise.
-
-    Parameters
-    ----------
-    estimate, clean : Tensor
-        `(sets, images, N, N)` in units of the noise.
-
-    Returns
-    -------
-    Tensor
-        Scalar. Relative to the set's energy, so that a high SNR does not outweigh a low one; with the floor, a small
-        molecule in noise, whose relative error can be anything at first, does not drive the whole training either.
-    """
-    disk = disk_mask(clean.shape[-1], clean.shape[-1] / 2 - 1).to(clean.device)
-    error = ((estimate - clean) * disk).square().sum((-3, -2, -1))
-    energy = (clean * disk).square().sum((-3, -2, -1))
-    floor = FLOOR_SNR * disk.sum() * clean.shape[-3]
-    return (error / (energy + floor)).mean()
-
-
-@torch.no_grad()
-def measure_validation(model: Denoiser, validation: TrainingBatch, precision: torch.dtype) -> float:
-    """Relative MSE of all validation images together."""
-    model.eval()
-    device = next(model.parameters()).device
-    error = energy = 0.0
-    disk = disk_mask(validation.clean.shape[-1], validation.clean.shape[-1] / 2 - 1).to(device)
-    ctf_rings = average_rings(validation.abs_ctf)
-    for noisy, clean, rings in zip(validation.noisy, validation.clean, ctf_rings, strict=True):
-        with mixed_precision(device, precision):
-            estimate = model(noisy[None].to(device), rings[None].to(device))[0].float()
-        error += float(((estimate - clean.to(device)) * disk).square().sum())
-        energy += float((clean.to(device) * disk).square().sum())
-    model.train()
-    return error / energy if energy > 0 else math.nan
 
 
 def schedule_learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
     """Linear warm-up over the first steps, then a cosine decay to zero over the length."""
     warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+def has_finite_weights(model: Denoiser) -> bool:
+    """Tell whether a network's parameters are all finite."""
+    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
 
 
 def refuse_divergence(history: Path, step: int, name: str, value: float) -> None:
@@ -269,7 +244,8 @@ def report(
     """Append a row to the history and print one line with rate and time to go."""
     loss = float(torch.stack(losses).mean())
     refuse_divergence(history, state.step, "loss", loss)
-    error = measure_validation(state.model, validation, state.precision)
+    with averaged_weights(state.model, state.average):
+        error = measure_validation(state.model, validation, state.precision)
     refuse_divergence(history, state.step, "validation relative MSE", error)
     row = (state.step, f"{state.seconds:.1f}", state.images, f"{learning_rate:.3e}")
     new = not history.exists()

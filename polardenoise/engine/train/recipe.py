@@ -64,6 +64,9 @@ class Recipe:
         Share of sets whose noise has the spectrum of real images' corners, to a power between 0 and 1.5.
     learning_rate, warmup_steps, weight_decay, gradient_norm : float
         AdamW with a linear warm-up, a cosine decay to zero over the length, and clipped gradients.
+    averaging : float
+        What the moving average of the weights, which is then validated and saved, keeps of itself at a step; 0: the
+        weights themselves are.
     precision : str
         "bfloat16" (mixed precision, where the device multiplies in it) or "float32".
     validation_sets : int
@@ -102,6 +105,7 @@ class Recipe:
     warmup_steps: Annotated[int, Meta(ge=0, le=10**9)] = 300
     weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.01
     gradient_norm: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    averaging: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     validation_sets: Annotated[int, Meta(ge=1, le=200)] = 6
     noise_images: Annotated[int, Meta(ge=1, le=4096)] = 1024

@@ -1,8 +1,8 @@
 """Resume state of a training: weights, the optimizer's moments, counters, and what a resume must agree with.
 
-A folder with state.json and three parts, each small enough to be copied from machine to machine with a model of four
-million parameters (16 MB). The parts carry their step in their names, and state.json, written last, names them: killed
-at any moment, the folder holds one whole state, the last or the one before.
+A folder with state.json and three parts, four where the weights are averaged, each small enough to be copied from
+machine to machine with a model of four million parameters (16 MB). The parts carry their step in their names, and
+state.json, written last, names them: killed at any moment, the folder holds one whole state, the last or that before.
 """
 
 import re
@@ -33,7 +33,7 @@ from polardenoise.engine.train.loop import TrainingState
 MOMENTS = {"first_moments": "exp_avg", "second_moments": "exp_avg_sq"}
 
 #: What the parts are called; nothing else in the folder is ours.
-PART_NAME = re.compile(r"(weights|first_moments|second_moments)-(\d{8,12})\.safetensors")
+PART_NAME = re.compile(r"(weights|first_moments|second_moments|average)-(\d{8,12})\.safetensors")
 #: What to do with a state that cannot be used.
 CURE = "copy it again, or leave --resume out and name another -o to start anew"
 
@@ -59,6 +59,8 @@ def save_resume_state(folder: Path, state: TrainingState, facts: dict[str, Any])
     tensors = {"weights": state.model.state_dict()} | {
         part: {name: kept[key] for name, kept in moments.items()} for part, key in MOMENTS.items()
     }
+    if state.average is not None:
+        tensors["average"] = state.average
     parts = {}
     for part, named in tensors.items():
         path = folder / f"{part}-{state.step:08d}.safetensors"
@@ -85,7 +87,7 @@ def read_resume_state(folder: Path) -> dict[str, Any]:
     -------
     dict
         "source" (the file), "step", "seconds", "images", "precision", "facts", and by parameter "weights",
-        "first_moments", "second_moments".
+        "first_moments", "second_moments", and "average" where the weights are averaged.
 
     Raises
     ------
@@ -155,6 +157,10 @@ def restore_state(saved: dict[str, Any], state: TrainingState) -> None:
     for part in MOMENTS:
         check_tensors(saved[part], parameters, source, all_of_them=False)
     state.model.load_state_dict(saved["weights"])
+    if state.average is not None:
+        check_tensors(saved.get("average", {}), state.average, source, all_of_them=True)
+        for name, tensor in saved["average"].items():
+            state.average[name].copy_(tensor)
     state.step, state.seconds, state.images = saved["step"], saved["seconds"], saved["images"]
     state.precision = getattr(torch, saved["precision"])
     names = {parameter: name for name, parameter in parameters.items()}

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ from polardenoise.engine.train.acquisition import (
     fit_recipe,
     read_likeness,
 )
+from polardenoise.engine.train.averaging import averaged_weights
 from polardenoise.engine.train.history import plot_history, read_last_error
 from polardenoise.engine.train.loop import Length, TrainingState, start_training, train
 from polardenoise.engine.train.paired_feed import feed_from_pair
@@ -79,7 +81,13 @@ class TrainingPlan:
     pairs: tuple[Path, Path] | None = None
     like: Path | None = None
     pause_after: float | None = None
+    #: Time of `time.monotonic` to stop at, loading counted.
+    pause_at: float = math.inf
     compile: bool = False
+    #: Seconds between lines of the history; None: as often as the state is saved.
+    seconds_between_reports: float | None = None
+    #: Asked between two steps: whether to wait.
+    must_wait: Callable[[], bool] = lambda: False
     #: What the command line reads and writes besides.
     files: FileList = field(default_factory=FileList)
 
@@ -152,23 +160,37 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         def checkpoint(state: TrainingState) -> None:
             save_resume_state(resume, state, facts)
             card = describe_model(plan, architecture, state, feed, started, history)
-            save_model(plan.folder / "model", state.model, card)
+            with averaged_weights(state.model, state.average):
+                save_model(plan.folder / "model", state.model, card)
             if history.exists():
                 plot_history(history, plan.folder / "history.png")
 
         pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
-        length = Length(plan.steps, plan.minutes, time.monotonic() + pause_after)
+        length = Length(
+            plan.steps, plan.minutes, min(plan.pause_at, time.monotonic() + pause_after)
+        )
         with telling_to_resume(plan.folder):
-            train(state, feed.draw, feed.validation, recipe, length, history, checkpoint)
+            train(
+                state,
+                feed.draw,
+                feed.validation,
+                recipe,
+                length,
+                history,
+                checkpoint,
+                seconds_between_reports=plan.seconds_between_reports,
+                must_wait=plan.must_wait,
+            )
             ended = length.fraction(state.step, state.seconds) >= 1.0
             if ended and is_joint(architecture):
                 print("train: measuring what the network makes of pure noise", flush=True)
                 card = describe_model(plan, architecture, state, feed, started, history)
-                noise_energy = measure_noise_energy(
-                    as_joint(state.model.eval()), images=recipe.noise_images, seed=plan.seed
-                )
-                card = replace(card, noise_energy=noise_energy)
-                save_model(plan.folder / "model", state.model, card)
+                with averaged_weights(state.model, state.average):
+                    noise_energy = measure_noise_energy(
+                        as_joint(state.model.eval()), images=recipe.noise_images, seed=plan.seed
+                    )
+                    card = replace(card, noise_energy=noise_energy)
+                    save_model(plan.folder / "model", state.model, card)
     return {
         "model": str(plan.folder / "model"),
         "architecture": architecture,

@@ -1,0 +1,60 @@
+"""A quiet machine for what is timed: whoever measures holds a lock, and the standing training waits meanwhile.
+
+    python -m benchmarks.common.quiet COMMAND...        (holds it while the command runs)
+
+The lock is the kernel's (`flock`), on one file for all checkouts of a user: that of a dead process does not count.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def name_quiet_file() -> Path:
+    """Name the file that is locked: in the folder of temporary files, or where `POLARDENOISE_QUIET` says."""
+    usual = Path(tempfile.gettempdir()) / f"polardenoise-{os.getuid()}.quiet"
+    return Path(os.environ.get("POLARDENOISE_QUIET") or usual)
+
+
+@contextmanager
+def open_quiet_file() -> Iterator[int]:
+    """Open the file that is locked; closing it gives the lock up."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name_quiet_file(), flags, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def keeping_quiet() -> Iterator[None]:
+    """Keep the machine quiet for a while; several may do so at the same time."""
+    with open_quiet_file() as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+
+
+def is_quiet_wanted() -> bool:
+    """Tell whether anyone keeps the machine quiet."""
+    with open_quiet_file() as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def main() -> int:
+    """Run a command on a quiet machine; gives its exit status."""
+    with keeping_quiet():
+        return subprocess.run(sys.argv[1:], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
