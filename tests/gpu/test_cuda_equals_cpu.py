@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from polardenoise.engine.cli import main
+from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics, match_images
+from polardenoise.engine.neighbours.templates import expect_images, prepare_templates
 from polardenoise.engine.networks.angular_attention import attend_blocked
 from polardenoise.engine.networks.attention_direct import attend_direct
 from polardenoise.engine.networks.checkpoint import load_model
@@ -64,6 +66,20 @@ def test_attention_and_its_gradients_are_those_of_the_direct_form_in_double_prec
     (wanted * weight).sum().backward()
     for one, other in zip(there, here, strict=True):
         assert relative_energy(one.grad.cpu() - other.grad, other.grad) < 1e-7
+
+
+def test_images_are_seen_through_templates_alike():
+    grid = PolarGrid(32, 16, 64)
+    images, noise = draw(2, 40, 32, 32), draw(50, 32, 32, seed=1)
+    ctf_rings = draw(50, 16, seed=2).abs().clamp_max(1)
+    here = expect_images(prepare_templates(images, grid), noise, ctf_rings)
+    there = expect_images(
+        prepare_templates(images.to(CUDA), PolarGrid(32, 16, 64).to(CUDA)),
+        noise.to(CUDA),
+        ctf_rings.to(CUDA),
+    )
+    assert relative_energy(there.estimates.cpu() - here.estimates, here.estimates) < 1e-6
+    assert torch.allclose(there.evidence.cpu(), here.evidence, atol=1e-2)
 
 
 def test_matching_finds_the_same_rotations():
