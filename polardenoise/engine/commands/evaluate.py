@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same particles without noise, same order",
     )
     parser.add_argument(
+        "--noisy",
+        metavar="NOISY.star",
+        type=Path,
+        help="the particles before they were denoised, same order, to be compared beside (default: those that the "
+        "provenance beside DENOISED.star names)",
+    )
+    parser.add_argument(
         "--mask-radius",
         type=float,
         metavar="PIXELS",
@@ -98,6 +105,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.null is not None:
         for option, value in (
             ("--truth", arguments.truth),
+            ("--noisy", arguments.noisy),
             ("--mask-radius", arguments.mask_radius),
             ("--matches", arguments.matches),
             ("--symmetry", arguments.symmetry),
@@ -160,7 +168,11 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     matches = None
     if arguments.matches is not None:
         matches = read_matches(arguments.matches, len(denoised))
-    noisy = evaluate.find_noisy_input(denoised)
+    if arguments.noisy is None:
+        noisy = evaluate.find_noisy_input(denoised)
+    else:
+        noisy = read_particles(arguments.noisy)
+        evaluate.check_match(noisy, denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
     for particles in (denoised, truth, noisy):
         if particles is not None:
