@@ -25,7 +25,6 @@ WAYS = [
     ),
     (r"python -m scipion template FILE ", COVERED, "polardenoise/tests/test_templates.py"),
     (r"(star|particles)=\S+ ", COVERED, "polardenoise/tests/test_templates.py"),
-    (r"make (demo|test)\b", COVERED, "Makefile"),
     (r"viewer|\(figure,\)|figure\.", COVERED, "polardenoise/tests/viewers/figures.py"),
     (r"benchmarks/models/\w+\.sh", COVERED, "tests/benchmarks/test_train_base_script.py"),
     (r"git clone ", ELSEWHERE, "needs the network"),
