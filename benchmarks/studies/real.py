@@ -23,7 +23,12 @@ from benchmarks.common.study_sets import (
 )
 from benchmarks.common.tables import write_table
 from benchmarks.real.baselines import RAW, list_baselines
-from benchmarks.real.denoised_sets import CLASSES, read_denoised, read_largest_classes
+from benchmarks.real.denoised_sets import (
+    CLASSES,
+    read_classes_of,
+    read_denoised,
+    read_largest_classes,
+)
 from benchmarks.real.pictures import choose_one_of_each, draw_gallery
 from benchmarks.real.score import DISK, score_images
 from benchmarks.real.semi_synthetic import measure_molecule
@@ -44,7 +49,7 @@ from polardenoise.engine.runtime.provenance import provenance
 
 MODELS = ("DnCNN=base-dncnn", "base=base")
 MOLECULES = ("1u6g.pdb.gz", "6bqn.cif.gz", "9be6.cif.gz")
-PARTS = ("apoferritin", "beta-galactosidase", "semi-synthetic")
+PARTS = ("apoferritin", "overview", "beta-galactosidase", "semi-synthetic")
 
 #: Sets of the apoferritin picture, and how many particles a picture shows.
 PICTURED, SHOWN = ("rest", "low"), CLASSES
@@ -78,6 +83,24 @@ def measure_apoferritin(
         pictures / "apoferritin.png",
         shown,
         "real apoferritin, protein dark: the middle particle of each of the first micrographs",
+    )
+
+
+def draw_overview(folder: Path, model: str, work: Path, pictures: Path) -> None:
+    """Draw what a set is before and after, for the README: particles raw and denoised, and the 2D class of each."""
+    noisy = read_set(folder / "rest.star")
+    chosen = choose_one_of_each(noisy.micrographs, SHOWN)
+    rows = {
+        "raw": noisy.images[chosen],
+        "denoised": read_denoised(noisy.star, model, work)[chosen],
+    }
+    classes = read_classes_of(noisy.star, model, work, chosen)
+    if classes is not None:
+        rows["its 2D class\n(protein bright)"] = classes
+    draw_gallery(
+        pictures / "overview.png",
+        rows,
+        "real apoferritin (EMPIAR-10146), averages of frames: the middle particle of each of the first micrographs",
     )
 
 
@@ -141,6 +164,7 @@ def main(words: Sequence[str]) -> None:
     boxes = arguments.empty_boxes or find_empty_boxes()
     needed = {
         "apoferritin": [apoferritin / f"{name}.star" for name in (*NOISES, TRUTH)],
+        "overview": [apoferritin / "rest.star"],
         "beta-galactosidase": [beta_galactosidase],
         "semi-synthetic": [apoferritin / "rest.star", boxes],
     }
@@ -155,6 +179,8 @@ def main(words: Sequence[str]) -> None:
         work.mkdir(parents=True, exist_ok=True)
         if "apoferritin" in parts:
             measure_apoferritin(apoferritin, methods, work, out, pictures)
+        if "overview" in parts:
+            draw_overview(apoferritin, list(methods.values())[-1], work, pictures)
         if "beta-galactosidase" in parts:
             draw_beta_galactosidase(beta_galactosidase, methods, work, pictures)
         if "semi-synthetic" in parts:

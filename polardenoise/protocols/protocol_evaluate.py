@@ -17,7 +17,10 @@ from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, ha
 from polardenoise.convert.volume_files import prepare_volume
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH, EvaluateForm
+from polardenoise.protocols.evaluate_summary import EvaluateSummary
+from polardenoise.protocols.protocol_denoise import ProtPolarDenoise
 from polardenoise.protocols.run_settings import write_json
+from polardenoise.protocols.upstream import find_maker
 
 # The curves of noise that are given, of those that the engine draws. No one of them is a resolution.
 NULL_CURVES = {
@@ -40,7 +43,7 @@ class EvaluateOutputs(Enum):
     outputFSC = SetOfFSCs
 
 
-class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
+class ProtPolarEvaluate(EvaluateSummary, EvaluateForm, EngineRunner, EMProtocol):
     """Judge denoised particles, or the model that denoised them.
 
     *clean set*: the error against the truth, where it is known. *pure noise*: what the model makes of
@@ -76,11 +79,12 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
             config.update(like=self.describeShown("likeParticles"))
             return config
         config["particles"] = self.describeInput(self.inputParticles)
+        raw = self.getRawPointer()
+        config["raw"] = None if raw is None else self.describeInput(raw)
         if self.test == TEST_TRUTH:
             config["truth"] = self.describeInput(self.referenceParticles)
             config["maskRadius"] = self.maskRadius.get()
         else:
-            config["raw"] = self.describeShown("rawParticles")
             config["reference"] = self.describeShown("referenceVolume")
             config["symmetry"] = self.symmetryGroup.get().strip()
         return config
@@ -96,16 +100,18 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         particles = self.inputParticles.get()
         written.append(self._getExtraPath("particles.star"))
         write_particles_star(particles, written[0], stacks)
+        others = {}
         if self.test == TEST_TRUTH:
-            other, poses, name = self.referenceParticles.get(), None, "clean.star"
-        else:
-            other, poses, name = self.getShown("rawParticles"), particles, "raw.star"
-        if other is not None:
-            fresh = open_fresh(particles)
-            ids = list_enabled_ids(fresh).tolist()
-            fresh.close()
+            others["clean.star"] = self.referenceParticles.get()
+        if config["raw"] is not None:
+            others["raw.star"] = self.getRawPointer().get()
+        fresh = open_fresh(particles)
+        ids = list_enabled_ids(fresh).tolist()
+        fresh.close()
+        for name, other in others.items():
             written.append(self._getExtraPath(name))
-            write_matching_star(other, written[1], stacks, ids, poses)
+            poses = particles if self.test == TEST_HALVES else None
+            write_matching_star(other, written[-1], stacks, ids, poses)
         return written
 
     def compareStep(self, config):
@@ -115,6 +121,8 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
             "--truth",
             self._getExtraPath("clean.star"),
         ]
+        if config["raw"] is not None:
+            arguments += ["--noisy", self._getExtraPath("raw.star")]
         if config["maskRadius"] > 0:
             arguments += ["--mask-radius", config["maskRadius"]]
         arguments += ["--plot", self.getPlotPath()]
@@ -200,6 +208,24 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
         """List what is reconstructed: the particles, and the raw ones at their poses where given."""
         return ["particles", "raw"] if self.getShown("rawParticles") is not None else ["particles"]
 
+    def getRawPointer(self):
+        """Return what points to the particles before denoising; None where they are not known.
+
+        For half maps those that the form names; for the truth those that the run denoised which the particles come
+        from, if their images have the same box.
+        """
+        if self.test == TEST_HALVES:
+            return None if self.getShown("rawParticles") is None else self.rawParticles
+        maker = find_maker(
+            self.inputParticles,
+            self.getProject(),
+            lambda protocol: isinstance(protocol, ProtPolarDenoise),
+        )
+        if maker is None or maker.inputParticles.get() is None:
+            return None
+        same = maker.inputParticles.get().getXDim() == self.inputParticles.get().getXDim()
+        return maker.inputParticles if same else None
+
     def getSummaryPath(self):
         """Return the numbers of the test."""
         return self._getExtraPath("summary.json")
@@ -251,47 +277,6 @@ class ProtPolarEvaluate(EvaluateForm, EngineRunner, EMProtocol):
                 "than those that the images were denoised in."
             )
         return warnings
-
-    def _summary(self):
-        summary = self.readSummary("summary.json")
-        if not summary or not hasattr(self, EvaluateOutputs.outputFSC.name):
-            return self.tellProgress()
-        if self.test == TEST_TRUTH:
-            noisy = summary.get("relative_mse_noisy")
-            before = "" if noisy is None else f" (noisy input {noisy:.2f})"
-            return [
-                f"Relative squared error of {summary['particles']} images: "
-                f"{summary['relative_mse']:.3f}{before}; "
-                f"{summary['relative_mse_scaled']:.3f} after one common scale.",
-                f"Mean FRC of 0.5 with the truth at {summary['frc_0.5_angstrom']:.2f} Å.",
-            ]
-        if self.test == TEST_NULL:
-            fsc = summary["mean_fsc"]
-            return [
-                f"*{self.getModel()} {summary['checks']}* on pure noise."
-                if "checks" in summary
-                else "On pure noise:",
-                f"Of pure noise {100 * summary['energy_to_particle']:.2g} % of a particle's energy "
-                "(SNR 0.02) comes out.",
-                "Half maps of noise, mean correlation to half Nyquist: random poses "
-                f"{fsc['random/denoised']:.3f} (raw {fsc['random/raw']:.3f}), aligned to a reference "
-                f"{fsc['aligned/denoised']:.3f} (raw {fsc['aligned/raw']:.3f}).",
-            ]
-        lines = []
-        for name in summary:
-            one = summary[name]
-            kind = "Denoised" if one.get("denoised") else "Raw"
-            lines.append(
-                f"{kind}: FSC 0.143 of the half maps at {one['fsc_0.143_angstrom']:.2f} Å "
-                f"({one['fsc_means']})."
-            )
-            if "fsc_0.5_to_reference_angstrom" in one:
-                value = one["fsc_0.5_to_reference_angstrom"]
-                lines.append(f"{kind}: FSC 0.5 against the reference at {value:.2f} Å.")
-        return lines
-
-    def _citations(self):
-        return ["anden2025"]
 
 
 def make_curve(values, box, pixel_size):

@@ -207,7 +207,22 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
             lines.append(
                 f"{summary['particles']} particles; halves: {halves}; CTF: {summary['ctf']}."
             )
-        return lines + [f"Warning: {text}" for text in summary.get("warnings", [])]
+        lines += [f"Warning: {text}" for text in summary.get("warnings", [])]
+        return [*lines, f"*Next*: {self.nameNextStep(summary)}."]
+
+    def nameNextStep(self, summary):
+        """Say what to do with the map."""
+        if summary.get("denoised"):
+            return (
+                "reconstruct the raw particles at these poses (pwem's *assign alignment* gives them "
+                "the poses): only the FSC of their half maps is a resolution"
+            )
+        if summary.get("halves", "").startswith("drawn"):
+            return (
+                "refine the particles in two halves apart; these halves were drawn afterwards, and "
+                "poses found together make the FSC too good"
+            )
+        return "a mask, then post-processing and local resolution: the map carries its half maps"
 
     def _methods(self):
         summary = self.readSummary("summary.json")

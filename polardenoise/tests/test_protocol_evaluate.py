@@ -54,7 +54,17 @@ def test_the_error_against_the_truth_then_half_against_half(project):
     name = "denoised against truth (mean FRC)"
     assert name in curves
     np.testing.assert_allclose(curves[name], summary["frc"][1:], atol=1e-4)
-    assert "Relative squared error of 64 images" in " ".join(run.summary())
+    text = " ".join(run.summary())
+    assert "Relative squared error of 64 images" in text
+    assert "*Next*: " in text
+    # The raw side beside it, although the form names none: the run that denoised says what it took.
+    stars = [run._getExtraPath(name) for name in ("raw.star", "clean.star")]
+    noisy = compare_particles(*map(read_particles, stars), "test")
+    assert summary["relative_mse_noisy"] == pytest.approx(noisy.relative_mse())
+    assert noisy.relative_mse() > 2 * own.relative_mse()
+    assert f"(raw {summary['relative_mse_noisy']:.2f})" in text
+    np.testing.assert_allclose(curves["noisy against truth"], summary["frc_noisy"][1:], atol=1e-4)
+    assert "64 denoised images were compared with their truth" in run._methods()[0]
 
     run.test.set(HALVES)
     run.useRawParticles.set(True)
@@ -69,6 +79,7 @@ def test_the_error_against_the_truth_then_half_against_half(project):
     assert "Denoised: FSC 0.143" in text
     assert "(consistency, not resolution)" in text
     assert "Raw: FSC 0.143" in text
+    assert "*Next*: go on with the raw particles at these poses" in text
     # The same particles, poses and halves in both, other pixels.
     rows = [
         list(read_loop(run._getExtraPath(name), "particles"))
@@ -99,6 +110,12 @@ def test_a_model_is_tested_on_noise():
     assert all(len(curve) == 16 for curve in curves.values())
     assert re.search(r"passed \d of 6 checks", run.summary()[0])
     assert "Of pure noise" in run.summary()[1]
+    missed = [name for name, bar in summary["bars"].items() if not bar["met"]]
+    expected = f"missed: {'; '.join(missed)}" if missed else "denoise with it, look, sort and align"
+    assert run.summary()[-1].startswith(f"*Next*: {expected}")
+    sha = run.getModelHash()[:12]
+    assert f"weights {sha}" in run._methods()[0]
+    assert "polardenoise 0." in run._methods()[0]
 
 
 def test_what_cannot_be_judged_is_said_before_the_run(project):

@@ -85,6 +85,7 @@ def test_curves_are_those_of_the_half_maps():
     assert "FSC 0.143 of the half maps" in summary
     assert "(resolution)" in summary
     assert "Warning" not in summary
+    assert "*Next*: a mask, then post-processing" in summary
 
 
 def test_the_map_is_the_molecule():

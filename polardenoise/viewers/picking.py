@@ -4,8 +4,8 @@ import functools
 import random
 
 import pyworkflow.protocol.params as params
-from pwem.protocols import ProtSubSet
-from pyworkflow.protocol import Protocol
+
+from polardenoise.protocols.upstream import find_maker
 
 
 def tell_errors(view):
@@ -78,9 +78,7 @@ class ParticlePicker:
 
 
 def find_truth(pointer, project):
-    """Find the clean images of particles that a simulation of this project made.
-
-    Subsets are followed upwards, since they keep the ids; nothing else is, since ids may change.
+    """Find the clean images of particles that a simulation of this project made; see `find_maker`.
 
     Parameters
     ----------
@@ -94,11 +92,5 @@ def find_truth(pointer, project):
     SetOfParticles or None
         The same ids, without noise and without CTF.
     """
-    while pointer is not None and pointer.get() is not None:
-        protocol = pointer.getObjValue()
-        if not isinstance(protocol, Protocol):
-            protocol = project.getProtocol(pointer.get().getObjParentId())
-        if hasattr(protocol, "outputClean"):
-            return protocol.outputClean
-        pointer = protocol.inputFullSet if isinstance(protocol, ProtSubSet) else None
-    return None
+    maker = find_maker(pointer, project, lambda protocol: hasattr(protocol, "outputClean"))
+    return None if maker is None else maker.outputClean

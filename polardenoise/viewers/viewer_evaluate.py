@@ -10,6 +10,9 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 from polardenoise.protocols import ProtPolarEvaluate
 from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH
 from polardenoise.viewers.fsc_figure import draw_fsc
+from polardenoise.viewers.images import get_grey_range, read_image
+from polardenoise.viewers.picking import ParticlePicker, tell_errors
+from polardenoise.viewers.pictures import ESTIMATE_NOTE, Panel, draw_rows
 
 TITLES = {
     TEST_TRUTH: "Correlation of the images with their truth",
@@ -19,7 +22,7 @@ TITLES = {
 DOTS_PER_INCH = 100
 
 
-class PolarEvaluateViewer(EmProtocolViewer):
+class PolarEvaluateViewer(ParticlePicker, EmProtocolViewer):
     """How near denoised particles are to a truth, what a model makes of noise, how halves agree."""
 
     _label = "viewer evaluate"
@@ -40,11 +43,24 @@ class PolarEvaluateViewer(EmProtocolViewer):
             "showPicture",
             params.LabelParam,
             label="Picture of the test",
-            help="As `polardenoise evaluate` draws it (extra/evaluation.png).",
+            help="As `polardenoise evaluate` draws it (extra/evaluation.png); of half maps, those of the raw "
+            "particles beside those of the denoised ones.",
+        )
+        self.definePickParams(form)
+        form.addParam(
+            "showImages",
+            params.LabelParam,
+            important=True,
+            label="Raw images beside the denoised ones (and the truth)",
+            help="Raw particles are those that the form names, or that the denoised ones were made from.",
         )
 
     def _getVisualizeDict(self):
-        return {"showCurves": self.viewCurves, "showPicture": self.viewPicture}
+        return {
+            "showCurves": self.viewCurves,
+            "showPicture": self.viewPicture,
+            "showImages": self.viewImages,
+        }
 
     def viewCurves(self, paramName=None):
         """Draw the curves of the output."""
@@ -60,15 +76,48 @@ class PolarEvaluateViewer(EmProtocolViewer):
         return [draw_fsc(curves, self.getProject(), self.protocol, title, label)]
 
     def viewPicture(self, paramName=None):
-        """Show the engine's picture at its own size."""
-        path = self.protocol.getPlotPath()
-        if not os.path.exists(path):
+        """Show the engine's pictures at their own size, those of raw particles left of those of denoised ones."""
+        paths = [self.protocol.getPlotPath()]
+        if self.protocol.test == TEST_HALVES:
+            paths.insert(0, self.protocol._getExtraPath("raw", "fsc.png"))
+        pictures = [matplotlib.image.imread(path) for path in paths if os.path.exists(path)]
+        if not pictures:
             return [self.infoMessage("There is no picture yet.", "Evaluation")]
-        picture = matplotlib.image.imread(path)
-        size = picture.shape[1] / DOTS_PER_INCH, picture.shape[0] / DOTS_PER_INCH
-        plotter = EmPlotter(figsize=size, dpi=DOTS_PER_INCH, windowTitle="Evaluation")
+        width = sum(picture.shape[1] for picture in pictures)
+        height = max(picture.shape[0] for picture in pictures)
+        size = width / DOTS_PER_INCH, height / DOTS_PER_INCH
+        plotter = EmPlotter(
+            x=1, y=len(pictures), figsize=size, dpi=DOTS_PER_INCH, windowTitle="Evaluation"
+        )
         plotter.tightLayoutOn = False
-        axis = plotter.createSubPlot("", None, None)
-        axis.set_position([0, 0, 1, 1])
-        axis.imshow(picture)
+        left = 0
+        for picture in pictures:
+            axis = plotter.createSubPlot("", None, None)
+            high, wide = picture.shape[0] / height, picture.shape[1] / width
+            axis.set_position([left, 1 - high, wide, high])
+            axis.imshow(picture)
+            left += wide
         return [plotter]
+
+    @tell_errors
+    def viewImages(self, paramName=None):
+        """Draw particles raw, denoised and, where it is known, true; a column each."""
+        if self.protocol.test == TEST_NULL:
+            return [self.infoMessage("Noise holds no particles: see the picture.", "Evaluation")]
+        raw, denoised = self.protocol.getRawPointer(), self.protocol.inputParticles.get()
+        ids = self.pickIds(denoised.getIdSet())
+        titles = [f"particle {number}" for number in ids]
+        sets = [("denoised (estimate,\nnot data)", denoised)]
+        if raw is not None:
+            sets.insert(0, ("raw", raw.get()))
+        if self.protocol.test == TEST_TRUTH:
+            sets.append(("truth", self.protocol.referenceParticles.get()))
+        rows = []
+        for place, (label, particles) in enumerate(sets):
+            images = [read_image(particles[number]) for number in ids]
+            ranges = [get_grey_range(image) for image in images]
+            names = titles if place == 0 else [""] * len(ids)
+            rows.append((label, [Panel(*each) for each in zip(images, names, ranges)]))
+        notes = [ESTIMATE_NOTE] + ([] if raw is not None else ["The raw particles are not known."])
+        notes.append("Under each image its black … white.")
+        return [draw_rows(rows, "Particles that were judged", "\n".join(notes))]

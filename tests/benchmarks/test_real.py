@@ -195,6 +195,7 @@ def test_the_study_measures_sets_that_are_given_and_keeps_what_it_denoised(
 ):
     words = [
         "apoferritin",
+        "overview",
         "beta-galactosidase",
         "-o",
         str(tmp_path),
@@ -221,6 +222,7 @@ def test_the_study_measures_sets_that_are_given_and_keeps_what_it_denoised(
     assert float(shells[0][RAW]) > float(shells[-1][RAW])
     assert (tmp_path / "apoferritin.png").is_file()
     assert (tmp_path / "beta_galactosidase.png").is_file()
+    assert (tmp_path / "overview.png").is_file()
     assert str(tmp_path) not in (tmp_path / "real.json").read_text()
     monkeypatch.setattr("benchmarks.real.denoised_sets.run", lambda *_: pytest.fail("again"))
     denoise_once(stand_in / "rest.star", "base-dncnn", tmp_path / "w")
@@ -255,7 +257,9 @@ def test_the_readme_opens_its_results_with_the_committed_table_and_picture():
     table = (RESULTS / "real.rst").read_text()
     assert table in results
     assert results.index(table) == results.index(".. list-table::")
-    assert results.index("docs/pictures/apoferritin.png") < results.index("The shipped models were")
+    assert text.index(".. image:: docs/pictures/overview.png") < text.index("Two commands")
+    assert text.count(".. list-table::") == 1  # the others are in docs
+    assert len(text.splitlines()) <= 120
     assert "python -m benchmarks real -o benchmarks/results --pictures docs/pictures" in results
     assert len(read_table(RESULTS / "real.csv")) <= 5
     for picture in PICTURES.glob("*.png"):

@@ -278,3 +278,26 @@ def test_missing_words_are_refused(files, capsys):
     words = [star, "--truth", folder / "clean.star", "--plot", folder / "plot.xyz"]
     refuse(capsys, words, "--plot", ".png")
     refuse(capsys, [star, "--truth", folder / "nothing.star"], "nothing.star")
+
+
+def test_the_noisy_side_may_be_named(folder, capsys):
+    """Without a provenance nobody knows what the images were made from; others than these particles are refused."""
+    truth = smooth_images().numpy()
+    write_particle_files(folder / "clean.star", truth, 3.0)
+    write_particle_files(folder / "estimate.star", 0.9 * truth, 3.0)
+    write_particle_files(folder / "raw.star", 3 * truth, 3.0)
+    words = ["evaluate", "estimate.star", "--truth", "clean.star", "--json", "e.json"]
+    assert main(words) == 0
+    assert json.loads((folder / "e.json").read_text())["relative_mse_noisy"] is None
+    assert main([*words, "--noisy", "raw.star", "--plot", "e.png"]) == 0
+    found = json.loads((folder / "e.json").read_text())
+    assert found["relative_mse"] == pytest.approx(0.01, rel=1e-3)
+    assert found["relative_mse_noisy"] == pytest.approx(4.0, rel=1e-3)
+    assert len(found["frc_noisy"]) == len(found["frc"])
+    write_particle_files(folder / "other.star", truth[:5], 3.0)
+    capsys.readouterr()
+    assert main([*words, "--noisy", "other.star"]) == 2
+    assert "other.star" in capsys.readouterr().err
+    assert main([*words, "--noisy", "raw.star", "--plot", "raw.png", "--json", "raw.star"]) == 2
+    assert main(["evaluate", "--null", "base", "--noisy", "raw.star"]) == 2
+    assert "--noisy" in capsys.readouterr().err

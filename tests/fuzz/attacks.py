@@ -57,6 +57,24 @@ def attack_star(folder: Path, generator: random.Random) -> list[str]:
     return words
 
 
+def attack_data_set(folder: Path, generator: random.Random) -> list[str]:
+    """A data set of cryoSPARC, or its passthrough."""
+    shutil.copy(folder / "set.cs", folder / "through.cs")
+    spoil(
+        folder / generator.choice(("set.cs", "through.cs")),
+        generator,
+        generator.choice((900, None)),
+    )
+    through = generator.choice(([], ["--passthrough", "through.cs"]))
+    return generator.choice(
+        (
+            ["denoise", "set.cs", "-o", "out.star", *TINY, *through],
+            ["reconstruct", "set.cs", "-o", "new", *through],
+            ["evaluate", "set.cs", "--truth", "in.star", *through],
+        )
+    )
+
+
 def attack_stack(folder: Path, generator: random.Random) -> list[str]:
     """The header, or the pixels, of a stack."""
     spoil(folder / "stack.mrcs", generator, generator.choice((64, 256, 1100, None)))
@@ -307,6 +325,7 @@ def attack_targets(folder: Path, generator: random.Random) -> list[str]:
 
 ATTACKS: dict[str, Attack] = {
     "star": attack_star,
+    "cryosparc": attack_data_set,
     "stack": attack_stack,
     "card": attack_card,
     "weights": attack_weights,

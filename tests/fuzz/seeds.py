@@ -15,6 +15,7 @@ import numpy as np
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.particles.mrc import write_volume
+from tests.cryosparc_files import fields_of, write_cs
 from tests.denoise_files import save_tiny_model, write_set
 from tests.particle_files import lumps
 
@@ -47,6 +48,7 @@ def make_seeds(folder: Path) -> None:
     """Make all seeds in a folder, which is the working directory."""
     write_set(folder, count=12, box=32)
     (folder / "old.star").write_text(OLD_DIALECT)
+    write_cs(folder / "set.cs", fields_of("in.star", folder))
     save_tiny_model(folder / MODEL)
     tiny = ("--model", MODEL, "--device", "cpu", "--set-size", "4")
     run("denoise", "in.star", "-o", "done.star", *tiny, "--matches", "done.npz")

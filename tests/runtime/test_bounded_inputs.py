@@ -60,6 +60,7 @@ def test_arrays_of_the_form_that_is_wanted_are_read(tmp_path):
         npy(np.eye(3)).replace(b"(3, 3)", b"(3,-3)"),
         npy(np.eye(3)).replace(b"(3, 3), ", b"(3, 10**9), "),
         npy(np.eye(3)).replace(b"<f8", b"|O8"),
+        npy(np.eye(3)).replace(b"(3, 3), ", b"(3, (3,  "),
         b"\x93NUMPY\x09\x09",
         b"",
     ],

@@ -5,6 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from polardenoise.architectures import DEFAULT_MODEL
+from polardenoise.engine.commands.cryosparc_options import (
+    add_cryosparc_options,
+    name_data_set,
+    read_cryosparc_options,
+    write_data_set,
+)
 from polardenoise.engine.runtime.errors import InputError
 
 HELP = "denoise a particle set jointly, random halves apart"
@@ -20,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "particles",
         type=Path,
         metavar="PARTICLES.star",
-        help="STAR file of the particles; or a bare stack (.mrcs, .mrc) with --pixel-size, taken as without CTF",
+        help="STAR file of the particles, or cryoSPARC's .cs; or a bare stack (.mrcs, .mrc) with --pixel-size, taken "
+        "as without CTF",
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.star")
     parser.add_argument(
@@ -80,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ANGSTROM",
         help="of a bare stack, whose header is not believed",
     )
+    add_cryosparc_options(parser)
     parser.add_argument(
         "--rows",
         default=":",
@@ -133,6 +141,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.report.page import write_report
     from polardenoise.engine.runtime.distributed import joined_processes, only_first_speaks
 
+    data_set = name_data_set(arguments.particles, arguments.output)
+    arguments.files.write("-o", data_set, "records")
+    cryosparc = read_cryosparc_options(arguments)
     if only_first_speaks():
         arguments.json = None
         arguments.files.outputs.clear()
@@ -150,6 +161,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             output_box=arguments.output_box,
             rows=parse_rows(arguments.rows),
             pixel_size=check_pixel_size(arguments.pixel_size),
+            cryosparc=cryosparc,
             resume=arguments.resume,
             seed=arguments.seed,
             device=arguments.device,
@@ -160,7 +172,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             command=tuple(arguments.command_line),
             files=arguments.files,
         )
-        return denoise_particles(plan, processes, write_report)
+        summary = denoise_particles(plan, processes, write_report)
+        if data_set is not None and processes.is_first:
+            write_data_set(data_set, arguments.particles, cryosparc, summary)
+        return summary
 
 
 def parse_rows(text: str) -> slice:
@@ -248,6 +263,10 @@ def summarise(summary: dict[str, Any]) -> str:
     if summary["ctf_output"] == "corrected":
         lines.append(
             "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"
+        )
+    if summary["input"].endswith(".cs"):
+        lines.append(
+            f"{Path(summary['output']).with_suffix('.cs')}: names the new images by uid, for your cryoSPARC project"
         )
     if summary["halves"] == "ignored":
         lines.append("WARNING: halves shared information: the FSC between them means nothing")

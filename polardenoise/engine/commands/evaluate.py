@@ -6,6 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from polardenoise.engine.commands.cryosparc_options import (
+    add_cryosparc_options,
+    read_cryosparc_options,
+)
 from polardenoise.engine.runtime.errors import InputError
 
 HELP = "compare denoised particles with their truth, or test a model on pure noise"
@@ -21,13 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DENOISED.star",
         type=Path,
         nargs="?",
-        help="denoised particles; with --null, particles whose CTFs and field of view the noise gets",
+        help="denoised particles (.star, or cryoSPARC's .cs); with --null, particles whose CTFs and field of view the "
+        "noise gets",
     )
     parser.add_argument(
         "--truth",
         metavar="CLEAN.star",
         type=Path,
         help="the same particles without noise, same order",
+    )
+    parser.add_argument(
+        "--noisy",
+        metavar="NOISY.star",
+        type=Path,
+        help="the particles before they were denoised, same order, to be compared beside (default: those that the "
+        "provenance beside DENOISED.star names)",
     )
     parser.add_argument(
         "--mask-radius",
@@ -47,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GROUP",
         help="with --matches: the molecule's point group (default: c1)",
     )
+    add_cryosparc_options(parser)
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw curve and gallery (PNG)")
     parser.add_argument(
         "--null",
@@ -92,9 +105,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.null is not None:
         for option, value in (
             ("--truth", arguments.truth),
+            ("--noisy", arguments.noisy),
             ("--mask-radius", arguments.mask_radius),
             ("--matches", arguments.matches),
             ("--symmetry", arguments.symmetry),
+            ("--passthrough", arguments.passthrough),
+            ("--project", arguments.project),
         ):
             if value is not None:
                 raise InputError(f"{option}: noise has none; leave it out with --null")
@@ -145,13 +161,18 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.particles.set_checks import common_pixel_size
 
     symmetry = symmetry_matrices(arguments.symmetry or "c1")
-    denoised, truth = read_particles(arguments.denoised), read_particles(arguments.truth)
+    denoised = read_particles(arguments.denoised, cryosparc=read_cryosparc_options(arguments))
+    truth = read_particles(arguments.truth)
     pixel_size = common_pixel_size(denoised)
     evaluate.check_match(denoised, truth)
     matches = None
     if arguments.matches is not None:
         matches = read_matches(arguments.matches, len(denoised))
-    noisy = evaluate.find_noisy_input(denoised)
+    if arguments.noisy is None:
+        noisy = evaluate.find_noisy_input(denoised)
+    else:
+        noisy = read_particles(arguments.noisy)
+        evaluate.check_match(noisy, denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
     for particles in (denoised, truth, noisy):
         if particles is not None:

@@ -6,12 +6,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from polardenoise.engine.commands.cryosparc_options import (
+    add_cryosparc_options,
+    read_cryosparc_options,
+)
+
 HELP = "reconstruct two half maps and the whole map from particles with known poses"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    parser.add_argument("particles", metavar="PARTICLES.star", type=Path, help="with angles")
+    parser.add_argument(
+        "particles",
+        metavar="PARTICLES.star",
+        type=Path,
+        help="with angles; .star, or cryoSPARC's .cs",
+    )
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True, help="folder of the results"
     )
@@ -33,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a map to compare with, same box and pixel size",
     )
+    add_cryosparc_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -64,7 +75,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.runtime.provenance import provenance, write_summary
 
     symmetry = symmetry_matrices(arguments.symmetry)
-    particles = read_particles(arguments.particles)
+    particles = read_particles(arguments.particles, cryosparc=read_cryosparc_options(arguments))
     refuse_odd_box(particles)
     reconstruct.require_poses(particles)
     pixel_size, box = common_pixel_size(particles), particles.box
@@ -79,6 +90,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     folder, files = arguments.output, arguments.files
     files.read("PARTICLES.star", arguments.particles, *particles.stacks)
     files.read("PARTICLES.star", arguments.particles.with_suffix(".json"))
+    files.read("--passthrough", arguments.passthrough)
     files.read("--reference", arguments.reference)
     for name in ("half1.mrc", "half2.mrc", "volume.mrc"):
         files.write("-o", folder / name, "mrc", size=4 * box**3)

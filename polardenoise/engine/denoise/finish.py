@@ -135,6 +135,7 @@ def summarise_run(
         "output": str(plan.output),
         "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),
+        **{key: str(path.resolve()) for key, path in vars(plan.cryosparc).items() if path},
         "particles": len(particles),
         "images": len(shared),
         "overlapping": overlapping,

@@ -17,6 +17,7 @@ from polardenoise.engine.networks.checkpoint import ModelCard, find_model, hash_
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.bare_stack import is_bare_stack
+from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
@@ -50,6 +51,7 @@ class DenoisePlan:
     output_box: str = "original"
     rows: slice = field(default_factory=lambda: slice(None))
     pixel_size: float | None = None
+    cryosparc: CryosparcFiles = field(default_factory=CryosparcFiles)
     resume: bool = False
     seed: int = 0
     device: str = "auto"
@@ -139,7 +141,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         raise InputError(f"-o {plan.output}: must end in .star; the images go beside it as .mrcs")
     stack = plan.output.with_suffix(".mrcs")
     try:
-        whole = read_particles(plan.particles, plan.ctf_state, plan.pixel_size)
+        whole = read_particles(plan.particles, plan.ctf_state, plan.pixel_size, plan.cryosparc)
     except UnclearCtfError as error:
         raise InputError(f"{error}, or say what they are with --ctf-state") from error
     # Halves are drawn for the whole file, so that runs on parts of it agree.
@@ -268,6 +270,7 @@ def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> Fil
     refuse_unquotable_stack("-o", stack)
     files = FileList([*plan.files.inputs], [*plan.files.outputs])
     files.read("PARTICLES.star", plan.particles)
+    files.read("--passthrough", plan.cryosparc.passthrough)
     files.read("rlnImageName", *particles.stacks)
     files.read("--model", *list_model_files(find_model(plan.model)))
     count = len(particles)
@@ -298,7 +301,7 @@ def state_facts(job: Job) -> dict[str, Any]:
     plan = job.plan
     return {
         "version": __version__,
-        "input": [*hash_star(plan.particles), *map(state_file, job.particles.stacks)],
+        "input": [*hash_inputs(plan), *map(state_file, job.particles.stacks)],
         "--pixel-size": plan.pixel_size,
         "model": job.card.weights_sha256,
         "--set-size": plan.set_size,
@@ -316,9 +319,12 @@ def state_facts(job: Job) -> dict[str, Any]:
     }
 
 
-def hash_star(path: Path) -> list[str]:
-    """Hash a STAR file; nothing for a stack without one, which is told by its size and time like every stack."""
-    return [] if is_bare_stack(path) else [hash_file(path)]
+def hash_inputs(plan: DenoisePlan) -> list[str]:
+    """Hash a STAR file, or a .cs and its passthrough; not a bare stack, which is told by its size and time."""
+    paths = [] if is_bare_stack(plan.particles) else [plan.particles]
+    if plan.cryosparc.passthrough is not None:
+        paths.append(plan.cryosparc.passthrough)
+    return [hash_file(path) for path in paths]
 
 
 def hash_facts(facts: dict[str, Any]) -> str:

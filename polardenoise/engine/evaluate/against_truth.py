@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.frc import fourier_ring_correlation
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.particles.bare_stack import is_bare_stack
+from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.engine.particles.set_checks import CTF_FREE_STATES, check_match
 from polardenoise.engine.runtime.errors import InputError
@@ -225,7 +228,7 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
             continue
         try:
             size = float(denoised.pixel_size[0]) if is_bare_stack(path) else None
-            noisy = read_particles(path, pixel_size=size)
+            noisy = read_particles(path, pixel_size=size, cryosparc=state_cryosparc(facts))
         except InputError:
             continue
         try:
@@ -234,6 +237,14 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
             return None
         return noisy
     return None
+
+
+def state_cryosparc(facts: Mapping[str, Any]) -> CryosparcFiles:
+    """Say what belongs to a run's input, where that is a .cs, by the run's provenance."""
+    stated = {name: facts.get(name) for name in ("passthrough", "project")}
+    return CryosparcFiles(
+        **{name: Path(path) for name, path in stated.items() if isinstance(path, str)}
+    )
 
 
 def _transfer_for_truth(particles: ParticleSet, truth: ParticleSet) -> str:

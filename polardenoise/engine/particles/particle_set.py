@@ -15,6 +15,8 @@ import numpy as np
 
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.particles.bare_stack import describe_stack, is_bare_stack
+from polardenoise.engine.particles.cryosparc.as_star import describe_cryosparc
+from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, is_cryosparc
 from polardenoise.engine.particles.image_names import check_stacks
 from polardenoise.engine.particles.mrc import read_images_at
 from polardenoise.engine.particles.mrc_header import StackHeader
@@ -175,18 +177,24 @@ class ParticleSet:
 
 
 def read_particles(
-    star_path: Path | str, ctf_state: str = "auto", pixel_size: float | None = None
+    star_path: Path | str,
+    ctf_state: str = "auto",
+    pixel_size: float | None = None,
+    cryosparc: CryosparcFiles | None = None,
 ) -> ParticleSet:
     """Read a particle set and check all of it but the pixels.
 
     Parameters
     ----------
     star_path : Path | str
-        A STAR file of RELION 3.0, 3.1 or later, or of a program that writes the same; or a stack without one.
+        A STAR file of RELION 3.0, 3.1 or later, or of a program that writes the same; or a stack without one; or a
+        data set of cryoSPARC (.cs).
     ctf_state : str
         What was done about the CTF of the images, where somebody knows; "auto" reads it from the file.
     pixel_size : float, optional
         Angstrom, of a stack without a STAR file.
+    cryosparc : CryosparcFiles, optional
+        What belongs to a .cs.
 
     Returns
     -------
@@ -199,14 +207,7 @@ def read_particles(
         Names the file, the row and the cure. A pixel size is needed; voltage and spherical aberration only
         with a defocus. An `UnclearCtfError` if the file does not say clearly what was done about the CTF.
     """
-    if is_bare_stack(star_path):
-        document = describe_stack(star_path, pixel_size)
-    elif pixel_size is not None:
-        raise InputError(
-            f"--pixel-size: is for a stack; {star_path} states its own, correct it there"
-        )
-    else:
-        document = read_star(star_path)
+    document = read_document(star_path, pixel_size, cryosparc)
     table = find_particle_table(document)
     optics = find_optics_table(document, table)
     names, columns, stated = read_columns(document, table, optics)
@@ -245,6 +246,21 @@ def read_particles(
     )
     refuse_other_size(particles)
     return particles
+
+
+def read_document(
+    path: Path | str, pixel_size: float | None, cryosparc: CryosparcFiles | None
+) -> StarDocument:
+    """Read a STAR file, or make up that of a bare stack or of a data set of cryoSPARC; as `read_particles`."""
+    if not is_cryosparc(path):
+        for option, value in vars(cryosparc or CryosparcFiles()).items():
+            if value is not None:
+                raise InputError(f"--{option}: is for a .cs of cryoSPARC; leave it out with {path}")
+    if is_bare_stack(path):
+        return describe_stack(path, pixel_size)
+    if pixel_size is not None:
+        raise InputError(f"--pixel-size: is for a stack; {path} states its own, correct it there")
+    return describe_cryosparc(path, cryosparc) if is_cryosparc(path) else read_star(path)
 
 
 def refuse_other_size(particles: ParticleSet) -> None:

@@ -26,13 +26,14 @@ p.verdict { font-size: 1.15em; border-left: 6px solid #282; padding: 0.4em 0.8em
 p.verdict.bad { border-color: #b20; background: #fdf1ee; }
 p.caution { border-left: 4px solid #c60; padding-left: 0.8em; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, 195px); gap: 6px; margin: 0.6em 0; }
-.three { display: inline-grid; grid-template-columns: repeat(3, min(195px, (100vw - 36px) / 3)); gap: 6px;
-  margin: 3px 16px 3px 0; vertical-align: top; }
-figure { position: relative; margin: 0; background: #888; }
-figure img { width: 100%; aspect-ratio: 1; image-rendering: pixelated; display: block; }
-figcaption { position: absolute; left: 0; right: 0; bottom: 0; padding: 1px 5px; font-size: 12px; line-height: 1.3;
-  color: white; background: rgba(0, 0, 0, 0.6); }
-img.plot { max-width: 100%; height: auto; }
+.three { display: inline-grid; grid-template-columns: repeat(3, 195px); gap: 6px; margin: 3px 16px 3px 0;
+  vertical-align: top; }
+figure { margin: 0; min-width: 0; }
+figure img { width: 100%; aspect-ratio: 1; image-rendering: pixelated; display: block; background: #888; }
+figcaption { padding: 2px 2px 4px; font-size: 12px; line-height: 1.3; color: #333; overflow-wrap: anywhere; }
+figure.plot { margin: 0.6em 0; width: fit-content; max-width: 100%; }
+figure.plot img { width: auto; max-width: 100%; height: auto; aspect-ratio: auto; background: none;
+  image-rendering: auto; }
 table { border-collapse: collapse; margin: 0.6em 0; width: 100%; }
 th { text-align: left; padding-right: 1em; }
 td.figure { font-variant-numeric: tabular-nums; }
@@ -44,10 +45,11 @@ details { margin: 1.2em 0; }
 details.how { margin: 0.4em 0; font-size: 90%; }
 summary { cursor: pointer; font-weight: bold; }
 @media (max-width: 480px) {
-  .grid { grid-template-columns: 1fr 1fr; }
+  .grid { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .three { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); margin-right: 0; }
   table, tbody, tr, td { display: block; }
   td:first-child { width: auto; border-bottom: 0; padding-bottom: 0; font-weight: bold; }
-  figcaption { font-size: 11px; padding: 1px 3px; }
+  figcaption { font-size: 11px; }
 }
 """
 
@@ -108,15 +110,18 @@ def make_threes(pictures: Sequence[str]) -> str:
 
 
 def make_plot(name: str, png: bytes, description: str) -> str:
-    """Make a curve or a histogram, as wide as it is drawn or as the screen."""
+    """Make a curve or a histogram with its caption, as wide as it is drawn or as the screen."""
     name, words = html.escape(name), html.escape(description)
-    return f'<p><img class="plot" data-name="{name}" src="{embed(png)}" alt="{words}"></p>'
+    return (
+        f'<figure class="plot"><img data-name="{name}" src="{embed(png)}" alt="{words}">'
+        f"<figcaption>{words}</figcaption></figure>"
+    )
 
 
 def make_picture(
     name: str, image: np.ndarray, caption: str, grey_range: GreyRange | None = None
 ) -> str:
-    """Make a picture of an image `(N, N)` with its caption on it.
+    """Make a picture of an image `(N, N)` with its caption below it.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +23,12 @@ FAULTS = (
     NotImplementedError,
     OSError,
     OverflowError,
+    RecursionError,
     RuntimeError,
     SyntaxError,
     TypeError,
     ValueError,
+    tokenize.TokenError,  # numpy looks for the numbers of Python 2 in a header that is no Python
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
 )

@@ -111,6 +111,14 @@ def is_matches(path: Path, _head: bytes) -> bool:
         return False
 
 
+def is_records(path: Path, head: bytes) -> bool:
+    """Tell a .cs beside a stack, or a provenance, of this program and its name: a numpy table says nothing itself."""
+    return head.startswith(b"\x93NUMPY") and (
+        is_mrc(path, read_head(path.with_suffix(".mrcs")))
+        or is_summary(path.with_suffix(".json"), b"")
+    )
+
+
 def is_picture(_path: Path, head: bytes) -> bool:
     """Tell a PNG, PDF or SVG."""
     return head.startswith((b"\x89PNG\r\n", b"%PDF-")) or b"<svg" in head
@@ -140,6 +148,7 @@ KINDS: dict[str, tuple[str, Callable[[Path, bytes], bool]]] = {
     "card": ("model.json", is_card),
     "state": ("state of a training", is_state),
     "matches": ("file of matches", is_matches),
+    "records": (".cs that polardenoise wrote", is_records),
     "picture": ("picture", is_picture),
     "weights": ("safetensors file", is_safetensors),
     "history": ("history.csv", is_history),

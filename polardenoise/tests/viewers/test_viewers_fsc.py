@@ -14,6 +14,7 @@ from polardenoise.viewers.fsc_figure import (
     find_crossing,
     get_threshold,
 )
+from polardenoise.viewers.images import read_image
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def test_fsc_of_raw_particles(project, reconstructed):
 
 def test_fsc_of_denoised_particles_is_a_consistency(project, reconstructed):
     _, denoised = reconstructed
+    assert "*Next*: reconstruct the raw particles at these poses" in denoised.summary()[-1]
     viewer = open_viewer(PolarReconstructViewer, denoised)
     (plotter,) = see(viewer, "showFsc")
     (axis,) = plotter.figure.axes
@@ -113,6 +115,16 @@ def test_evaluation_against_the_truth(project, denoised):
     (plotter,) = see(viewer, "showPicture")
     picture = matplotlib.image.imread(run.getPlotPath())
     np.testing.assert_array_equal(plotter.figure.axes[0].images[0].get_array(), picture)
+    (plotter,) = see(open_viewer(PolarEvaluateViewer, run, particleIds="5, 2"), "showImages")
+    images = get_images(plotter)
+    views = scipion_project.get_views()
+    sets = views.outputParticles, denoised.outputParticles, views.outputClean
+    assert len(images) == 6
+    for row, particles in enumerate(sets):
+        for column, number in enumerate((5, 2)):
+            shown = images[2 * row + column][0]
+            np.testing.assert_array_equal(shown, read_image(particles[number]))
+    assert [images[2 * row][3].split()[0] for row in range(3)] == ["raw", "denoised", "truth"]
 
 
 def test_where_curves_are_read():
