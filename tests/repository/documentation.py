@@ -26,13 +26,15 @@ WAYS = [
     (r"python -m scipion template FILE ", COVERED, "polardenoise/tests/test_templates.py"),
     (r"(star|particles)=\S+ ", COVERED, "polardenoise/tests/test_templates.py"),
     (r"viewer|\(figure,\)|figure\.", COVERED, "polardenoise/tests/viewers/figures.py"),
-    (r"benchmarks/models/\w+\.sh", COVERED, "tests/benchmarks/test_train_base_script.py"),
+    (r"benchmarks/models/\w+\.sh", COVERED, "tests/benchmarks/test_gpu_session.py"),
+    (r"make (train|stop|keep)-base", COVERED, "tests/benchmarks/test_standing.py"),
     (r"git clone ", ELSEWHERE, "needs the network"),
     (r"cd ", ELSEWHERE, "a folder of the reader's"),
     (r"(scipion3 run )?pip install ", ELSEWHERE, "needs the network"),
     (r"scipion3 installp ", ELSEWHERE, "needs Scipion's launcher and the network"),
     (r"POLARDENOISE_ENV_ACTIVATION = ", ELSEWHERE, "a line of scipion.conf"),
-    (r"git ls-files |rm -rf \.carry/", ELSEWHERE, "bookkeeping of a lent machine"),
+    (r"touch training/pause; ", COVERED, "tests/benchmarks/test_standing.py"),
+    (r"git ls-files |rm -rf \.carry/|tar -x -f FILES_AT/", ELSEWHERE, "bookkeeping of a lent machine"),
     (r"\(for each DIR/", ELSEWHERE, "needs Parakeet and a GPU"),
 ]
 #: First words of blocks that are formulas.
