@@ -25,6 +25,20 @@ class DenoiseSummary:
         parts = "" if len(summaries) == 1 else f" ({len(judged)} of {len(summaries)} chunks)"
         return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
 
+    def tellTemplates(self, summary):
+        """Say that images of large halves have seen the whole half; a list of lines."""
+        counts = [
+            count
+            for half in summary.get("whole_halves", {}).values()
+            for count in half["templates"]
+        ]
+        if not counts:
+            return []
+        return [
+            f"Every image of a large half was also seen through {max(counts)} images of the other fold "
+            "of its half, which share no pixels with it."
+        ]
+
     # --------------------------- checks and texts --------------------------------------------
     def _summary(self):
         if not hasattr(self, OUTPUT_PARTICLES):
@@ -42,7 +56,7 @@ class DenoiseSummary:
                 f"{first['halves']}; nothing finer than {first['finest_detail_angstrom']:.1f} Å "
                 "can come back."
             )
-        lines += self.tellClasses(summaries)
+        lines += self.tellTemplates(first) + self.tellClasses(summaries)
         warnings = dict.fromkeys(text for one in summaries for text in one.get("warnings", []))
         lines += [f"*WARNING*: {text}." for text in warnings]
         sharing = sum(one.get("overlapping", 0) for one in summaries)

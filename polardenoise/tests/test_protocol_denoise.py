@@ -140,6 +140,15 @@ def test_what_the_engine_warns_about_is_in_the_summary(monkeypatch):
     assert "12 images share pixels with others: these never met." in summary
 
 
+def test_a_large_half_is_told_in_the_summary(monkeypatch):
+    run = scipion_project.get_denoised()
+    assert not [line for line in run.summary() if "fold" in line]
+    found = [{"whole_halves": {"1": {"templates": [2048, 2047]}}}]
+    monkeypatch.setattr(run, "readSummaries", lambda: found)
+    (told,) = [line for line in run.summary() if "fold" in line]
+    assert "seen through 2048 images of the other fold" in told
+
+
 def test_contrast_is_detected_unless_somebody_says_otherwise():
     run = scipion_project.get_denoised()
     assert CONTRAST_CHOICES[run.contrast.get()] == "auto"

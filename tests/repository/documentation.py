@@ -34,7 +34,11 @@ WAYS = [
     (r"scipion3 installp ", ELSEWHERE, "needs Scipion's launcher and the network"),
     (r"POLARDENOISE_ENV_ACTIVATION = ", ELSEWHERE, "a line of scipion.conf"),
     (r"touch training/pause; ", COVERED, "tests/benchmarks/test_standing.py"),
-    (r"git ls-files |rm -rf \.carry/|tar -x -f FILES_AT/", ELSEWHERE, "bookkeeping of a lent machine"),
+    (
+        r"git ls-files |rm -rf \.carry/|tar -x -f FILES_AT/",
+        ELSEWHERE,
+        "bookkeeping of a lent machine",
+    ),
     (r"\(for each DIR/", ELSEWHERE, "needs Parakeet and a GPU"),
 ]
 #: First words of blocks that are formulas.
