@@ -1,5 +1,6 @@
 # make demo    the main job through a real headless Scipion project; pictures in demo/report/index.html
 # make test    lint, types, imports, the tests of minutes; make test-long the others, before a piece of work is closed
+# make docs    the documentation site, docs/_build/html/index.html; a warning fails it
 # make fuzz    inputs that nobody wrote, for an hour: FUZZ of them, SEED draws them; what breaks is kept with a way to run it
 # make screenshots   every form, viewer and wizard of the plugin, photographed on a virtual screen into docs/screenshots
 # make train-base   start the standing training of the next base in the background, or go on with it; stop-base stops it,
@@ -23,10 +24,13 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 FUZZ ?= 5000
 SEED ?= 1
 
-.PHONY: demo screenshots test test-long fuzz lint format environment clean train-base stop-base keep-base
+.PHONY: demo docs screenshots test test-long fuzz lint format environment clean train-base stop-base keep-base
 
 demo: environment
 	$(BIN)/python demo/run_demo.py
+
+docs: environment
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going docs docs/_build/html
 
 screenshots: environment
 	$(BIN)/python screenshots/take.py
@@ -70,4 +74,4 @@ $(STAMP): setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo/work demo/report .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info demo/work demo/report docs/_build docs/generated .pytest_cache .mypy_cache .ruff_cache

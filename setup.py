@@ -12,12 +12,21 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
+REPOSITORY = "https://github.com/scipion-em/scipion-em-polardenoise"
 
 
 def read_version():
     """Read `__version__` as text: importing the package needs what is about to be installed."""
     text = (HERE / "polardenoise" / "__init__.py").read_text(encoding="utf-8")
     return re.search(r"^__version__ = [\"']([^\"']+)[\"']", text, re.MULTILINE).group(1)
+
+
+def read_description():
+    """Read the README, with links and pictures that hold outside the repository as well."""
+    text = (HERE / "README.rst").read_text(encoding="utf-8")
+    text = re.sub(r"<((?!https?:)[^<>`\s]+)>`", rf"<{REPOSITORY}/blob/main/\1>`", text)
+    raw = REPOSITORY.replace("github.com", "raw.githubusercontent.com") + "/main"
+    return re.sub(r"(\.\. image:: )(?!https?:)", rf"\g<1>{raw}/", text)
 
 
 ENGINE = [
@@ -35,7 +44,13 @@ ENGINE = [
     ]
 ]
 
+DOCUMENTATION = [
+    requirement + '; python_version >= "3.11"'
+    for requirement in ["sphinx>=8", "pydata-sphinx-theme>=0.16"]
+]
+
 DEVELOPMENT = [
+    *DOCUMENTATION,
     "scipion-app>=3.8",
     "scipion-em-relion>=5.0.2",
     "pytest>=8",
@@ -47,21 +62,41 @@ DEVELOPMENT = [
     "ruff",
     "mypy",
     "import-linter>=2.3",
+    "pyyaml",
 ]
 
 setup(
     name="scipion-em-polardenoise",
     version=read_version(),
     description="Joint denoising of whole cryo-EM particle sets with the polar transformer",
-    long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
+    long_description=read_description(),
     long_description_content_type="text/x-rst",
+    author="polardenoise developers",
+    url=REPOSITORY,
+    project_urls={
+        "Source": REPOSITORY,
+        "Issues": f"{REPOSITORY}/issues",
+        "Changes": f"{REPOSITORY}/blob/main/CHANGES.rst",
+        "Paper": "https://arxiv.org/abs/2506.11283",
+    },
     license="GPL-3.0-or-later",
-    keywords="scipion cryo-em single-particle denoising",
+    keywords=(
+        "scipion cryo-em cryo-electron-microscopy single-particle-analysis denoising "
+        "transformer pytorch relion cryosparc structural-biology"
+    ),
     classifiers=[
         "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU",
         "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.8",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Topic :: Scientific/Engineering :: Bio-Informatics",
+        "Topic :: Scientific/Engineering :: Image Processing",
     ],
     python_requires=">=3.8",
     packages=find_packages(include=["polardenoise", "polardenoise.*"]),
@@ -74,7 +109,7 @@ setup(
         ]
     },
     install_requires=["scipion-pyworkflow>=3.11.2", "scipion-em>=3.11", "numpy", "mrcfile"],
-    extras_require={"engine": ENGINE, "dev": DEVELOPMENT},
+    extras_require={"engine": ENGINE, "docs": DOCUMENTATION, "dev": DEVELOPMENT},
     entry_points={
         "pyworkflow.plugin": ["polardenoise = polardenoise"],
         "console_scripts": ["polardenoise = polardenoise.engine.cli:main"],
