@@ -68,8 +68,6 @@ ALIASES = {
     "CHANGES.rst": "changes",
     "polardenoise/pretrained/NAME/CARD.rst": "models",
 }
-#: Tables that a page includes and whose study still runs: until they are there the page says so.
-UNFINISHED = ("../benchmarks/results/whole_halves.rst",)
 
 LOGGER = logging.getLogger(__name__)
 
@@ -140,15 +138,6 @@ def remove_stale_pages(app: Sphinx) -> None:
             page.unlink()
 
 
-def say_what_is_unfinished(app: Sphinx, page: str, source: list[str]) -> None:
-    """Put a sentence in the place of a table that is not there yet."""
-    for name in UNFINISHED:
-        if not (HERE / name).exists():
-            source[0] = source[0].replace(
-                f".. include:: {name}", "*This table is not there yet: its study still runs.*"
-            )
-
-
 def keep_colons(
     app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
 ) -> None:
@@ -175,4 +164,3 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_colons, priority=100)
     app.connect("autodoc-process-docstring", keep_bars)
     app.add_transform(FileLinks)
-    app.connect("source-read", say_what_is_unfinished)
