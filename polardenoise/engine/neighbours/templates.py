@@ -34,7 +34,7 @@ MOST_NEAREST, MOST_SMOOTHING = 96, 256
 #: Log-likelihoods that are so far below the best one of an image are taken as that far.
 FAR_BELOW = 80.0
 #: Scores (images x templates x rotations) at once.
-SCORES_AT_ONCE = {"cpu": 2**23, "cuda": 2**28}
+SCORES_AT_ONCE = {"cpu": 2**23, "cuda": 2**26}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def expect_images(
         Templates that each image shows best: those of all images at once are what they are seen through.
     """
     count, angles = templates.energies.shape[0], templates.grid.angles
-    at_once = max(1, SCORES_AT_ONCE.get(images.device.type, 2**28) // (count * angles))
+    at_once = max(1, SCORES_AT_ONCE.get(images.device.type, 2**26) // (count * angles))
     estimates, evidence = [], []
     for some in (slice(start, start + at_once) for start in range(0, len(images), at_once)):
         harmonics = compute_image_harmonics(images[some], ctf_rings[some], templates.rings)
