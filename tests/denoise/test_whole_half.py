@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise import pipeline, whole_half
+from polardenoise.engine.denoise import pipeline, whole_half, whole_half_runner
 from polardenoise.engine.denoise.first_estimates import PATTERN
 from polardenoise.engine.denoise.resume_folder import name_unfinished
+from polardenoise.engine.denoise.template_file import name_templates_file
 from polardenoise.engine.neighbours import clusters, folds, templates
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
@@ -106,7 +107,7 @@ def test_templates_of_a_fold_are_made_of_its_own_pixels(folder, model, monkeypat
     def prepare_and_look(job, runner, scratch, own):
         prepare(job, runner, scratch, own)
         fold_of_row.append((job.folds, job.halves))
-        with np.load(whole_half.name_templates_file(runner.folder, 1)) as saved:
+        with np.load(name_templates_file(runner.folder, 1)) as saved:
             kept.append({name: saved[name] for name in saved})
 
     monkeypatch.setattr(pipeline, "prepare_whole_halves", prepare_and_look)
@@ -131,7 +132,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     place = {
         "first": (whole_half, "save_estimates", 3),
         "templates": (whole_half, "solve_ring_weights", 1),
-        "last": (whole_half, "add_by_rings", 2),
+        "last": (whole_half_runner, "add_by_rings", 2),
     }[moment]
     with monkeypatch.context() as patched:
         interrupt_at(patched, *place)

@@ -58,6 +58,11 @@ def gather_batches(
         yield batch
 
 
+def first_row_of(batch: NumberedBatch) -> int:
+    """Give the first row of a batch: all of it are of one half, and of one fold."""
+    return int(batch[1][0].rows[0])
+
+
 @dataclass(frozen=True)
 class BatchOfImages:
     """Sets of equal size and their images.

@@ -16,12 +16,11 @@ from polardenoise.engine.denoise.preparation import (
     load_sets,
     open_preparation,
     read_computing,
-    save_arrays,
 )
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
+from polardenoise.engine.denoise.template_file import state_templates
 from polardenoise.engine.denoise.verdict import COUNTED, judge_run
-from polardenoise.engine.denoise.whole_half import state_templates
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
@@ -29,6 +28,7 @@ from polardenoise.engine.particles.half_sets import count_overlaps
 from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.particle_set import write_particles
 from polardenoise.engine.particles.set_checks import list_pixel_sizes, most_common_pixel_size
+from polardenoise.engine.runtime.arrays import save_arrays
 from polardenoise.engine.runtime.devices import name_precision
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.provenance import provenance

@@ -14,12 +14,13 @@ from polardenoise.engine.denoise.batches import (
     BatchRunner,
     NumberedBatch,
     choose_denoising,
+    first_row_of,
     gather_batches,
     read_batch,
 )
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
-from polardenoise.engine.denoise.first_estimates import has_estimates_file
+from polardenoise.engine.denoise.first_estimates import name_estimates_file
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
 from polardenoise.engine.denoise.plan import (
     DenoisePlan,
@@ -47,14 +48,12 @@ from polardenoise.engine.denoise.resume_folder import (
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, find_dotted, says_all
-from polardenoise.engine.denoise.whole_half import (
-    WholeHalfRunner,
-    prepare_whole_halves,
-    write_first_estimates,
-)
-from polardenoise.engine.neighbours.matches import has_matches_file
+from polardenoise.engine.denoise.whole_half import prepare_whole_halves, write_first_estimates
+from polardenoise.engine.denoise.whole_half_runner import WholeHalfRunner
+from polardenoise.engine.neighbours.matches import name_matches_file
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
+from polardenoise.engine.runtime.arrays import holds_arrays
 from polardenoise.engine.runtime.distributed import Processes
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
@@ -147,7 +146,7 @@ def is_complete(job: Job, facts: dict[str, Any]) -> bool:
 def estimate_whole_halves(job: Job, folder: Path, processes: Processes) -> None:
     """Make first estimates of the images of large halves, and from them what the final ones are made with."""
     clusters = [
-        batch for batch in enumerate_batches(job, folder) if job.folds[batch[1][0].rows[0]] > 0
+        batch for batch in enumerate_batches(job, folder) if job.folds[first_row_of(batch)] > 0
     ]
     runner = ClusterRunner(job, folder, read_computing(folder).precision)
     with open_preparation(job, folder) as preparation:
@@ -165,8 +164,12 @@ def estimate_whole_halves(job: Job, folder: Path, processes: Processes) -> None:
 
 def has_first_estimates(job: Job, folder: Path, number: int) -> bool:
     """Tell whether the first estimates of a cluster are on the disk, and its matches if they are asked for."""
-    matched = not job.keeps_matches or has_matches_file(folder, number)
-    return matched and has_estimates_file(folder, number)
+    return has_matches(job, folder, number) and holds_arrays(name_estimates_file(folder, number))
+
+
+def has_matches(job: Job, folder: Path, number: int) -> bool:
+    """Tell whether the matches of a cluster are on the disk, if they are asked for."""
+    return not job.keeps_matches or holds_arrays(name_matches_file(folder, number))
 
 
 def write_images(job: Job, folder: Path, processes: Processes) -> None:
@@ -231,7 +234,7 @@ def list_open_batches(job: Job, folder: Path, processes: Processes) -> list[Numb
                 continue
             rows = np.concatenate([one.rows[: one.kept] for one in batch])
             is_there = number in complete and stack.holds(complete[number], rows)
-            if not is_there or (job.keeps_matches and not has_matches_file(folder, number)):
+            if not is_there or not has_matches(job, folder, number):
                 own.append((number, batch))
     return own
 

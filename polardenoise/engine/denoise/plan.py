@@ -31,6 +31,8 @@ from polardenoise.engine.runtime.file_list import FileList, check_room, list_mod
 
 #: The fact that a resumed run may leave out: what was kept for pictures and matches is then not needed.
 KEEPS_MATCHES = "--matches or --report"
+#: What to do where a file that an earlier run has left cannot be used.
+START_ANEW = "leave --resume out to start anew"
 #: Bytes that a report takes, and a row of the file of matches.
 REPORT_BYTES, MATCHES_BYTES = 4_000_000, 600
 

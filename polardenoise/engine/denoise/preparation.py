@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -19,16 +19,16 @@ from polardenoise.engine.denoise.contrast import (
     doubt_contrasts,
     word_contrasts,
 )
-from polardenoise.engine.denoise.plan import Job
+from polardenoise.engine.denoise.plan import START_ANEW, Job
 from polardenoise.engine.neighbours.clusters import form_clusters
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.preprocessing import prepare_particles
 from polardenoise.engine.particles.scratch_file import ScratchImages
-from polardenoise.engine.runtime.arrays import read_arrays
+from polardenoise.engine.runtime.arrays import read_arrays, save_arrays
 from polardenoise.engine.runtime.devices import choose_precision, name_precision
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.files import replace_when_complete, write_json
+from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.runtime.progress import Progress
 
@@ -36,8 +36,6 @@ WORKING = "working.f32"
 READ = "read.npz"
 SETS = "sets.npz"
 COMPUTING = "computing.json"
-#: What to do where a file of the run's folder cannot be used.
-START_ANEW = "leave --resume out to start anew"
 
 
 @dataclass(frozen=True)
@@ -280,9 +278,3 @@ def load_sets(path: Path, own_rows: np.ndarray) -> list[ImageSet]:
     if not np.array_equal(np.sort(written), np.sort(own_rows)):
         raise InputError(f"{path}: is of other particles; {START_ANEW}")
     return sets
-
-
-def save_arrays(path: Path, **arrays: Any) -> None:
-    """Save arrays as .npz, complete or not at all."""
-    with replace_when_complete(path) as temporary:
-        np.savez(temporary, **arrays)

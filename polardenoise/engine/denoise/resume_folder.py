@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from polardenoise.engine.denoise.first_estimates import PATTERN
-from polardenoise.engine.denoise.plan import KEEPS_MATCHES
+from polardenoise.engine.denoise.plan import KEEPS_MATCHES, START_ANEW
 from polardenoise.engine.denoise.resume_stack import read_journals
 from polardenoise.engine.runtime.errors import InputError, SystemFailureError, says_out_of_memory
 from polardenoise.engine.runtime.files import (
@@ -193,9 +193,7 @@ def refuse_strangers(folder: Path) -> None:
     for entry in os.scandir(folder):
         regular = entry.is_file(follow_symlinks=False)
         if not regular and not (entry.name in FOLDERS and entry.is_dir(follow_symlinks=False)):
-            raise InputError(
-                f"{entry.path}: is no file that a run has written; leave --resume out to start anew"
-            )
+            raise InputError(f"{entry.path}: is no file that a run has written; {START_ANEW}")
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
@@ -224,7 +222,7 @@ def refuse_other_facts(output: Path, begun: dict[str, Any], asked: dict[str, Any
     if changed:
         raise InputError(
             f"--resume: {output} was begun with another {', '.join(changed)}; repeat the command as it was, or "
-            "leave --resume out to start anew"
+            f"{START_ANEW}"
         )
 
 

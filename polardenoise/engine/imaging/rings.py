@@ -64,18 +64,30 @@ def estimate_radial_filter(noisy: Tensor, clean: Tensor) -> Tensor:
     Tensor
         `(rings,)` float64, by `ring_index`; 0 where the noisy images have nothing.
     """
-    box = noisy.shape[-1]
     noisy_transform = torch.fft.rfft2(noisy.to(torch.float64))
     clean_transform = torch.fft.rfft2(clean.to(torch.float64))
-    # Columns 0 and N/2 of a half transform stand for themselves, the others for two.
-    multiplicity = torch.full((box // 2 + 1,), 2.0, dtype=torch.float64, device=noisy.device)
-    multiplicity[0] = multiplicity[-1] = 1.0
-    cross = (noisy_transform * clean_transform.conj()).real.sum(0) * multiplicity
-    power = noisy_transform.abs().square().sum(0) * multiplicity
-    rings = ring_index(box).to(noisy.device).flatten()
-    cross = torch.bincount(rings, cross.flatten())
-    power = torch.bincount(rings, power.flatten())
+    cross = sum_rings(noisy_transform, clean_transform)
+    power = sum_rings(noisy_transform, noisy_transform)
     return torch.where(power > 0, cross / power.clamp(min=torch.finfo(power.dtype).tiny), 0.0)
+
+
+def sum_rings(first: Tensor, second: Tensor) -> Tensor:
+    """Sum the inner products of images over each ring of frequencies, and over the images.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        `(n, N, N // 2 + 1)` half transforms of `torch.fft.rfft2`.
+
+    Returns
+    -------
+    Tensor
+        `(rings,)` float64, by `ring_index`; together `N^2` times the products of all pixels.
+    """
+    box = first.shape[-2]
+    products = (first * second.conj()).real.double().sum(0)
+    products[:, 1 : (box + 1) // 2] *= 2  # they stand for the half that is not stored as well
+    return torch.bincount(ring_index(box).to(products.device).flatten(), products.flatten())
 
 
 def apply_radial_filter(images: Tensor, radial_filter: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 Each cluster of neighbours gives its own matches; those of a run are joined into one `.npz` for `--matches`.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from polardenoise.engine.neighbours.scores import score_images
 from polardenoise.engine.neighbours.search import Cluster, DenoisedCluster, match_cluster
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
 from polardenoise.engine.particles.shared_pixels import SharedPixels
-from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.arrays import save_arrays
 
 #: Most neighbours that are written for an image.
 MOST_NEIGHBOURS = 32
@@ -119,15 +118,6 @@ def name_matches_file(folder: Path, number: int) -> Path:
     return folder / f"matches.{number:06d}.npz"
 
 
-def has_matches_file(folder: Path, number: int) -> bool:
-    """Tell whether the matches of a cluster are on the disk as they were written."""
-    try:
-        with zipfile.ZipFile(name_matches_file(folder, number)) as archive:
-            return archive.testzip() is None
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
-
-
 def list_matches_files(folder: Path, clusters: int) -> list[Path]:
     """List the files with the matches of the clusters of a run, in their order."""
     return [name_matches_file(folder, number) for number in range(clusters)]
@@ -135,8 +125,7 @@ def list_matches_files(folder: Path, clusters: int) -> list[Path]:
 
 def save_cluster_matches(path: Path, rows: np.ndarray, found: ClusterMatches) -> None:
     """Save the matches of a cluster with the rows of its images, complete or not at all."""
-    with replace_when_complete(path) as temporary:
-        np.savez(temporary, rows=rows, **vars(found))
+    save_arrays(path, rows=rows, **vars(found))
 
 
 def join_matches(

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.polar_grid import disk_mask
-from polardenoise.engine.imaging.rings import ring_index
+from polardenoise.engine.imaging.rings import sum_rings
 
 #: Standard deviation of the noise that is added as a probe, in units of the images' own.
 PROBE = 0.5
@@ -90,12 +90,10 @@ def sum_by_rings(first: Tensor, second: Tensor) -> Tensor:
     pixels' products.
     """
     box = first.shape[-1]
-    products = torch.fft.rfft2(first) * torch.fft.rfft2(second).conj()
-    by_frequency = products.real.double().sum(0) / box**2  # (box, box // 2 + 1)
-    by_frequency[:, 1 : (box + 1) // 2] *= 2  # the half that is not stored
-    ring = ring_index(box).clamp_max(box // 2 - 1).to(first.device)
-    sums = by_frequency.new_zeros(box // 2)
-    return sums.index_add_(0, ring.flatten(), by_frequency.flatten())
+    sums = sum_rings(torch.fft.rfft2(first), torch.fft.rfft2(second)) / box**2
+    inner, corners = sums[: box // 2], sums[box // 2 :]
+    inner[-1] += corners.sum()
+    return inner
 
 
 def solve_ring_weights(products: RingProducts, prior: Sequence[float]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Arrays in .npz files: their headers are looked at before anything is unpacked, and no code runs."""
+"""Arrays in .npz files: written whole; looked at by their headers before anything is unpacked, and no code runs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.files import replace_when_complete
 from polardenoise.engine.runtime.input_files import open_input, shorten
 
 #: Bytes that unpacked arrays may have more than four times those of their file: a bomb has a thousand times.
 SPARE_BYTES = 64 * 2**20
+#: Characters that the header of an array may have, as numpy has it.
+LONGEST_HEADER = 10_000
 #: What may go wrong while an archive is read that somebody else has written.
 FAULTS = (
     EOFError,
@@ -32,6 +35,21 @@ FAULTS = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
 )
+
+
+def save_arrays(path: Path, **arrays: Any) -> None:
+    """Save arrays as .npz, complete or not at all."""
+    with replace_when_complete(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def holds_arrays(path: Path) -> bool:
+    """Tell whether a .npz is on the disk as it was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def read_arrays(
@@ -85,11 +103,12 @@ def read_member(
         return np.asarray(npy.read_array(member, allow_pickle=False))
 
 
-def read_npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Read shape, order and type of an array."""
+def read_npy_header(
+    member: IO[bytes], longest: int = LONGEST_HEADER
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read shape, order and type of an array; a `ValueError` for a header of more than `longest` characters."""
     version = npy.read_magic(member)
-    if version == (1, 0):
-        return npy.read_array_header_1_0(member)
-    if version == (2, 0):
-        return npy.read_array_header_2_0(member)
-    raise ValueError(f"is of a version of .npy ({version}) that is not known")
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of .npy is not known")
+    return readers[version](member, max_header_size=longest)  # type: ignore[call-arg]
