@@ -50,7 +50,7 @@ STUDIES = (
 )
 
 #: What measures times: the standing training waits meanwhile.
-TIMED = ("speed", "rotation", "settings")
+TIMED = ("speed", "rotation", "settings", "whole_halves")
 
 
 def main(words: Sequence[str] | None = None) -> int:

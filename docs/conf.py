@@ -20,6 +20,9 @@ sys.path.insert(0, str(REPOSITORY))
 
 from polardenoise import __version__  # noqa: E402
 
+#: Where the repository is read.
+GITHUB = "https://github.com/scipion-em/scipion-em-polardenoise"
+
 project = "polardenoise"
 author = "polardenoise developers"
 version = release = __version__
@@ -51,7 +54,7 @@ html_show_sourcelink = False
 # One tree of all pages on the left, whichever page is open.
 html_sidebars = {"**": ["navigation.html"]}
 html_theme_options = {
-    "github_url": "https://github.com/scipion-em/scipion-em-polardenoise",
+    "github_url": GITHUB,
     "navbar_center": [],
     "show_prev_next": True,
     "footer_start": ["sphinx-version"],
@@ -60,7 +63,7 @@ html_theme_options = {
 }
 
 #: Where files of the repository are shown that are no pages.
-FILES = "https://github.com/scipion-em/scipion-em-polardenoise/blob/main"
+FILES = f"{GITHUB}/blob/main"
 #: Pages under another name outside this folder.
 ALIASES = {
     "README.rst": "index",

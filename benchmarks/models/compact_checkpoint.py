@@ -1,9 +1,10 @@
 """Compact checkpoints of the standing training: weights, card and curves, a few MB that are committed."""
 
+import hashlib
 import json
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import torch
 
 from benchmarks.common.timing import describe_device
 from benchmarks.models.keep_checkpoint import drop_private_facts
-from polardenoise.engine.networks.checkpoint import hash_file, read_card
+from polardenoise.engine.networks.checkpoint import read_card
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import Outputs, make_folder, write_json
-from polardenoise.engine.train.history import HISTORY_COLUMNS, plot_history, read_history
+from polardenoise.engine.train.history import plot_history, read_history, write_history
 
 #: How often, a second apart, a model is read that a training is just saving.
 TRIES = 20
@@ -93,16 +94,14 @@ def keep_stage(start: Path, training: Path, checkpoint: Path, stage: str, ended:
     trained = facts["trained_on"]
     part = {"name": stage, **{key: trained[key] for key in ("steps", "images", "minutes")}}
     part["processor"] = describe_device(torch.device(trained["device"]))
-    lineage = before.add(part, ended)
     drop_private_facts(facts)
     trained["init"] = read_card(start).name
-    trained["standing"] = {"stages": lineage.stages, "under_way": lineage.under_way}
+    trained["standing"] = asdict(before.add(part, ended))
     facts["name"] = checkpoint.name
     with Outputs() as outputs:
         outputs.lend(checkpoint / "weights.safetensors").write_bytes(weights)
-        outputs.lend(checkpoint / "history.csv").write_text(
-            join_histories(start / "history.csv", before, training / "history.csv")
-        )
+        rows = join_histories(start / "history.csv", before, training / "history.csv")
+        write_history(outputs.lend(checkpoint / "history.csv"), rows)
         write_json(outputs.lend(checkpoint / "model.json"), facts)
     plot_history(checkpoint / "history.csv", checkpoint / "history.png")
 
@@ -113,20 +112,18 @@ def read_model(folder: Path) -> tuple[bytes, dict[str, Any]]:
         if not (folder / "model.json").exists():
             break
         facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if hash_file(folder / "weights.safetensors") == facts["weights_sha256"]:
-            return (folder / "weights.safetensors").read_bytes(), facts
+        # Read once, and hashed as read: the file may be replaced at any moment.
+        weights = (folder / "weights.safetensors").read_bytes()
+        if hashlib.sha256(weights).hexdigest() == facts["weights_sha256"]:
+            return weights, facts
         time.sleep(1.0)
     raise InputError(f"{folder}: holds no model yet; wait a minute")
 
 
-def join_histories(earlier: Path, before: Lineage, current: Path) -> str:
+def join_histories(earlier: Path, before: Lineage, current: Path) -> list[dict[str, str]]:
     """Append the rows of a stage to those of the stages before it, all of them counted from the first.
 
-    Returns
-    -------
-    str
-        The text of a history.csv. The model that the first stage starts from has a history of its own, which is left
-        out.
+    The model that the first stage starts from has a history of its own, which is left out.
     """
     steps, images = int(before.count("steps")), int(before.count("images"))
     seconds = 60 * before.count("minutes")
@@ -138,5 +135,4 @@ def join_histories(earlier: Path, before: Lineage, current: Path) -> str:
             "images": str(int(row["images"]) + images),
         }
         rows.append({**row, **counted})
-    lines = [",".join(HISTORY_COLUMNS), *(",".join(row.values()) for row in rows)]
-    return "\n".join(lines) + "\n"
+    return rows

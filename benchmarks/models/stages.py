@@ -85,12 +85,18 @@ def choose_stage(stages: list[Stage], ended: Collection[str]) -> Stage | None:
 
 
 def lay_recipe(
-    found: StageList, model: StandingModel, stage: Stage, sizes: dict[str, Any]
+    found: StageList,
+    model: StandingModel,
+    stage: Stage,
+    sizes: dict[str, Any],
+    images_per_step: int | None = None,
 ) -> dict[str, Any]:
-    """Lay the settings of stage and model over those of the list; the model's count most.
+    """Lay the settings of stage and model over those of the list; the model's count most, but for `images_per_step`.
 
     All sizes are stated, those of the model that the stage starts from where nothing else is said: a state then goes on
     without that model.
     """
     laid = {**found.recipe, **stage.recipe, **model.recipe}
+    if images_per_step is not None:
+        laid["images_per_step"] = images_per_step
     return laid | {"sizes": sizes | laid.get("sizes", {})}

@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from benchmarks.common.places import CHECKPOINTS, REPOSITORY
 from benchmarks.common.quiet import is_quiet_wanted
 from benchmarks.models.compact_checkpoint import copy_start, keep_stage, read_lineage
@@ -31,6 +33,7 @@ from polardenoise.engine.networks.checkpoint import find_model, read_card
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import make_folder, write_json
 from polardenoise.engine.runtime.stopping import unwinding_when_terminated
+from polardenoise.engine.train.run import TrainingPlan, run_training
 
 SOURCES = ("phantom:0-119", "../shared/data/structures/MANIFEST.tsv")
 #: A heap that is not given back keeps the page faults of large tensors away, a third of a step.
@@ -62,16 +65,13 @@ class Places:
 
 def train(arguments: argparse.Namespace, places: Places) -> int:
     """Train stage after stage, until all have ended or the minutes are over."""
-    import torch
-
-    from polardenoise.engine.train.run import TrainingPlan, run_training
-
     os.setpriority(os.PRIO_PROCESS, 0, LEAST_PRIORITY)
     torch.set_num_threads(arguments.threads)
     found = read_stages(arguments.stages)
     model = found.models[arguments.name]
     wait = tell_waiting(REPOSITORY / "training" / "pause")
-    pause_at = time.monotonic() + 60 * (arguments.minutes or math.inf)
+    minutes = math.inf if arguments.minutes is None else arguments.minutes
+    pause_at = time.monotonic() + 60 * minutes
     with holding(places.state):
         while stage := choose_stage(found.stages, read_lineage(places.checkpoint).ended):
             folder, start = places.stage(stage), places.start(stage)
@@ -81,8 +81,10 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
                 copy_start(places.checkpoint if kept else find_model(model.start), start)
             recipe_file = places.state / f"{stage.name}.json"
             card = read_card(start)
-            recipe = lay_recipe(found, model, stage, card.sizes)
-            write_json(recipe_file, recipe | choose_batch(arguments.images_per_step))
+            write_json(
+                recipe_file,
+                lay_recipe(found, model, stage, card.sizes, arguments.images_per_step),
+            )
             while wait():
                 time.sleep(1.0)
             print(f"standing: stage {stage.name}, {stage.steps} steps", flush=True)
@@ -113,11 +115,6 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
             print(f"standing: stage {stage.name} has ended; commit {places.checkpoint}", flush=True)
     print(f"standing: all stages have ended; add one to {arguments.stages}")
     return 0
-
-
-def choose_batch(images_per_step: int | None) -> dict[str, int]:
-    """Choose the settings of a recipe that the command line asks for."""
-    return {} if images_per_step is None else {"images_per_step": images_per_step}
 
 
 def tell_waiting(pause: Path) -> Callable[[], bool]:

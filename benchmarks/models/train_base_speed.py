@@ -10,7 +10,6 @@ them, and again with the convolutions compiled, if that works here. The file's "
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -124,12 +123,11 @@ def main() -> None:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     found = read_stages(arguments.stages)
-    card = read_card(find_model(found.models[arguments.name].start))
-    laid = lay_recipe(found, found.models[arguments.name], found.stages[0], card.sizes)
+    model, stage = found.models[arguments.name], found.stages[0]
+    card = read_card(find_model(model.start))
+    laid = lay_recipe(found, model, stage, card.sizes, arguments.images_per_step)
     preset = choose_preset("base", card.architecture)
     recipe = recipe_from_dict(laid, preset, str(arguments.stages))
-    if arguments.images_per_step is not None:
-        recipe = replace(recipe, images_per_step=arguments.images_per_step)
     speed = measure_speed(card.architecture, recipe, arguments.sources, arguments.seconds, device)
     write_json(arguments.output, speed)
     for name, value in speed.items():

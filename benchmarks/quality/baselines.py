@@ -157,14 +157,14 @@ def combine_neighbours(data: SimulatedImages, point: Point) -> Tensor:
     near = nearness.topk(point.set_size, dim=1).indices
     edges = [0, *(2**power for power in range(20) if 2**power < point.set_size)]
     sums = [
-        sum_in_frames(data, frames, near[:, start:end])
+        sum_in_frames(data.noisy, frames, near[:, start:end])
         for start, end in zip(edges, [*edges[1:], point.set_size], strict=True)
     ]
     return combine_on_rings(torch.stack(sums), data.truth[: point.judged])
 
 
-def sum_in_frames(data: SimulatedImages, frames: Tensor, chosen: Tensor) -> Tensor:
-    """Sum the images `chosen`, `(judged, k)`, in the frames of the judged ones."""
+def sum_in_frames(images: Tensor, frames: Tensor, chosen: Tensor) -> Tensor:
+    """Sum the images `chosen`, `(judged, k)`, in the frames of the judged ones, which are the first."""
     judged, count = chosen.shape
     own = torch.arange(judged)[:, None].expand(-1, count)
     # Between neighbouring directions the rotation that takes one image to the other is nearly in the plane.
@@ -172,7 +172,7 @@ def sum_in_frames(data: SimulatedImages, frames: Tensor, chosen: Tensor) -> Tens
     angle = torch.atan2(
         between[..., 1, 0] - between[..., 0, 1], between[..., 0, 0] + between[..., 1, 1]
     )
-    turned = rotate_images(data.noisy[chosen.flatten()], torch.rad2deg(angle).flatten())
+    turned = rotate_images(images[chosen.flatten()], torch.rad2deg(angle).flatten())
     return turned.unflatten(0, (judged, count)).sum(1)
 
 

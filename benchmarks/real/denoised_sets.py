@@ -46,20 +46,19 @@ def read_denoised(star: Path, model: str, folder: Path) -> Tensor:
     return torch.from_numpy(read_images(read_particles(out), slice(None)))
 
 
-def read_classes_of(star: Path, model: str, folder: Path, rows: list[int]) -> Tensor | None:
-    """Give the average of the 2D class of each of some particles, `(k, N, N)`, protein bright; as below."""
+def read_classes(
+    star: Path, model: str, folder: Path, rows: list[int] | None = None
+) -> Tensor | None:
+    """Give averages of 2D classes, `(k, N, N)`, protein bright: of the classes of some particles, or of the 8 largest.
+
+    Nothing of single-image networks.
+    """
     matches = denoise_once(star, model, folder).with_suffix(".npz")
     if not matches.is_file():
         return None
     with np.load(matches) as found:
-        return torch.from_numpy(found["class_averages"][found["class_number"][rows] - 1])
-
-
-def read_largest_classes(star: Path, model: str, folder: Path) -> Tensor | None:
-    """Give the averages of the largest 2D classes, `(8, N, N)`, protein bright; nothing of single-image networks."""
-    matches = denoise_once(star, model, folder).with_suffix(".npz")
-    if not matches.is_file():
-        return None
-    with np.load(matches) as found:
-        largest = np.argsort(-found["class_size"], kind="stable")[:CLASSES]
-        return torch.from_numpy(found["class_averages"][largest])
+        if rows is None:
+            places = np.argsort(-found["class_size"], kind="stable")[:CLASSES]
+        else:
+            places = found["class_number"][rows] - 1
+        return torch.from_numpy(found["class_averages"][places])

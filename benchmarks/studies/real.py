@@ -23,12 +23,7 @@ from benchmarks.common.study_sets import (
 )
 from benchmarks.common.tables import write_table
 from benchmarks.real.baselines import RAW, list_baselines
-from benchmarks.real.denoised_sets import (
-    CLASSES,
-    read_classes_of,
-    read_denoised,
-    read_largest_classes,
-)
+from benchmarks.real.denoised_sets import CLASSES, read_classes, read_denoised
 from benchmarks.real.pictures import choose_one_of_each, draw_gallery
 from benchmarks.real.score import DISK, score_images
 from benchmarks.real.semi_synthetic import measure_molecule
@@ -91,10 +86,10 @@ def draw_overview(folder: Path, model: str, work: Path, pictures: Path) -> None:
     noisy = read_set(folder / "rest.star")
     chosen = choose_one_of_each(noisy.micrographs, SHOWN)
     rows = {
-        "raw": noisy.images[chosen],
+        RAW: noisy.images[chosen],
         "denoised": read_denoised(noisy.star, model, work)[chosen],
     }
-    classes = read_classes_of(noisy.star, model, work, chosen)
+    classes = read_classes(noisy.star, model, work, chosen)
     if classes is not None:
         rows["its 2D class\n(protein bright)"] = classes
     draw_gallery(
@@ -113,7 +108,7 @@ def draw_beta_galactosidase(
     rows = {RAW: noisy.images[chosen]}
     for method, model in methods.items():
         rows[method] = read_denoised(star, model, work)[chosen]
-        classes = read_largest_classes(star, model, work)
+        classes = read_classes(star, model, work)
         if classes is not None and len(classes) == SHOWN:
             rows[f"{method}:\nlargest 2D classes"] = classes
     draw_gallery(

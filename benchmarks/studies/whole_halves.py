@@ -20,11 +20,12 @@ import torch
 
 from benchmarks.common.command import run
 from benchmarks.common.places import find_structures
+from benchmarks.common.study_sets import name_molecule
 from benchmarks.common.tables import write_table
+from benchmarks.quality.baselines import sum_in_frames
 from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.rings import best_radial_filter
-from polardenoise.engine.imaging.rotation import rotate_images
 from polardenoise.engine.neighbours import folds
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 
@@ -68,12 +69,9 @@ def average_true_neighbours(noisy: Path, clean: Path) -> float:
     truth = torch.from_numpy(read_images(read_particles(clean), slice(0, ASKED)))
     directions = poses[:, :, 2]
     nearest = (directions[:ASKED] @ directions.T).topk(AVERAGED, dim=1).indices
-    averages = []
-    for pose, others in zip(poses, nearest, strict=False):
-        between = pose.mT @ poses[others]  # takes the other's axes to this image's
-        turn = torch.atan2(between[:, 1, 0] - between[:, 0, 1], between[:, 0, 0] + between[:, 1, 1])
-        averages.append(rotate_images(images[others], -turn.rad2deg()).mean(0))
-    return relative_mse(best_radial_filter(torch.stack(averages), truth), truth)
+    # The filter makes averages of the sums.
+    sums = sum_in_frames(images, poses, nearest)
+    return relative_mse(best_radial_filter(sums, truth), truth)
 
 
 def find_molecules() -> list[str]:
@@ -102,7 +100,7 @@ def main(words: Sequence[str]) -> None:
                 for count in arguments.particles:
                     figures = measure_set(Path(scratch), source, count, snr, options)
                     row = {
-                        "molecule": Path(source).name.split(".")[0],
+                        "molecule": name_molecule(source),
                         "SNR": f"{snr:g}",
                         "CTF, shifts": "no" if "--no-ctf" in options else "yes, 2 px",
                         "images": str(count),

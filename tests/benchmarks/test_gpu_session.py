@@ -81,9 +81,9 @@ def test_tests_first_then_both_trainings_which_go_on_with_what_came_back(carry, 
         said = run(
             "sh", BENCHMARKS / "models" / "gpu_session.sh", out, minutes, **settings, WORK=work
         )
-        for archive, folder in (("models.tar", out), ("session.tar.gz", out)):
+        for archive in ("models.tar", "session.tar.gz"):
             with tarfile.open(out / archive) as files:
-                files.extractall(folder, filter="data")
+                files.extractall(out, filter="data")
         return out, said
 
     def read_steps(out, name):

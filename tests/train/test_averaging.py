@@ -9,6 +9,7 @@ import torch
 from polardenoise.engine.cli import main
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import build_model
+from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.train.averaging import averaged_weights, choose_decay, copy_weights
 from polardenoise.engine.train.loop import start_training, take_step
 from polardenoise.engine.train.loss import measure_objective
@@ -92,5 +93,5 @@ def test_the_average_is_what_is_saved_and_it_is_resumed(tmp_path, capsys):
     # A state that has lost its average is refused.
     fresh = start_training(model.train(), replace(TINY, averaging=0.9))
     del saved["average"]
-    with pytest.raises(Exception, match="is of another network"):
+    with pytest.raises(InputError, match="is of another network"):
         restore_state(saved, fresh)

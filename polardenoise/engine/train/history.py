@@ -1,6 +1,7 @@
 """The history of a training: its table, history.csv, and its curves as a picture."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polardenoise.engine.runtime.errors import InputError
@@ -46,9 +47,17 @@ def truncate_history(history: Path, step: int) -> None:
     if step == 0:
         history.unlink()
         return
-    kept = [list(row.values()) for row in read_history(history) if int(row["step"]) <= step]
-    with replace_when_complete(history) as temporary, temporary.open("w", newline="") as stream:
-        csv.writer(stream).writerows([list(HISTORY_COLUMNS), *kept])
+    kept = [row for row in read_history(history) if int(row["step"]) <= step]
+    with replace_when_complete(history) as temporary:
+        write_history(temporary, kept)
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write the rows of a history.csv, as `read_history` gives them."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, HISTORY_COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_last_error(history: Path) -> float | None:

@@ -154,7 +154,7 @@ def train(
             try:
                 stop_if_told()
             except BaseException:
-                if all(loss.isfinite() for loss in losses):
+                if is_sound(state.model, losses):
                     checkpoint(state)
                 raise
 
@@ -181,7 +181,7 @@ def train(
             if reports:
                 report(state, losses, validation, recipe, length, learning_rate, history)
                 losses.clear()
-            if reports or (now >= next_checkpoint and has_finite_weights(state.model)):
+            if reports or (now >= next_checkpoint and is_sound(state.model, losses)):
                 checkpoint(state)
                 clock = time.monotonic()  # reports do not count as training time
                 next_checkpoint = clock + seconds_between_checkpoints
@@ -212,9 +212,9 @@ def schedule_learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
     return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
-def has_finite_weights(model: Denoiser) -> bool:
-    """Tell whether a network's parameters are all finite."""
-    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+def is_sound(model: Denoiser, losses: list[Tensor]) -> bool:
+    """Tell whether the losses since the last report and the network's parameters are all finite, and may be kept."""
+    return all(bool(tensor.isfinite().all()) for tensor in (*losses, *model.parameters()))
 
 
 def refuse_divergence(history: Path, step: int, name: str, value: float) -> None:
