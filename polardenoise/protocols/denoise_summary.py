@@ -96,8 +96,7 @@ class DenoiseSummary:
         halves = "ignoring random halves" if self.ignoreHalves else "random halves apart"
         summary = next(filter(None, self.readSummaries()), {})
         version = f" {summary['version']}" if summary.get("version") else ""
-        sha = summary.get("model_sha256") or ""
-        model = self.getModel() + (f", weights {sha[:12]}" if sha else "")
+        model = self.nameWithHash(summary.get("model_sha256"))
         return [
             f"Particle images were denoised jointly with polardenoise{version} (model {model}; "
             f"{self.getEnumText('grouping')} sets of K = {self.setSize.get()} images, {halves}) "

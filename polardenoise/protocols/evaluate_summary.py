@@ -1,6 +1,6 @@
 """What *evaluate* says of a run: its figures, what to do next, and what it did."""
 
-from polardenoise.protocols.evaluate_form import TEST_NULL, TEST_TRUTH
+from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH
 
 # Relative squared error from which an image is no better than an empty one.
 NOTHING = 1.0
@@ -23,7 +23,7 @@ class EvaluateSummary:
         summary = self.readSummary("summary.json")
         if not summary or not hasattr(self, "outputFSC"):
             return []
-        parts = summary.values() if self.test not in (TEST_TRUTH, TEST_NULL) else [summary]
+        parts = summary.values() if self.test == TEST_HALVES else [summary]
         version = next((part["version"] for part in parts if part.get("version")), "")
         program = f"polardenoise {version}".strip()
         if self.test == TEST_TRUTH:
@@ -33,8 +33,7 @@ class EvaluateSummary:
                 f"correlation ({program}) [anden2025]."
             ]
         if self.test == TEST_NULL:
-            sha = self.getModelHash() or ""
-            model = self.getModel() + (f", weights {sha[:12]}" if sha else "")
+            model = self.nameWithHash(self.getModelHash())
             return [
                 f"The model ({model}) denoised {summary['images']} images of pure noise, at random "
                 f"poses and aligned to a reference ({program}) [anden2025]."

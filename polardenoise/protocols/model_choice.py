@@ -85,6 +85,10 @@ class ModelChoice:
             return self.inputModel.get().getWeightsHash()
         return read_card(self.getModel())["weights_sha256"]
 
+    def nameWithHash(self, sha):
+        """Name the model for a text, with the start of its weights' hash where that is known."""
+        return self.getModel() + (f", weights {sha[:12]}" if sha else "")
+
     def getModelArchitecture(self):
         """Return the network of the chosen model, for example `polar-transformer`."""
         if self.modelSource == MODEL_TRAINED:

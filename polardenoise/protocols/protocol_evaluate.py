@@ -105,12 +105,14 @@ class ProtPolarEvaluate(EvaluateSummary, EvaluateForm, EngineRunner, EMProtocol)
             others["clean.star"] = self.referenceParticles.get()
         if config["raw"] is not None:
             others["raw.star"] = self.getRawPointer().get()
+        if not others:
+            return written
         fresh = open_fresh(particles)
         ids = list_enabled_ids(fresh).tolist()
         fresh.close()
+        poses = particles if self.test == TEST_HALVES else None
         for name, other in others.items():
             written.append(self._getExtraPath(name))
-            poses = particles if self.test == TEST_HALVES else None
             write_matching_star(other, written[-1], stacks, ids, poses)
         return written
 

@@ -240,15 +240,7 @@ def check_attributes(run, present=(), added=ADDED):
         assert set(after[number]) ^ set(attributes) == set(added), number
         changed = {name for name in attributes if differ(attributes[name], after[number][name])}
         assert changed <= MOVED, [(name, attributes[name], after[number][name]) for name in changed]
-    for get in (
-        "getSamplingRate",
-        "getAlignment",
-        "isPhaseFlipped",
-        "isAmplitudeCorrected",
-        "hasCTF",
-    ):
-        assert getattr(given, get)() == getattr(denoised, get)(), get
-    assert denoised.getAcquisition().equalAttributes(given.getAcquisition())
+    scipion_project.check_set_facts(given, denoised)
     assert denoised.getDim()[:2] == given.getDim()[:2]
 
 

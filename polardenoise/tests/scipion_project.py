@@ -205,29 +205,35 @@ def get_denoised():
 @functools.lru_cache(maxsize=None)
 def get_denoised_views():
     """Return the run that denoises the few small images of four views with the tiny model."""
-    from polardenoise.protocols import ProtPolarDenoise
     from polardenoise.protocols.denoise_form import GROUP_CLASS
 
-    return run_protocol(
-        get_project(),
-        ProtPolarDenoise,
-        {
-            "inputParticles": (get_views(), "outputParticles"),
-            "inputModel": (get_training(), "outputModel"),
-        },
-        modelSource=1,
-        grouping=GROUP_CLASS,
-        useGpu=False,
-        numberOfThreads=1,
-        binThreads=1,
-    )
+    return denoise_views(grouping=GROUP_CLASS, binThreads=1)
 
 
 @functools.lru_cache(maxsize=None)
 def get_denoised_chunks():
     """Return the run that denoises the few small images in two chunks, in random sets, with the tiny model."""
-    from polardenoise.protocols import ProtPolarDenoise
     from polardenoise.protocols.denoise_form import GROUP_RANDOM
+
+    return denoise_views(grouping=GROUP_RANDOM, particlesPerChunk=32)
+
+
+def check_set_facts(given, made):
+    """Two sets of particles say the same of all their items."""
+    for get in (
+        "getSamplingRate",
+        "getAlignment",
+        "isPhaseFlipped",
+        "isAmplitudeCorrected",
+        "hasCTF",
+    ):
+        assert getattr(given, get)() == getattr(made, get)(), get
+    assert made.getAcquisition().equalAttributes(given.getAcquisition())
+
+
+def denoise_views(**params):
+    """Run `denoise` on the few small images with the tiny model, on the processor."""
+    from polardenoise.protocols import ProtPolarDenoise
 
     return run_protocol(
         get_project(),
@@ -237,8 +243,7 @@ def get_denoised_chunks():
             "inputModel": (get_training(), "outputModel"),
         },
         modelSource=1,
-        particlesPerChunk=32,
-        grouping=GROUP_RANDOM,
         useGpu=False,
         numberOfThreads=1,
+        **params,
     )

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 
 from polardenoise.protocols import ProtPolarEvaluate, ProtPolarSimulate
 from polardenoise.tests.scipion_project import read_stack
-from polardenoise.tests.virtual_screen import display  # noqa: F401 - a fixture
+from polardenoise.tests.virtual_screen import display, see_window  # noqa: F401 - a fixture
 from polardenoise.viewers.images import smooth_image
 from polardenoise.wizards import PolarBoxWizard, PolarMaskRadiusWizard
 from polardenoise.wizards.wizard_box import list_sampled_inputs
@@ -80,16 +78,7 @@ def test_mask_radius_is_chosen_on_a_particle(project, display):  # noqa: F811
     """The circle is drawn at the radius, follows the slider, and the form gets the number of pixels."""
     particles = scipion_project.get_views().outputParticles
     path = os.path.abspath(particles.getFileName())
-    finished = subprocess.run(
-        [sys.executable, "-c", DIALOG, project.path, path, "10", "13"],
-        env={**os.environ, "DISPLAY": display},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    seen = json.loads(finished.stdout.rsplit("SEEN ", 1)[1])
+    seen = json.loads(see_window(display, DIALOG, project.path, path, "10", "13"))
     assert seen["maskRadius"] == 13
     # 32 pixels are drawn on 256 points.
     assert seen["before"] == 10 * 8

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -24,3 +25,17 @@ def display():
     yield f":{name}"
     server.terminate()
     server.wait(10)
+
+
+def see_window(display, script, *words):
+    """Run a Python script that opens a window on a screen; give what it prints behind `SEEN`."""
+    finished = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        env={**os.environ, "DISPLAY": display},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.rsplit("SEEN ", 1)[1].strip()

@@ -10,6 +10,7 @@ from polardenoise.viewers.images import get_grey_range
 
 # Of a panel with its range, and of a line of text, inches.
 PANEL_WIDTH, PANEL_HEIGHT, LINE_HEIGHT = 1.5, 1.7, 0.17
+ESTIMATE_LABEL = "denoised (estimate,\nnot data)"
 # What a learned estimate is taken for too easily.
 ESTIMATE_NOTE = (
     "Denoised images are an estimate by a trained network, not data: look, sort and align with them,\n"

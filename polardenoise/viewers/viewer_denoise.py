@@ -13,14 +13,13 @@ from polardenoise.protocols import ProtPolarDenoise
 from polardenoise.viewers.images import get_grey_range, read_image, rotate_image
 from polardenoise.viewers.neighbours import read_neighbourhood
 from polardenoise.viewers.picking import ParticlePicker, find_truth, tell_errors
-from polardenoise.viewers.pictures import ESTIMATE_NOTE, Panel, draw_rows
+from polardenoise.viewers.pictures import ESTIMATE_LABEL, ESTIMATE_NOTE, Panel, draw_rows
 from polardenoise.viewers.web_page import PageView
 
 NO_MATCHES = (
     "This run kept no matches: they come with *Group images: neighbours*, once the first particles "
     "are finished."
 )
-ESTIMATE_LABEL = "denoised (estimate,\nnot data)"
 CLASSES_PER_ROW, MOST_CLASSES = 8, 40
 SCORE_BINS = 50
 

@@ -10,9 +10,9 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 from polardenoise.protocols import ProtPolarEvaluate
 from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH
 from polardenoise.viewers.fsc_figure import draw_fsc
-from polardenoise.viewers.images import get_grey_range, read_image
+from polardenoise.viewers.images import read_image
 from polardenoise.viewers.picking import ParticlePicker, tell_errors
-from polardenoise.viewers.pictures import ESTIMATE_NOTE, Panel, draw_rows
+from polardenoise.viewers.pictures import ESTIMATE_LABEL, ESTIMATE_NOTE, Panel, draw_rows
 
 TITLES = {
     TEST_TRUTH: "Correlation of the images with their truth",
@@ -107,17 +107,16 @@ class PolarEvaluateViewer(ParticlePicker, EmProtocolViewer):
         raw, denoised = self.protocol.getRawPointer(), self.protocol.inputParticles.get()
         ids = self.pickIds(denoised.getIdSet())
         titles = [f"particle {number}" for number in ids]
-        sets = [("denoised (estimate,\nnot data)", denoised)]
+        sets = [(ESTIMATE_LABEL, denoised)]
         if raw is not None:
             sets.insert(0, ("raw", raw.get()))
         if self.protocol.test == TEST_TRUTH:
             sets.append(("truth", self.protocol.referenceParticles.get()))
         rows = []
-        for place, (label, particles) in enumerate(sets):
+        for label, particles in sets:
             images = [read_image(particles[number]) for number in ids]
-            ranges = [get_grey_range(image) for image in images]
-            names = titles if place == 0 else [""] * len(ids)
-            rows.append((label, [Panel(*each) for each in zip(images, names, ranges)]))
+            rows.append((label, [Panel(*each) for each in zip(images, titles)]))
+            titles = [""] * len(ids)  # above the first row only
         notes = [ESTIMATE_NOTE] + ([] if raw is not None else ["The raw particles are not known."])
         notes.append("Under each image its black … white.")
         return [draw_rows(rows, "Particles that were judged", "\n".join(notes))]

@@ -13,7 +13,7 @@ from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.runtime.errors import InputError
-from tests.cryosparc_files import fields_of, write_cs
+from tests.cryosparc_files import fields_of, read_cs, write_cs
 from tests.denoise_files import write_set
 
 CTF_NAMES = (
@@ -293,8 +293,7 @@ def test_real_metadata_equals_its_star_file(shared_data):
 def test_real_poses_are_rotations_that_halves_share_out(shared_data, tmp_path):
     """A refinement of 2,019 particles whose images are not here: stand-ins of their size are put in their place."""
     source = shared_data / "particles" / "cs" / "cryosparc_P12_J24_001_particles.cs"
-    with source.open("rb") as file:
-        records = np.load(file)
+    records = read_cs(source)
     for path in np.unique(records["blob/path"]):
         last = int(records["blob/idx"][records["blob/path"] == path].max())
         stack = tmp_path / path.decode()

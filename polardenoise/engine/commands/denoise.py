@@ -265,10 +265,9 @@ def summarise(summary: dict[str, Any]) -> str:
         lines.append(
             "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"
         )
-    if summary["input"].endswith(".cs"):
-        lines.append(
-            f"{Path(summary['output']).with_suffix('.cs')}: names the new images by uid, for your cryoSPARC project"
-        )
+    data_set = name_data_set(Path(summary["input"]), Path(summary["output"]))
+    if data_set is not None:
+        lines.append(f"{data_set}: names the new images by uid, for your cryoSPARC project")
     if summary["halves"] == "ignored":
         lines.append("WARNING: halves shared information: the FSC between them means nothing")
     elif summary["halves"] == "drawn":

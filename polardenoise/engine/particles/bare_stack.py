@@ -4,11 +4,10 @@ from pathlib import Path
 
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.mrc import read_stack_header
-from polardenoise.engine.particles.star import StarDocument, parse_star, quote_token
+from polardenoise.engine.particles.star import StarDocument, parse_star, quote_token, write_loop
 from polardenoise.engine.runtime.errors import InputError
 
 STACK_ENDINGS = (".mrcs", ".mrc", ".st")
-OPTICS = ("rlnOpticsGroup", "rlnOpticsGroupName", "rlnImagePixelSize", "rlnImageSize")
 
 
 def is_bare_stack(path: Path | str) -> bool:
@@ -45,17 +44,16 @@ def describe_stack(path: Path | str, pixel_size: float | None) -> StarDocument:
             ".star"
         )
     refuse_unquotable_stack("PARTICLES", path)
-    rows = [
-        f"{quote_token(f'{number}@{path.resolve()}')} 1" for number in range(1, header.count + 1)
-    ]
-    lines = ["data_optics", "", "loop_"]
-    lines += [f"_{label} #{number}" for number, label in enumerate(OPTICS, 1)]
-    lines += [
-        f"1 opticsGroup1 {pixel_size:.6g} {header.columns}",
-        "",
-        "data_particles",
-        "",
-        "loop_",
-    ]
-    lines += ["_rlnImageName #1", "_rlnOpticsGroup #2", *rows]
-    return parse_star(path, [line + "\n" for line in lines])
+    optics = {
+        "rlnOpticsGroup": ["1"],
+        "rlnOpticsGroupName": ["opticsGroup1"],
+        "rlnImagePixelSize": [f"{pixel_size:.6g}"],
+        "rlnImageSize": [str(header.columns)],
+    }
+    stack = path.resolve()
+    particles = {
+        "rlnImageName": [quote_token(f"{place + 1}@{stack}") for place in range(header.count)],
+        "rlnOpticsGroup": ["1"] * header.count,
+    }
+    lines = [*write_loop("optics", optics), "\n", *write_loop("particles", particles)]
+    return parse_star(path, lines)

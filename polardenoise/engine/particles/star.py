@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -187,6 +187,14 @@ def refuse_oversized(path: Path, lines: list[str]) -> None:
 def parse_star(path: Path, lines: list[str]) -> StarDocument:
     """Find the tables in the lines of a STAR file; `path` is what messages name."""
     return StarDocument(path, lines, tuple(_find_tables(path, lines)))
+
+
+def write_loop(name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Write a table, label -> a token for each row, as the lines of a STAR file."""
+    lines = [f"data_{name}", "", "loop_"]
+    lines += [f"_{label} #{number}" for number, label in enumerate(columns, 1)]
+    lines += [" ".join(row) for row in zip(*columns.values(), strict=True)]
+    return [line + "\n" for line in lines]
 
 
 def keep_rows(document: StarDocument, table: StarTable, rows: slice) -> StarDocument:

@@ -58,10 +58,13 @@ def is_star(path: Path, head: bytes) -> bool:
     lines = head.removeprefix(b"\xef\xbb\xbf").splitlines()
     if b"\0" in head or not any(line.lstrip().startswith(b"data_") for line in lines):
         return False
-    return (
-        LABEL in head
-        or is_mrc(path, read_head(path.with_suffix(".mrcs")))
-        or is_summary(path.with_suffix(".json"), b"")
+    return LABEL in head or is_beside_ours(path)
+
+
+def is_beside_ours(path: Path) -> bool:
+    """Tell whether a stack or a provenance of this program has the name of a file, but for the ending."""
+    return is_mrc(path, read_head(path.with_suffix(".mrcs"))) or is_summary(
+        path.with_suffix(".json"), b""
     )
 
 
@@ -113,10 +116,7 @@ def is_matches(path: Path, _head: bytes) -> bool:
 
 def is_records(path: Path, head: bytes) -> bool:
     """Tell a .cs beside a stack, or a provenance, of this program and its name: a numpy table says nothing itself."""
-    return head.startswith(b"\x93NUMPY") and (
-        is_mrc(path, read_head(path.with_suffix(".mrcs")))
-        or is_summary(path.with_suffix(".json"), b"")
-    )
+    return head.startswith(b"\x93NUMPY") and is_beside_ours(path)
 
 
 def is_picture(_path: Path, head: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from polardenoise.engine.runtime.arrays import FAULTS
+from polardenoise.engine.runtime.arrays import FAULTS, read_npy_header
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import naming_a_full_disk, replace_when_complete
 from polardenoise.engine.runtime.input_files import open_input, shorten
@@ -63,12 +63,7 @@ def _read_open(path: Path, file: BinaryIO) -> np.ndarray:
             f"{path}: not a cryoSPARC data set (a numpy table); give the .cs of the job's particles"
         )
     file.seek(0)
-    version = npy.read_magic(file)
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"version {version} of .npy is not known")
-    read_header = readers[version]
-    shape, _, form = read_header(file, max_header_size=LONGEST_HEADER)  # type: ignore[call-arg]
+    shape, _, form = read_npy_header(file, LONGEST_HEADER)
     if form.hasobject:
         raise InputError(
             f"{path}: holds pickled Python objects, which are never loaded; export the particles from cryoSPARC again"

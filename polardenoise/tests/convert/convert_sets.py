@@ -75,6 +75,15 @@ def make_set(path="particles.sqlite", alignment=ALIGN_PROJ, with_ctf=True, locat
     return particles
 
 
+def copy_changed(particles, path, change):
+    """Copy a set into another file; `change(item, _)` alters each item on the way."""
+    copy = em.SetOfParticles(filename=path)
+    copy.copyInfo(particles)
+    copy.copyItems(particles, updateItemCallback=change)
+    copy.write()
+    return copy
+
+
 def answer(star, name="denoised", subset=None):
     """Play the engine: new pixels in the order of the rows, the same STAR with other image names."""
     rows = list(read_loop(star, "particles"))

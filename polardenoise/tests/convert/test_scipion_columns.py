@@ -12,7 +12,7 @@ from polardenoise.convert.alignment import get_relion_alignment, make_projection
 from polardenoise.convert.convert import write_particles_star
 from polardenoise.convert.particle_columns import OBJECT_ID
 from polardenoise.convert.star_loops import format_loop_header, format_row, read_loop
-from polardenoise.tests.convert.convert_sets import make_set
+from polardenoise.tests.convert.convert_sets import copy_changed, make_set
 
 
 @pytest.mark.parametrize("alignment", [ALIGN_PROJ, ALIGN_2D])
@@ -54,10 +54,6 @@ def test_matrix_and_angles_are_inverse():
 
 
 def test_each_acquisition_makes_an_optics_group(stacks):
-    particles = make_set()
-    joined = em.SetOfParticles(filename="joined.sqlite")
-    joined.copyInfo(particles)
-
     def change_microscope(item, _):
         if item.getObjId() > 7:
             other = em.Acquisition(
@@ -65,8 +61,7 @@ def test_each_acquisition_makes_an_optics_group(stacks):
             )
             item.setAcquisition(other)
 
-    joined.copyItems(particles, updateItemCallback=change_microscope)
-    joined.write()
+    joined = copy_changed(make_set(), "joined.sqlite", change_microscope)
     write_particles_star(joined, "joined.star", "converted")
     voltages = {
         row["rlnOpticsGroup"]: float(row["rlnVoltage"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polardenoise.tests import scipion_project  # noqa: F401  (sets the environment before pwem)
+from polardenoise.tests import scipion_project  # sets the environment before pwem
 
 import pwem.objects as em  # isort: skip
 from pwem.constants import ALIGN_2D, ALIGN_NONE, ALIGN_PROJ  # isort: skip
@@ -18,6 +18,7 @@ from polardenoise.tests.convert.convert_sets import (
     LOCATIONS,
     PIXEL_SIZE,
     answer,
+    copy_changed,
     make_denoised,
     make_matrix,
     make_set,
@@ -51,15 +52,7 @@ def test_everything_but_the_location_survives(stacks, alignment, with_ctf):
         assert changed - {"_index"} == {"_filename"}
     for item in denoised.iterItems():
         assert (read_pixels(item.getLocation()) == item.getObjId()).all()
-    for get in (
-        "getSamplingRate",
-        "getAlignment",
-        "isPhaseFlipped",
-        "isAmplitudeCorrected",
-        "hasCTF",
-    ):
-        assert getattr(particles, get)() == getattr(denoised, get)(), get
-    assert denoised.getAcquisition().equalAttributes(particles.getAcquisition())
+    scipion_project.check_set_facts(particles, denoised)
 
 
 def test_the_engine_reads_what_scipion_wrote(stacks):
@@ -97,11 +90,9 @@ def test_disabled_items_stay_out(stacks):
 
 
 def test_drawn_halves_travel_on(stacks):
-    particles = make_set()
-    bare = em.SetOfParticles(filename="bare.sqlite")
-    bare.copyInfo(particles)
-    bare.copyItems(particles, updateItemCallback=lambda item, _: delattr(item, "_rlnRandomSubset"))
-    bare.write()
+    bare = copy_changed(
+        make_set(), "bare.sqlite", lambda item, _: delattr(item, "_rlnRandomSubset")
+    )
     write_particles_star(bare, "bare.star", "converted")
     rows = answer("bare.star", subset=[2, 1, 1, 2, 1])
     denoised = make_denoised(bare, rows, corrected=True)

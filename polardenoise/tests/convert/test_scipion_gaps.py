@@ -12,13 +12,11 @@ from pyworkflow.object import Float, Integer, String  # isort: skip
 from polardenoise.convert.convert import write_particles_star
 from polardenoise.convert.particle_columns import OBJECT_ID, has_values
 from polardenoise.convert.star_loops import read_loop
-from polardenoise.tests.convert.convert_sets import LOCATIONS, make_set
+from polardenoise.tests.convert.convert_sets import LOCATIONS, copy_changed, make_set
 
 
 def make_with(path="gaps.sqlite", **values):
     """Make a set of five whose attributes are given item by item; None is NULL in the file, and so is NaN."""
-    particles = em.SetOfParticles(filename=path)
-    particles.copyInfo(make_set("whole.sqlite"))
 
     def change(item, _):
         place = sorted(LOCATIONS).index(item.getObjId())
@@ -34,9 +32,7 @@ def make_with(path="gaps.sqlite", **values):
                 kind = {str: String, int: Integer, float: Float}[type(one)]
                 setattr(item, name, kind(given[place]))
 
-    particles.copyItems(em.SetOfParticles(filename="whole.sqlite"), updateItemCallback=change)
-    particles.write()
-    particles.close()
+    copy_changed(make_set("whole.sqlite"), path, change).close()
     return em.SetOfParticles(filename=path)
 
 
@@ -113,9 +109,6 @@ def test_no_values_are_none(stacks):
 
 def test_an_acquisition_that_lacks_a_number_is_named(stacks):
     """Left out with its column, amplitude contrast would be 0 for all."""
-    particles = make_set()
-    joined = em.SetOfParticles(filename="joined.sqlite")
-    joined.copyInfo(particles)
 
     def forget_contrast(item, _):
         if item.getObjId() > 7:
@@ -123,7 +116,6 @@ def test_an_acquisition_that_lacks_a_number_is_named(stacks):
                 em.Acquisition(magnification=5000.0, voltage=300.0, sphericalAberration=2.7)
             )
 
-    joined.copyItems(particles, updateItemCallback=forget_contrast)
-    joined.write()
+    joined = copy_changed(make_set(), "joined.sqlite", forget_contrast)
     with pytest.raises(ValueError, match="Optics group 2 has no AmplitudeContrast, while others"):
         write_particles_star(joined, "joined.star", "converted")

@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from pyworkflow.viewer import TextView
 from polardenoise.convert.shipped_models import PRETRAINED_FOLDER
 from polardenoise.objects import PolarModel
 from polardenoise.tests.viewers.figures import get_texts, open_viewer, see
-from polardenoise.tests.virtual_screen import display  # noqa: F401 - a fixture
+from polardenoise.tests.virtual_screen import display, see_window  # noqa: F401 - a fixture
 from polardenoise.viewers import PolarModelViewer, PolarTrainViewer
 from polardenoise.viewers.curves import TrainingCurves, read_history
 
@@ -77,16 +75,8 @@ root.mainloop()
 
 def test_an_open_window_draws_what_is_written(tmp_path, display):  # noqa: F811
     """On a screen: nobody calls refresh but the window's own timer."""
-    finished = subprocess.run(
-        [sys.executable, "-c", LIVE, str(tmp_path / "history.csv"), COLUMNS],
-        env={**os.environ, "DISPLAY": display},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.rsplit("SEEN ", 1)[1].strip() == "[[5.0, 0.9]]"
+    seen = see_window(display, LIVE, str(tmp_path / "history.csv"), COLUMNS)
+    assert seen == "[[5.0, 0.9]]"
 
 
 def test_curves_of_a_training_are_its_history(project):

@@ -16,12 +16,11 @@ from polardenoise.engine.particles.cryosparc.fields import (
     read_texts,
 )
 from polardenoise.engine.particles.cryosparc.stacks import name_images
-from polardenoise.engine.particles.star import StarDocument, parse_star, quote_token
+from polardenoise.engine.particles.star import StarDocument, parse_star, quote_token, write_loop
 from polardenoise.engine.runtime.errors import InputError
 
 #: The column that keeps a particle's uid; pyem's name for it.
 UID_LABEL = "ucsfUid"
-CTF_FIELDS = ("accel_kv", "cs_mm", "amp_contrast", "df1_A", "df2_A", "df_angle_rad")
 Columns = dict[str, list[str]]
 
 
@@ -56,20 +55,8 @@ def describe_cryosparc(path: Path | str, files: CryosparcFiles | None = None) ->
         **state_defocus(fields),
         **state_alignment(fields),
     }
-    lines = [
-        line
-        for name, table in (("optics", optics), ("particles", columns))
-        for line in write_table(name, table)
-    ]
+    lines = [*write_loop("optics", optics), "\n", *write_loop("particles", columns)]
     return parse_star(path, lines)
-
-
-def write_table(name: str, columns: Columns) -> list[str]:
-    """Write a table as the lines of a STAR file."""
-    lines = ["", f"data_{name}", "", "loop_"]
-    lines += [f"_{label} #{number}" for number, label in enumerate(columns, 1)]
-    lines += [" ".join(row) for row in zip(*columns.values(), strict=True)]
-    return [line + "\n" for line in lines]
 
 
 def word(numbers: np.ndarray, digits: int = 6) -> list[str]:
@@ -84,7 +71,6 @@ def find_groups(fields: Fields) -> tuple[Columns, list[str]]:
         "rlnImageSize": fields.numbers("blob/shape", 2)[:, 0],
     }
     if "ctf/df1_A" in fields:
-        fields.require(*(f"ctf/{name}" for name in CTF_FIELDS))
         shared |= {
             "rlnVoltage": fields.numbers("ctf/accel_kv"),
             "rlnSphericalAberration": fields.numbers("ctf/cs_mm"),

@@ -48,13 +48,10 @@ class Fields:
         path, rows = self.sources[name]
         return f"{path}: row {rows[row] + 1}: {name}"
 
-    def require(self, *names: str) -> None:
+    def require(self, name: str) -> None:
         """Refuse a set without a field; an `InputError` names the cure."""
-        for name in names:
-            if name not in self.values:
-                raise InputError(
-                    f"{self.path}: has no field {name}; {advise_passthrough(self.path)}"
-                )
+        if name not in self.values:
+            raise InputError(f"{self.path}: has no field {name}; {advise_passthrough(self.path)}")
 
     def numbers(self, name: str, width: int = 0) -> np.ndarray:
         """Give a field as float64, `(n,)`, or `(n, width)`; an `InputError` if it is none such, or not finite."""
@@ -98,10 +95,8 @@ def read_fields(path: Path, passthrough: Path | None = None) -> Fields:
     sources = {name: (path, rows) for name in values}
     if passthrough is not None:
         others = read_records(passthrough)
-        order = np.argsort(known := find_uids(passthrough, others))
-        places = np.searchsorted(known, uids, sorter=order).clip(max=max(len(known) - 1, 0))
-        of_row = order[places] if len(known) else np.zeros(0, dtype=np.int64)
-        lost = np.flatnonzero(known[of_row] != uids) if len(known) else rows
+        of_row = find_rows(find_uids(passthrough, others), uids)
+        lost = np.flatnonzero(of_row < 0)
         if lost.size:
             raise InputError(
                 f"{passthrough}: has no particle {uids[lost[0]]} (uid of row {lost[0] + 1} of {path}); give the "
@@ -127,6 +122,15 @@ def find_uids(path: Path, records: np.ndarray) -> np.ndarray:
             "cryoSPARC"
         )
     return uids
+
+
+def find_rows(uids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Find the rows of wanted uids `(m,)` among those of a table `(n,)`: `(m,)` from 0, -1 for one that it lacks."""
+    if not len(uids):
+        return np.full(len(wanted), -1)
+    order = np.argsort(uids)
+    rows = order[np.searchsorted(uids, wanted, sorter=order).clip(max=len(uids) - 1)]
+    return np.where(uids[rows] == wanted, rows, -1)
 
 
 def advise_passthrough(path: Path) -> str:

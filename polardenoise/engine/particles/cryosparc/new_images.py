@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polardenoise.engine.particles.cryosparc.fields import Fields
+from polardenoise.engine.particles.cryosparc.fields import Fields, find_rows
 from polardenoise.engine.runtime.records import write_records
 
 
@@ -52,9 +52,7 @@ def write_images_slot(
         ],
     )
     records["uid"], records["blob/path"], records["blob/idx"] = uids, full, index
-    known = source.values["uid"]
-    order = np.argsort(known)
-    of_row = order[np.searchsorted(known, uids, sorter=order)]
+    of_row = find_rows(source.values["uid"], uids)
     field_of_view = source.numbers("blob/psize_A") * source.numbers("blob/shape", 2)[:, 0]
     records["blob/shape"], records["blob/psize_A"] = box, field_of_view[of_row] / box
     records["blob/sign"] = 1.0 if bright else -1.0
