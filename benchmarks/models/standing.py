@@ -65,7 +65,7 @@ class Places:
 
 def train(arguments: argparse.Namespace, places: Places) -> int:
     """Train stage after stage, until all have ended or the minutes are over."""
-    os.setpriority(os.PRIO_PROCESS, 0, LEAST_PRIORITY)
+    take_least_priority()
     torch.set_num_threads(arguments.threads)
     found = read_stages(arguments.stages)
     model = found.models[arguments.name]
@@ -115,6 +115,17 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
             print(f"standing: stage {stage.name} has ended; commit {places.checkpoint}", flush=True)
     print(f"standing: all stages have ended; add one to {arguments.stages}")
     return 0
+
+
+def take_least_priority(autogroup: Path = Path("/proc/self/autogroup")) -> None:
+    """Leave the processor to others: the process, and on Linux its session, if it is alone in it.
+
+    Linux shares processors between sessions first ("autogroups"): a nice process in a session of its own, as `start`
+    makes it, has its full share all the same.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, LEAST_PRIORITY)
+    if os.getsid(0) == os.getpid() and autogroup.exists():
+        autogroup.write_text(str(LEAST_PRIORITY))
 
 
 def tell_waiting(pause: Path) -> Callable[[], bool]:

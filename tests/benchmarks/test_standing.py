@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +25,8 @@ from polardenoise.engine.train.recipe import choose_preset, recipe_from_dict
 from polardenoise.engine.train.simulated_feed import feed_from_sources
 from polardenoise.engine.train.sources import expand_sources
 from tests.places import REPOSITORY
+
+AUTOGROUP = Path("/proc/self/autogroup")
 
 SECONDS = 120
 
@@ -172,6 +175,25 @@ def test_it_waits_while_quiet_is_wanted(toy, tmp_path, shipped):
         assert standing.find_process(toy.state) == process
         assert toy.run("stop") == 0
     assert standing.find_process(toy.state) is None
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="a kernel that does not group sessions")
+def test_it_leaves_the_processor_to_other_sessions():
+    code = (
+        "import os; from benchmarks.models.standing import take_least_priority; take_least_priority();"
+        "print(os.getpriority(os.PRIO_PROCESS, 0), open('/proc/self/autogroup').read())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        start_new_session=True,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    nice, _, autogroup = told.stdout.partition(" ")
+    assert nice == "19"
+    assert autogroup.split()[-1] == "19"
 
 
 def test_a_file_or_a_measurement_makes_it_wait(tmp_path, monkeypatch, capsys):
