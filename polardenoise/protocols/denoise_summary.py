@@ -35,7 +35,7 @@ class DenoiseSummary:
         if not counts:
             return []
         return [
-            f"Every image of a large half was also seen through {max(counts)} images of the other fold "
+            f"Every image of a large half was also seen through {max(counts)} images of another fold "
             "of its half, which share no pixels with it."
         ]
 

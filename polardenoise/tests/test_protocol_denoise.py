@@ -146,7 +146,7 @@ def test_a_large_half_is_told_in_the_summary(monkeypatch):
     found = [{"whole_halves": {"1": {"templates": [2048, 2047]}}}]
     monkeypatch.setattr(run, "readSummaries", lambda: found)
     (told,) = [line for line in run.summary() if "fold" in line]
-    assert "seen through 2048 images of the other fold" in told
+    assert "seen through 2048 images of another fold" in told
 
 
 def test_contrast_is_detected_unless_somebody_says_otherwise():

@@ -11,11 +11,17 @@ import pytest
 import torch
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise import pipeline, whole_half, whole_half_runner
-from polardenoise.engine.denoise.first_estimates import PATTERN
+from polardenoise.engine.denoise import (
+    template_sample,
+    weight_learning,
+    whole_half,
+    whole_half_runner,
+)
 from polardenoise.engine.denoise.resume_folder import name_unfinished
-from polardenoise.engine.denoise.template_file import name_templates_file
-from polardenoise.engine.neighbours import clusters, folds, templates
+from polardenoise.engine.denoise.template_estimates import PATTERN
+from polardenoise.engine.denoise.template_file import ROUNDS, WeightsOfHalf
+from polardenoise.engine.neighbours import clusters, folds
+from polardenoise.engine.neighbours.folds import FOLDS, next_fold
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from tests.denoise_files import denoise, images_of, write_set
@@ -33,9 +39,8 @@ def shrink(put):
     put(folds, "SMALLEST_HALF", 48)
     put(clusters, "LARGEST_CLUSTER", 16)
     put(clusters, "LANDMARKS", 12)
-    put(templates, "MOST_TEMPLATES", 24)
-    put(whole_half, "MOST_TEMPLATES", 24)
-    put(whole_half, "LEARNING_IMAGES", 8)
+    put(template_sample, "MOST_TEMPLATES", 18)
+    put(weight_learning, "LEARNING_IMAGES", 8)
 
 
 def write_large_set(folder, count=120, **others):
@@ -54,14 +59,14 @@ def write_large_set(folder, count=120, **others):
 def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(folder, model, capsys):
     write_large_set(folder)
     assert denoise(model, *OPTIONS) == 0
-    assert "each through 24 images of the other fold of its half and with its 7 nearest" in (
+    assert "each through 18 images of another fold of its half and with its 7 nearest" in (
         capsys.readouterr().out
     )
     found = json.loads(Path("out.json").read_text())["whole_halves"]
     assert set(found) == {"1", "2"}
-    assert found["1"]["folds"] == [30, 30]
-    assert found["1"]["templates"] == [24, 24]
-    assert [len(own) for own in found["1"]["ring_weights"].values()] == [16, 16, 16]
+    assert found["1"]["folds"] == [20, 20, 20]
+    assert found["1"]["templates"] == [18, 18, 18]
+    assert [len(own) for own in found["1"]["ring_weights"].values()] == [16] * 4
     assert denoise(model, *OPTIONS, output="again.star") == 0
     assert Path("out.mrcs").read_bytes() == Path("again.mrcs").read_bytes()
     assert not name_unfinished(folder / "out.star").exists()
@@ -98,29 +103,57 @@ def test_halves_never_exchange_information(folder, model):
     assert not torch.allclose(after[second], before[second], atol=1e-2)
 
 
-def test_templates_of_a_fold_are_made_of_its_own_pixels(folder, model, monkeypatch):
-    """Images of the other fold are told neither to the first estimates nor to the templates."""
+def test_no_image_is_seen_through_anything_of_its_own_fold(folder, model, monkeypatch):
+    """What the images of a fold are seen through, in every round, stays to the bit if their pixels change."""
     source = write_large_set(folder)
     fold_of_row, kept = [], []
-    prepare = pipeline.prepare_whole_halves
+    make = whole_half.save_templates
 
-    def prepare_and_look(job, runner, scratch, own):
-        prepare(job, runner, scratch, own)
-        fold_of_row.append((job.folds, job.halves))
-        with np.load(name_templates_file(runner.folder, 1)) as saved:
-            kept.append({name: saved[name] for name in saved})
+    def save_and_look(path, images, of_half):
+        make(path, images, of_half)
+        if path.name.endswith(".1.npz"):
+            with np.load(path) as saved:
+                kept[-1].append({name: saved[name] for name in saved})
 
-    monkeypatch.setattr(pipeline, "prepare_whole_halves", prepare_and_look)
+    draw = template_sample.draw_sample
+
+    def draw_and_look(job):
+        fold_of_row[:] = [job.folds, job.halves]
+        return draw(job)
+
+    monkeypatch.setattr(whole_half, "save_templates", save_and_look)
+    monkeypatch.setattr(template_sample, "draw_sample", draw_and_look)
+    # Ring weights are a few numbers of the whole half, learned from all of its folds.
+    of_round = [
+        WeightsOfHalf(torch.ones(kinds, 16) / kinds, torch.ones(kinds + 1, 16) / kinds, False)
+        for kinds in (2, 3)
+    ]
+    monkeypatch.setattr(
+        whole_half,
+        "learn_ring_weights",
+        lambda runner, parts, *_: of_round[len(parts[0][1]) - 1],
+    )
+    kept.append([])
     assert denoise(model, *OPTIONS, "--contrast", "bright") == 0
-    fold, half = fold_of_row[0]
+    fold, half = fold_of_row
     replace_images(folder, (fold == 2) & (half == 1))
+    kept.append([])
     assert denoise(model, *OPTIONS, "--contrast", "bright", output="other.star") == 0
-    assert np.array_equal(kept[0]["fold_1"], kept[1]["fold_1"])
-    assert not np.allclose(kept[0]["fold_2"], kept[1]["fold_2"], atol=1e-2)
     assert len(read_particles(source)) == len(fold)
+    assert len(kept[0]) == len(kept[1]) == ROUNDS
+    for number, (before, after) in enumerate(zip(*kept, strict=True), 1):
+        changed = [
+            one
+            for one in (1, 2, 3)
+            if not np.array_equal(*(of[f"fold_{one}"] for of in (before, after)))
+        ]
+        assert next_fold(2) == 3
+        assert 3 not in changed  # what fold 2 is seen through
+        assert changed == ([2] if number == 1 else [1, 2])
+    assert FOLDS == 3
 
 
-@pytest.mark.parametrize("moment", ["first", "templates", "last"])
+@pytest.mark.parametrize("moment", ["first", "weights", "second", "last"])
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     folder, model, monkeypatch, moment
 ):
@@ -131,8 +164,9 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
         (folder / name).unlink()
     place = {
         "first": (whole_half, "save_estimates", 3),
-        "templates": (whole_half, "solve_ring_weights", 1),
-        "last": (whole_half_runner, "add_by_rings", 2),
+        "weights": (weight_learning, "solve_ring_weights", 1),
+        "second": (whole_half, "save_estimates", 15),
+        "last": (whole_half_runner, "join_estimates", 15),
     }[moment]
     with monkeypatch.context() as patched:
         interrupt_at(patched, *place)
@@ -145,7 +179,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     done = count_calls(monkeypatch, whole_half, "save_estimates")
     assert denoise(model, *OPTIONS, "--resume") == 0
     assert Path("out.mrcs").read_bytes() == expected
-    assert len(done) == {"first": 6, "templates": 0, "last": 1}[moment]
+    assert len(done) == {"first": 22, "weights": 12, "second": 10, "last": 1}[moment]
 
 
 def interrupt_at(monkeypatch, module, name, count):
@@ -206,7 +240,7 @@ def test_two_processes_give_the_images_of_one(folder, model):
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    assert "through 24 images" in run.stdout
+    assert "through 18 images" in run.stdout
     assert (images_of("two.star") - expected).abs().max() < 1e-5 * expected.abs().max()
 
 

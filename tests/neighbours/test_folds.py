@@ -1,4 +1,4 @@
-"""Folds: a large half in two parts that share no pixels."""
+"""Folds: a large half in parts that share no pixels."""
 
 import numpy as np
 import pytest
@@ -22,10 +22,10 @@ def lay_on_micrographs(micrograph):
     return join(np.arange(count), np.arange(count), places)
 
 
-def test_a_large_half_has_two_even_folds_and_a_small_one_none():
+def test_a_large_half_has_even_folds_and_a_small_one_none():
     halves = np.repeat([1, 2], [60, 39])
     drawn = divide_into_folds(halves, share_nothing(99), 0)
-    assert np.bincount(drawn[halves == 1]).tolist() == [0, 30, 30]
+    assert np.bincount(drawn[halves == 1]).tolist() == [0, 20, 20, 20]
     assert not drawn[halves == 2].any()
     other = divide_into_folds(halves, share_nothing(99), 1)
     assert (other != drawn).any()
@@ -43,12 +43,12 @@ def test_a_micrograph_is_in_one_fold():
     drawn = divide_into_folds(halves, lay_on_micrographs(micrograph), 0)
     for half in (1, 2):
         of_half = halves == half
-        assert set(drawn[of_half]) == {1, 2}
+        assert set(drawn[of_half]) == {1, 2, 3}
         for one in range(12):
             assert len(set(drawn[of_half & (micrograph == one)])) <= 1
 
 
-@pytest.mark.parametrize("micrograph", [np.zeros(60, int), np.repeat([0, 1], [50, 10])])
+@pytest.mark.parametrize("micrograph", [np.zeros(60, int), np.repeat([0, 1, 2], [50, 5, 5])])
 def test_a_half_of_too_few_micrographs_is_not_divided(micrograph):
     assert not divide_into_folds(np.ones(60, int), lay_on_micrographs(micrograph), 0).any()
 
@@ -58,4 +58,8 @@ def test_rows_of_one_image_are_in_its_fold():
     places = MicrographPlaces(np.full(120, -1), np.zeros((120, 2)), np.zeros(120), "")
     drawn = divide_into_folds(np.ones(120, int), join(image, image, places), 0)
     assert np.array_equal(drawn[:60], drawn[60:])
-    assert np.bincount(drawn).tolist() == [0, 60, 60]
+    assert np.bincount(drawn).tolist() == [0, 40, 40, 40]
+
+
+def test_the_folds_stand_in_a_ring():
+    assert [folds.next_fold(fold) for fold in range(1, folds.FOLDS + 1)] == [2, 3, 1]

@@ -225,9 +225,7 @@ def word_grouping(summary: dict[str, Any]) -> str:
         clusters = f"{summary['sets']} clusters" if summary["sets"] > 1 else "1 cluster"
         templates = [one for half in summary["whole_halves"].values() for one in half["templates"]]
         through = (
-            f"through {max(templates)} images of the other fold of its half and "
-            if templates
-            else ""
+            f"through {max(templates)} images of another fold of its half and " if templates else ""
         )
         return f"each {through}with its {neighbours} nearest neighbours, found in {clusters} of related images"
     sets = f"{summary['sets']} sets" if summary["sets"] > 1 else "1 set"

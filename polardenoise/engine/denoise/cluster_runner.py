@@ -1,5 +1,7 @@
 """Clusters of neighbours: the network is run over them, each image among its own neighbours."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +37,11 @@ class ClusterRunner:
 
     def __init__(self, job: Job, folder: Path, precision: torch.dtype):
         self.job, self.folder, self.precision = job, folder, precision
+        self.model = as_joint(job.model)
 
     def count_passes(self) -> int:
         """Count how often the network goes over the images of a cluster."""
-        return count_passes(as_joint(self.job.model))
+        return count_passes(self.model)
 
     def run(self, batch: BatchOfImages) -> Tensor:
         """Denoise one cluster, `(1, n, box, box)` float32 on the device.
@@ -48,37 +51,44 @@ class ClusterRunner:
         InputError
             If the cluster does not fit the memory.
         """
-        return self.denoise(batch).undo_recentring()[None]
-
-    def denoise(self, batch: BatchOfImages) -> CentredCluster:
-        """Denoise one cluster, at the centre, and keep its matches where they are asked for; errors as `run`."""
-        job, device = self.job, self.job.device
-        images, ctf_rings = batch.images[0].to(device), batch.ctf_rings[0].to(device)
+        images, ctf_rings = (one[0].to(self.job.device) for one in (batch.images, batch.ctf_rings))
         centred = self.denoise_images(images, ctf_rings, batch.own_rows)
-        if job.keeps_matches:
-            with torch.inference_mode():
-                found = match_denoised_cluster(
-                    as_joint(job.model), centred.cluster, centred.denoised, centred.displacements
-                )
-            save_cluster_matches(
-                name_matches_file(self.folder, batch.number), batch.own_rows, found
+        self.keep_matches(batch, centred)
+        return centred.undo_recentring()[None]
+
+    def keep_matches(self, batch: BatchOfImages, centred: CentredCluster) -> None:
+        """Keep the matches of a denoised cluster, where they are asked for."""
+        if not self.job.keeps_matches:
+            return
+        with torch.inference_mode():
+            found = match_denoised_cluster(
+                self.model, centred.cluster, centred.denoised, centred.displacements
             )
-        return centred
+        save_cluster_matches(name_matches_file(self.folder, batch.number), batch.own_rows, found)
 
     def denoise_images(self, images: Tensor, ctf_rings: Tensor, rows: np.ndarray) -> CentredCluster:
         """Denoise a cluster of images `(n, box, box)` of these rows, on the device; errors as `run`."""
         job = self.job
-        release_freed_memory()
         shared = job.shared.select(job.shared.image_of_row[rows])
+        with (
+            self.refusing_large_clusters(len(images)),
+            torch.inference_mode(),
+            mixed_precision(job.device, self.precision),
+        ):
+            return denoise_centred_cluster(
+                self.model, images, ctf_rings, job.plan.set_size, job.plan.seed, shared
+            )
+
+    @contextmanager
+    def refusing_large_clusters(self, count: int) -> Iterator[None]:
+        """Say what to do where a cluster of `count` images does not fit the memory."""
+        release_freed_memory()
         try:
-            with torch.inference_mode(), mixed_precision(job.device, self.precision):
-                return denoise_centred_cluster(
-                    as_joint(job.model), images, ctf_rings, job.plan.set_size, job.plan.seed, shared
-                )
+            yield
         except Exception as error:
             if not says_out_of_memory(error):
                 raise
             raise InputError(
-                f"--group-by neighbours: {len(images)} images do not fit the memory of the {job.device.type}; "
+                f"--group-by neighbours: {count} images do not fit the memory of the {self.job.device.type}; "
                 "lower --set-size, or use --device cpu"
             ) from error

@@ -14,13 +14,11 @@ from polardenoise.engine.denoise.batches import (
     BatchRunner,
     NumberedBatch,
     choose_denoising,
-    first_row_of,
     gather_batches,
     read_batch,
 )
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
-from polardenoise.engine.denoise.first_estimates import name_estimates_file
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
 from polardenoise.engine.denoise.plan import (
     DenoisePlan,
@@ -47,8 +45,9 @@ from polardenoise.engine.denoise.resume_folder import (
     was_published,
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
+from polardenoise.engine.denoise.template_sample import form_sample
 from polardenoise.engine.denoise.verdict import COUNTED, find_dotted, says_all
-from polardenoise.engine.denoise.whole_half import prepare_whole_halves, write_first_estimates
+from polardenoise.engine.denoise.whole_half import make_templates
 from polardenoise.engine.denoise.whole_half_runner import WholeHalfRunner
 from polardenoise.engine.neighbours.matches import name_matches_file
 from polardenoise.engine.particles.particle_set import ParticleSet
@@ -121,7 +120,7 @@ def denoise_particles(
                         prepare_run(job, folder)
             if not was_published(folder, run):
                 if (job.folds > 0).any():
-                    estimate_whole_halves(job, folder, processes)
+                    make_templates_of_halves(job, folder, processes)
                 with processes.stage():
                     write_images(job, folder, processes)
                 with processes.stage():
@@ -143,28 +142,14 @@ def is_complete(job: Job, facts: dict[str, Any]) -> bool:
     return says_all(read_provenance(plan.output), hash_facts(facts))
 
 
-def estimate_whole_halves(job: Job, folder: Path, processes: Processes) -> None:
-    """Make first estimates of the images of large halves, and from them what the final ones are made with."""
-    clusters = [
-        batch for batch in enumerate_batches(job, folder) if job.folds[first_row_of(batch)] > 0
-    ]
-    runner = ClusterRunner(job, folder, read_computing(folder).precision)
-    with open_preparation(job, folder) as preparation:
-        with processes.stage():
-            own = [batch for batch in clusters if batch[0] % processes.count == processes.rank]
-            write_first_estimates(
-                runner,
-                preparation.scratch,
-                [batch for batch in own if not has_first_estimates(job, folder, batch[0])],
-            )
-        with processes.stage():
-            if processes.is_first:
-                prepare_whole_halves(job, runner, preparation.scratch, clusters)
-
-
-def has_first_estimates(job: Job, folder: Path, number: int) -> bool:
-    """Tell whether the first estimates of a cluster are on the disk, and its matches if they are asked for."""
-    return has_matches(job, folder, number) and holds_arrays(name_estimates_file(folder, number))
+def make_templates_of_halves(job: Job, folder: Path, processes: Processes) -> None:
+    """Make the templates of large halves, which their images are seen through."""
+    with processes.stage():
+        if processes.is_first:
+            with open_preparation(job, folder) as preparation:
+                form_sample(job, folder, preparation.scratch)
+    clusters = ClusterRunner(job, folder, read_computing(folder).precision)
+    make_templates(job, WholeHalfRunner(job, clusters), processes)
 
 
 def has_matches(job: Job, folder: Path, number: int) -> bool:

@@ -11,8 +11,9 @@ import torch
 
 from polardenoise import __version__
 from polardenoise.architectures import DEFAULT_MODEL
-from polardenoise.engine.neighbours.folds import divide_into_folds
+from polardenoise.engine.neighbours.folds import FOLDS, divide_into_folds
 from polardenoise.engine.neighbours.grouping import draw_halves
+from polardenoise.engine.neighbours.templates import MOST_TEMPLATES
 from polardenoise.engine.networks.checkpoint import ModelCard, find_model, hash_file, load_model
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
@@ -30,6 +31,8 @@ from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 from polardenoise.engine.runtime.file_list import FileList, check_room, list_model_files
 
 #: The fact that a resumed run may leave out: what was kept for pictures and matches is then not needed.
+#: Bytes of each value of a template: two rounds of estimates, and of templates of two kinds, in half precision.
+TEMPLATE_BYTES = 12
 KEEPS_MATCHES = "--matches or --report"
 #: What to do where a file that an earlier run has left cannot be used.
 START_ANEW = "leave --resume out to start anew"
@@ -89,7 +92,7 @@ class Job:
     shared : SharedPixels
         Which rows show one image, and which images share pixels. The first row of each image is computed.
     folds : ndarray
-        `(n,)` fold of each row in its half, 1 or 2; 0 where images are denoised by their neighbours alone.
+        `(n,)` fold of each row in its half, from 1; 0 where images are denoised by their neighbours alone.
     optics : tuple
         `(n,)` optics group of each row, from 0, and their names.
     warnings : tuple of str
@@ -293,7 +296,8 @@ def check_disk(job: Job, folder: Path) -> None:
     job.files.probe()
     box = job.handling.box
     needed = 4 * len(job.particles) * (job.box**2 + box**2 + box // 2)
-    needed += 2 * int((job.folds > 0).sum()) * box**2  # the first estimates
+    parts = len(np.unique(job.halves[job.folds > 0])) * FOLDS
+    needed += TEMPLATE_BYTES * parts * MOST_TEMPLATES * box**2
     taken = sum(512 * path.lstat().st_blocks for path in folder.iterdir())
     check_room(folder, needed - taken)
 

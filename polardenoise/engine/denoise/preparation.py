@@ -21,6 +21,7 @@ from polardenoise.engine.denoise.contrast import (
 )
 from polardenoise.engine.denoise.plan import START_ANEW, Job
 from polardenoise.engine.neighbours.clusters import form_clusters
+from polardenoise.engine.neighbours.folds import FOLDS
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.preprocessing import prepare_particles
@@ -235,10 +236,14 @@ def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
         return form_sets(job.halves, job.groups, plan.set_size, plan.seed, job.shared)
     model, progress = as_joint(job.model), Progress("find related images", len(job.shared))
     with torch.inference_mode(), progress:
-        parts = 3 * job.halves + job.folds  # folds do not meet, any more than halves
         return form_clusters(
-            model, scratch, parts, plan.seed, job.device, progress.advance, job.shared
+            model, scratch, number_parts(job), plan.seed, job.device, progress.advance, job.shared
         )
+
+
+def number_parts(job: Job) -> np.ndarray:
+    """Give each row the number of its fold, over all halves, `(n,)`: folds do not meet, any more than halves."""
+    return job.halves * (FOLDS + 1) + job.folds
 
 
 def save_sets(path: Path, sets: list[ImageSet]) -> None:

@@ -1,10 +1,11 @@
-"""Large halves as one set: every image is seen through templates of the other fold of its half.
+"""Large halves as one set: every image is seen through templates of the next fold of its half.
 
-    first estimates, cluster by cluster -> templates of each fold, ring weights of each half -> final estimates
+    a sample of each fold, denoised among neighbours -> templates, ring weights -> the sample seen through these
+    -> better templates -> all images seen through them
 
-The final estimate of an image is the sum of three, each times its ring weights: its expectation over the templates,
-that over the smoothed templates, and its first estimate. An image that no template shows better than noise does keeps
-its first estimate.
+In every round an image is its expectation over the templates, that over smoothed templates, and what the network makes
+of it by these, added up ring by ring (`neighbours.template_denoising`). What images of a fold are seen through holds
+pixels of the other folds only, in every round (`neighbours.folds`).
 """
 
 from contextlib import ExitStack
@@ -14,143 +15,114 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.denoise.batches import (
-    BatchOfImages,
-    NumberedBatch,
-    first_row_of,
-    read_batch,
-)
-from polardenoise.engine.denoise.cluster_runner import ClusterRunner
-from polardenoise.engine.denoise.first_estimates import load_estimates, save_estimates
+from polardenoise.engine.denoise.batches import BatchOfImages, NumberedBatch, read_batch
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.template_file import name_templates_file, save_templates
-from polardenoise.engine.denoise.whole_half_runner import estimate_thrice
-from polardenoise.engine.neighbours.ring_weights import (
-    PROBE,
-    RingProducts,
-    measure_ring_products,
-    solve_ring_weights,
+from polardenoise.engine.denoise.preparation import open_preparation
+from polardenoise.engine.denoise.template_estimates import (
+    load_estimates,
+    name_estimates_file,
+    save_estimates,
 )
-from polardenoise.engine.neighbours.templates import (
-    MOST_TEMPLATES,
-    Templates,
-    prepare_templates,
-    smooth_templates,
+from polardenoise.engine.denoise.template_file import (
+    ROUNDS,
+    load_templates,
+    name_templates_file,
+    save_templates,
 )
+from polardenoise.engine.denoise.template_sample import enumerate_sample, select_fold
+from polardenoise.engine.denoise.weight_learning import count_learning, learn_ring_weights
+from polardenoise.engine.denoise.whole_half_runner import WholeHalfRunner
+from polardenoise.engine.neighbours.folds import FOLDS, next_fold
+from polardenoise.engine.neighbours.templates import prepare_templates, smooth_templates
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.scratch_file import ScratchImages
+from polardenoise.engine.runtime.arrays import holds_arrays
+from polardenoise.engine.runtime.distributed import Processes
 from polardenoise.engine.runtime.prefetch import reading_ahead
 from polardenoise.engine.runtime.progress import Progress
 
-#: Images of each fold that the ring weights are learned from.
-LEARNING_IMAGES = 384
-#: What ring weights are where images tell nothing of them, in the order of `template_file.KINDS`.
-PRIOR_WEIGHTS = (1.0, -0.4, 0.4)
+#: What the work on the sample is called in each round.
+STAGES = ("templates", "better templates")
 
 
-def write_first_estimates(
-    runner: ClusterRunner, scratch: ScratchImages, clusters: list[NumberedBatch]
+def make_templates(job: Job, runner: WholeHalfRunner, processes: Processes) -> None:
+    """Make the templates and ring weights of all divided halves; what is on the disk is not done again."""
+    folder = runner.clusters.folder
+    sample = list(enumerate_sample(job, folder))
+    with open_preparation(job, folder) as preparation:
+        for number in range(ROUNDS):
+            with processes.stage():
+                own = [batch for batch in sample if batch[0] % processes.count == processes.rank]
+                write_estimates(runner, preparation.scratch, own, number)
+            with processes.stage():
+                if processes.is_first:
+                    for half in np.unique(job.halves[job.folds > 0]).tolist():
+                        prepare_half(job, runner, preparation.scratch, sample, half, number + 1)
+
+
+def write_estimates(
+    runner: WholeHalfRunner, scratch: ScratchImages, clusters: list[NumberedBatch], number: int
 ) -> None:
-    """Make the first estimates of clusters and leave them in the folder of the run."""
+    """Estimate clusters of the sample in a round, those that are not on the disk, and save them."""
+    folder = runner.clusters.folder
+    missing = [
+        batch
+        for batch in clusters
+        if not holds_arrays(name_estimates_file(folder, number, batch[0]))
+    ]
     with ExitStack() as opened:
-        count = sum(one.kept for _, batch in clusters for one in batch)
-        progress = opened.enter_context(Progress("first estimates", count))
+        count = sum(one.kept for _, batch in missing for one in batch)
+        progress = opened.enter_context(Progress(STAGES[number], count))
 
         def read(batch: NumberedBatch) -> BatchOfImages:
             return read_batch(scratch, *batch)
 
-        for batch in opened.enter_context(reading_ahead(read, clusters)):
+        for batch in opened.enter_context(reading_ahead(read, missing)):
             with progress.watching(len(batch.own_rows), runner.count_passes()):
-                centred = runner.denoise(batch)
-            save_estimates(runner.folder, batch.number, centred)
+                centred = runner.estimate(batch, number)
+            save_estimates(name_estimates_file(folder, number, batch.number), centred)
             progress.advance(len(batch.own_rows))
             del batch, centred  # not beside the next ones
 
 
-def prepare_whole_halves(
-    job: Job, runner: ClusterRunner, scratch: ScratchImages, clusters: list[NumberedBatch]
-) -> None:
-    """Choose the templates of every divided half and learn its ring weights; what is there is not done again.
-
-    Parameters
-    ----------
-    job, runner, scratch
-        Of the run.
-    clusters : list
-        All clusters of divided halves, whose first estimates are on the disk.
-    """
-    for half in np.unique(job.halves[job.folds > 0]).tolist():
-        path = name_templates_file(runner.folder, half)
-        if path.exists():
-            continue
-        own = [one for one in clusters if job.halves[first_row_of(one)] == half]
-        prepare_whole_half(job, runner, scratch, own, half, path)
-
-
-def prepare_whole_half(
+def prepare_half(
     job: Job,
-    runner: ClusterRunner,
+    runner: WholeHalfRunner,
     scratch: ScratchImages,
-    clusters: list[NumberedBatch],
+    sample: list[NumberedBatch],
     half: int,
-    path: Path,
+    number: int,
 ) -> None:
-    """Choose the templates of one half and learn its ring weights."""
-    grid = as_joint(job.model).average_grid
-    generator = np.random.default_rng([job.plan.seed, 6, half])
-    folds = [[one for one in clusters if job.folds[first_row_of(one)] == fold] for fold in (1, 2)]
-    with (
-        torch.inference_mode(),
-        Progress(f"templates of half {half}", 2 * LEARNING_IMAGES) as progress,
-    ):
-        images = [
-            smooth_templates(choose_templates(runner.folder, own, generator).to(job.device), grid)
-            for own in folds
+    """Make what the images of a half are estimated with in a round, from the sample's estimates of the one before."""
+    folder, grid = runner.clusters.folder, as_joint(job.model).average_grid
+    path = name_templates_file(folder, number, half)
+    if path.exists():
+        return
+    clusters = [select_fold(job, sample, half, fold) for fold in range(1, FOLDS + 1)]
+    found = [gather_estimates(folder, own, number - 1) for own in clusters]
+    images, count = [], sum(len(estimates) for estimates, _ in found)
+    with torch.inference_mode(), Progress(f"compare templates of half {half}", count) as progress:
+        for estimates, _ in found:
+            images.append(smooth_templates(estimates.to(job.device), grid))
+            progress.advance(len(estimates))
+    parts = []
+    for fold, own in enumerate(clusters, 1):
+        seen_through = [
+            load_templates(job, name_templates_file(folder, before, half), fold)[:1]
+            for before in range(1, number)
         ]
-        products = []
-        for own, others in zip(folds, reversed(images), strict=True):
-            batch = read_batch(scratch, *own[0])
-            products.append(learn_from_cluster(job, runner, batch, prepare_templates(others, grid)))
-            progress.advance(LEARNING_IMAGES)
-        weights = solve_ring_weights(products[0] + products[1], PRIOR_WEIGHTS)
-    save_templates(path, images, weights)
+        seen_through.append(images[next_fold(fold) - 1])
+        templates = [prepare_templates(one, grid) for one in seen_through]
+        parts.append((read_batch(scratch, *own[0]), templates))
+    with Progress(f"learn ring weights of half {half}", count_learning(parts)) as progress:
+        of_half = learn_ring_weights(runner, parts, any(off for _, off in found), progress.advance)
+    save_templates(path, images, of_half)
 
 
-def choose_templates(
-    folder: Path, clusters: list[NumberedBatch], generator: np.random.Generator
-) -> Tensor:
-    """Choose first estimates of a fold at random, `(m, box, box)`: no view is left out, and none preferred."""
-    sizes = [len(sets[0].rows) for _, sets in clusters]
-    count = sum(sizes)
-    chosen = np.sort(generator.choice(count, min(MOST_TEMPLATES, count), replace=False))
-    estimates, before = [], 0
-    for (number, _), size in zip(clusters, sizes, strict=True):
-        own = chosen[(chosen >= before) & (chosen < before + size)] - before
-        estimates.append(load_estimates(folder, number).estimates[torch.from_numpy(own)])
-        before += size
-    return torch.cat(estimates)
-
-
-def learn_from_cluster(
-    job: Job, runner: ClusterRunner, batch: BatchOfImages, templates: Templates
-) -> RingProducts:
-    """Measure the equations of the ring weights on a cluster, which is denoised once more with noise added."""
-    first = load_estimates(runner.folder, batch.number)
-    images, ctf_rings = batch.images[0].to(job.device), batch.ctf_rings[0].to(job.device)
-    source = torch.Generator().manual_seed(job.plan.seed)
-    probe = torch.randn(images.shape, generator=source).to(images)
-    probed_images = images + PROBE * probe
-    with_probe = runner.denoise_images(probed_images, ctf_rings, batch.own_rows)
-    some = torch.from_numpy(
-        np.sort(
-            np.random.default_rng([job.plan.seed, 7]).permutation(len(images))[:LEARNING_IMAGES]
-        )
-    ).to(job.device)
-    before, after = (
-        estimate_thrice(pixels[some], ctf_rings[some], first_ones[some], moved[some], templates)[0]
-        for pixels, first_ones, moved in (
-            (images, first.estimates.to(images), first.displacements.to(images)),
-            (probed_images, with_probe.denoised.estimates, with_probe.displacements),
-        )
-    )
-    return measure_ring_products(images[some], ctf_rings[some], before, after, probe[some])
+def gather_estimates(
+    folder: Path, clusters: list[NumberedBatch], number: int
+) -> tuple[Tensor, bool]:
+    """Gather the estimates of a fold's sample in a round, `(m, box, box)`, and whether any particle lies off centre."""
+    found = [load_estimates(name_estimates_file(folder, number, batch[0])) for batch in clusters]
+    off_centre = any(bool(one.displacements.any()) for one in found)
+    return torch.cat([one.estimates for one in found]), off_centre

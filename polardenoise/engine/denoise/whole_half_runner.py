@@ -1,17 +1,28 @@
-"""Clusters of large halves: each image is estimated through the templates of the other fold of its half."""
+"""Clusters of large halves: each image is estimated through the templates of the next fold of its half."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
-from polardenoise.engine.denoise.first_estimates import load_estimates
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.template_file import WholeFold, load_whole_fold
-from polardenoise.engine.imaging.fourier import shift_images
-from polardenoise.engine.neighbours.centring import Centred
-from polardenoise.engine.neighbours.ring_weights import add_by_rings
-from polardenoise.engine.neighbours.templates import Templates, expect_images
+from polardenoise.engine.denoise.template_file import (
+    ROUNDS,
+    WholeFold,
+    load_whole_fold,
+)
+from polardenoise.engine.neighbours.centred_denoising import CentredCluster
+from polardenoise.engine.neighbours.search import Cluster, DenoisedCluster
+from polardenoise.engine.neighbours.template_denoising import (
+    SeenImages,
+    denoise_by_guess,
+    join_estimates,
+    see_images,
+)
+from polardenoise.engine.neighbours.templates import Templates
+from polardenoise.engine.runtime.devices import mixed_precision
 
 
 class WholeHalfRunner:
@@ -27,61 +38,58 @@ class WholeHalfRunner:
 
     def __init__(self, job: Job, clusters: ClusterRunner):
         self.job, self.clusters = job, clusters
-        self._loaded: tuple[tuple[int, int], WholeFold] | None = None
+        self._loaded: tuple[tuple[int, int, int], WholeFold] | None = None
 
     def count_passes(self) -> int:
         """Count how often the network goes over the images of a cluster."""
         return self.clusters.count_passes()
 
     def run(self, batch: BatchOfImages) -> Tensor:
-        """Estimate the images of one cluster, `(1, n, box, box)` float32 on the device."""
+        """Estimate the images of one cluster, `(1, n, box, box)` float32 on the device; errors as `ClusterRunner`'s."""
+        if self.job.folds[batch.own_rows[0]] == 0:
+            return self.clusters.run(batch)
+        centred = self.estimate(batch, ROUNDS)
+        self.clusters.keep_matches(batch, centred)
+        return centred.undo_recentring()[None]
+
+    def estimate(self, batch: BatchOfImages, number: int) -> CentredCluster:
+        """Estimate the images of one cluster at the centre by the templates of a round; in round 0 by neighbours."""
+        images, ctf_rings = (one[0].to(self.job.device) for one in (batch.images, batch.ctf_rings))
+        if number == 0:
+            return self.clusters.denoise_images(images, ctf_rings, batch.own_rows)
+        whole = self.load(batch, number)
+        of_half = whole.of_half
+        seen = self.see(whole.templates, images, ctf_rings, of_half.off_centre)
+        cluster, denoised = self.denoise(seen, of_half.guess, batch)
+        with torch.inference_mode():
+            return join_estimates(seen, cluster, denoised, of_half.weights)
+
+    def load(self, batch: BatchOfImages, number: int) -> WholeFold:
+        """Load what the images of a cluster are estimated with in a round; the last one stays in memory."""
         row, job = batch.own_rows[0], self.job
         half, fold = int(job.halves[row]), int(job.folds[row])
-        if fold == 0:
-            return self.clusters.run(batch)
-        if self._loaded is None or self._loaded[0] != (half, fold):
-            self._loaded = None
-            self._loaded = (
-                (half, fold),
-                load_whole_fold(job, self.clusters.folder, half, fold),
-            )
-        whole = self._loaded[1]
-        first = load_estimates(self.clusters.folder, batch.number)
-        with torch.inference_mode():
-            images, ctf_rings = batch.images[0].to(job.device), batch.ctf_rings[0].to(job.device)
-            three, evidence = estimate_thrice(
-                images,
-                ctf_rings,
-                first.estimates.to(images),
-                first.displacements.to(images),
-                whole.templates,
-            )
-            share = evidence.sigmoid()[:, None, None]
-            together = add_by_rings(three, whole.weights)
-            return (share * together + (1 - share) * three[2])[None]
+        if self._loaded is None or self._loaded[0] != (number, half, fold):
+            self._loaded = None  # not beside the next one
+            folder = self.clusters.folder
+            self._loaded = ((number, half, fold), load_whole_fold(job, folder, number, half, fold))
+        return self._loaded[1]
 
+    def see(
+        self, templates: Sequence[Templates], images: Tensor, ctf_rings: Tensor, off_centre: bool
+    ) -> SeenImages:
+        """See images `(n, box, box)` through templates, in full precision."""
+        with self.clusters.refusing_large_clusters(len(images)), torch.inference_mode():
+            return see_images(templates, images, ctf_rings, off_centre)
 
-def estimate_thrice(
-    images: Tensor, ctf_rings: Tensor, first: Tensor, displacements: Tensor, templates: Templates
-) -> tuple[Tensor, Tensor]:
-    """Estimate images through templates and smoothed ones, beside their first estimates at the centre.
-
-    Parameters
-    ----------
-    images, ctf_rings : Tensor
-        `(n, box, box)` as they lie, and `(n, box // 2)`.
-    first, displacements : Tensor
-        `(n, box, box)` first estimates at the centre, and `(n, 2)` how far the particles lie off it.
-    templates : Templates
-        Of the other fold.
-
-    Returns
-    -------
-    tuple of Tensor
-        `(3, n, box, box)` estimates of the images as they lie, and `(n,)` evidence for the templates.
-    """
-    centred = shift_images(images, -displacements) if displacements.any() else images
-    expected = expect_images(templates, centred, ctf_rings)
-    estimates = torch.cat([expected.estimates, first[None]])
-    moved = Centred(estimates, displacements.expand(3, *displacements.shape))
-    return moved.undo_recentring(), expected.evidence
+    def denoise(
+        self, seen: SeenImages, guess: Tensor, batch: BatchOfImages
+    ) -> tuple[Cluster, DenoisedCluster]:
+        """Have the network denoise a cluster by what templates show of it: a guess with these ring weights."""
+        job, count = self.job, len(seen.centred)
+        shared = job.shared.select(job.shared.image_of_row[batch.own_rows])
+        with self.clusters.refusing_large_clusters(count), torch.inference_mode():
+            guessed = seen.guess(guess)
+            with mixed_precision(job.device, self.clusters.precision):
+                return denoise_by_guess(
+                    self.clusters.model, seen, guessed, job.plan.set_size, shared
+                )

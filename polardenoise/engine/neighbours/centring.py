@@ -263,7 +263,12 @@ def correlate(images: Tensor, ctf_rings: Tensor, references: Tensor) -> Tensor:
     return everywhere[:, around][:, :, around]
 
 
-def find_displacements(likelihood: Tensor, current: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def find_displacements(
+    likelihood: Tensor,
+    current: Tensor,
+    spread_factor: float = SPREAD_FACTOR,
+    step_factor: float = STEP_FACTOR,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Find the posterior mean of each displacement, the spread of each group, and the error of a single one.
 
     Parameters
@@ -272,6 +277,8 @@ def find_displacements(likelihood: Tensor, current: Tensor) -> tuple[Tensor, Ten
         `(groups, n, 2 radius + 1, 2 radius + 1)` from `correlate`, of images already moved by `-current`.
     current : Tensor
         `(groups, n, 2)` pixels, `(x, y)`.
+    spread_factor, step_factor : float
+        1 where the references have nothing of the images that are compared with them.
 
     Returns
     -------
@@ -287,18 +294,18 @@ def find_displacements(likelihood: Tensor, current: Tensor) -> tuple[Tensor, Ten
     from_centre_x = (current[..., 0, None] + steps).square()[..., None, :]
     from_centre = from_centre_y + from_centre_x  # (groups, n, W, W) squared distance
 
-    def weigh(variance: Tensor, step_factor: float) -> tuple[Tensor, Tensor, Tensor]:
+    def weigh(variance: Tensor, longer: float) -> tuple[Tensor, Tensor, Tensor]:
         penalty = from_centre / (2 * variance[:, None, None, None])
         peak, uncertainty = find_peaks(sharp, sharp - penalty)
-        uncertainty = step_factor**2 * uncertainty
+        uncertainty = longer**2 * uncertainty
         shrink = variance[:, None, None] / (variance[:, None, None] + uncertainty)
-        return shrink * (current + step_factor * peak), shrink * uncertainty, uncertainty
+        return shrink * (current + longer * peak), shrink * uncertainty, uncertainty
 
     variance = likelihood.new_full((len(likelihood),), FIRST_SPREAD**2)
     for _ in range(SPREAD_STEPS):
         mean, left, uncertainty = weigh(variance, 1.0)
         variance = (mean.square() + left).mean((1, 2)).clamp_min(1e-4)
-    displacements, _, _ = weigh(SPREAD_FACTOR**2 * variance, STEP_FACTOR)
+    displacements, _, _ = weigh(spread_factor**2 * variance, step_factor)
     return displacements, variance.sqrt(), uncertainty.flatten(1).median(1).values.sqrt()
 
 

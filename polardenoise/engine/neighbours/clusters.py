@@ -69,11 +69,11 @@ def form_clusters(
     Returns
     -------
     list of ImageSet
-        In which every image is kept exactly once.
+        In which every image that is not left out is kept exactly once.
     """
     shared = share_nothing(len(halves)) if shared is None else shared
     clusters = []
-    for half in np.unique(halves):
+    for half in np.unique(halves[halves >= 0]):
         rows = shared.first_row[halves[shared.first_row] == half]
         count = math.ceil(len(rows) / LARGEST_CLUSTER)
         if count == 1:

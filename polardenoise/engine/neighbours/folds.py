@@ -1,23 +1,27 @@
-"""Folds: the two parts of a large half whose images are estimated through one another's templates.
+"""Folds: the parts of a large half, each of whose images are estimated through templates of the next.
 
-What is learned from one fold and used in the other has seen none of its pixels: an image that helped to make a template
-would find its own noise in it. A micrograph is in one fold, so that boxes that overlap never meet through a template.
+What is learned from one fold and used in another has seen none of its pixels: an image that helped to make a template
+would find its own noise in it. The templates of a fold are improved once, through those of the next one: so there are
+three folds in a ring, and what the images of a fold are estimated through holds pixels of the two others only. A
+micrograph is in one fold, so that boxes that overlap never meet through a template.
 """
 
 import numpy as np
 
-from polardenoise.engine.neighbours.grouping import draw_halves
+from polardenoise.engine.neighbours.grouping import draw_parts
 from polardenoise.engine.particles.shared_pixels import SharedPixels
 from polardenoise.engine.particles.token_numbers import number_by_appearance
 
+#: How many there are.
+FOLDS = 3
 #: Images of the smallest half that is divided: folds of fewer find too few neighbours (docs/templates.rst).
 SMALLEST_HALF = 4096
-#: Share of a half that the smaller fold has at least: where micrographs are few they may not divide evenly.
-SMALLEST_SHARE = 0.35
+#: Share of a half that the smallest fold has at least: where micrographs are few they may not divide evenly.
+SMALLEST_SHARE = 0.22
 
 
 def divide_into_folds(halves: np.ndarray, shared: SharedPixels, seed: int) -> np.ndarray:
-    """Divide the images of every large half into two folds.
+    """Divide the images of every large half into folds.
 
     Parameters
     ----------
@@ -31,7 +35,7 @@ def divide_into_folds(halves: np.ndarray, shared: SharedPixels, seed: int) -> np
     Returns
     -------
     ndarray
-        `(n,)` int64 fold of each row, 1 or 2; 0 in halves that are not divided.
+        `(n,)` int64 fold of each row, from 1; 0 in halves that are not divided.
     """
     folds = np.zeros(len(shared), dtype=np.int64)
     half_of_image = halves[shared.first_row]
@@ -39,7 +43,12 @@ def divide_into_folds(halves: np.ndarray, shared: SharedPixels, seed: int) -> np
         images = np.flatnonzero(half_of_image == half)
         if len(images) < SMALLEST_HALF:
             continue
-        drawn = draw_halves(number_by_appearance(shared.fold[images]), seed)
-        if np.bincount(drawn, minlength=3)[1:].min() >= SMALLEST_SHARE * len(images):
+        drawn = draw_parts(number_by_appearance(shared.fold[images]), FOLDS, seed)
+        if np.bincount(drawn, minlength=FOLDS + 1)[1:].min() >= SMALLEST_SHARE * len(images):
             folds[images] = drawn
     return folds[shared.image_of_row]
+
+
+def next_fold(fold: int) -> int:
+    """Give the fold whose templates the images of a fold are seen through."""
+    return fold % FOLDS + 1

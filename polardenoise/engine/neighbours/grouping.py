@@ -26,40 +26,50 @@ class ImageSet:
 
 
 def draw_halves(units: np.ndarray, seed: int) -> np.ndarray:
-    """Divide particles at random into two halves of equal size, as far as units can be divided so.
+    """Divide particles at random into two halves, as `draw_parts` does: 1 and 2, as `rlnRandomSubset`."""
+    return draw_parts(units, 2, seed)
+
+
+def draw_parts(units: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Divide particles at random into parts of equal size, as far as units can be divided so.
 
     Parameters
     ----------
     units : ndarray
         `(n,)` int64 from 0, by appearance: particles of equal number stay together.
+    count : int
+        How many parts.
     seed : int
         Fixes the draw.
 
     Returns
     -------
     ndarray
-        `(n,)` int64 of 1 and 2, as `rlnRandomSubset`.
+        `(n,)` int64 from 1 to `count`.
     """
     sizes = np.bincount(units)
     generator = np.random.default_rng([seed, 1])
-    halves = generator.permutation(np.arange(len(sizes), dtype=np.int64) % 2 + 1)
+    parts = generator.permutation(np.arange(len(sizes), dtype=np.int64) % count + 1)
     if sizes.min(initial=1) != sizes.max(initial=1):
-        halves = balance_halves(sizes, halves, generator.permutation(len(sizes)))
-    return halves[units]
+        parts = balance_parts(sizes, parts, count, generator.permutation(len(sizes)))
+    return parts[units]
 
 
-def balance_halves(sizes: np.ndarray, drawn: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Give units `(k,)` of unequal sizes to the half that has fewer particles, the largest first, else in an order.
+def balance_parts(
+    sizes: np.ndarray, drawn: np.ndarray, count: int, order: np.ndarray
+) -> np.ndarray:
+    """Give units `(k,)` of unequal sizes to the part that has fewest particles, the largest first, else in an order.
 
-    Where both have as many, a unit goes to the half that was drawn for it.
+    A unit goes to the part that was drawn for it where no other has fewer.
     """
-    halves = drawn.copy()
-    counts = {1: 0, 2: 0}
+    parts = drawn.copy()
+    counts = dict.fromkeys(range(1, count + 1), 0)
     for unit in order[np.argsort(-sizes[order], kind="stable")].tolist():
-        if counts[1] != counts[2]:
-            halves[unit] = min(counts, key=lambda half: counts[half])
-        counts[int(halves[unit])] += int(sizes[unit])
-    return halves
+        fewest = min(counts.values())
+        if counts[int(parts[unit])] != fewest:
+            parts[unit] = min(counts, key=lambda part: counts[part])
+        counts[int(parts[unit])] += int(sizes[unit])
+    return parts
 
 
 def form_sets(

@@ -148,6 +148,17 @@ def denoise_by_neighbours(
     return denoise_by_evidence(model, cluster, search, refinement_passes[-1])
 
 
+def denoise_once_more(
+    model: PolarTransformer, cluster: Cluster, estimates: Tensor, images_per_set: int
+) -> DenoisedCluster:
+    """Denoise each image of a cluster by estimates `(n, box, box)` that need no improving: the last pass alone."""
+    search = search_neighbours(cluster, estimates, images_per_set)
+    refinement_passes = model.evidence_weights.list_passes()
+    if not refinement_passes:
+        return denoise_among(model, cluster, search.neighbours)
+    return denoise_by_evidence(model, cluster, search, refinement_passes[-1])
+
+
 def search_neighbours(cluster: Cluster, estimates: Tensor, images_per_set: int) -> Search:
     """Search the neighbours of each image by the estimates `(n, box, box)` of all."""
     with torch.autocast(estimates.device.type, enabled=False):

@@ -11,7 +11,7 @@ these smoothed templates is smoothed twice, and the difference of both is what t
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ MOST_TEMPLATES = 2048
 #: Log-likelihoods of images are divided by this, and those of templates, without noise, by that (docs/templates.rst).
 TEMPERATURE, SMOOTHING = 2.0, 4.0
 #: Templates that each image, and each template, shows best: what the others add is next to nothing.
-MOST_NEAREST, MOST_SMOOTHING = 96, 256
+MOST_NEAREST = 96
 #: Log-likelihoods that are so far below the best one of an image are taken as that far.
 FAR_BELOW = 80.0
 #: Scores (images x templates x rotations) at once.
@@ -61,6 +61,10 @@ class Templates:
     rings: FourierRings
     grid: PolarGrid
 
+    def only_first(self) -> "Templates":
+        """Leave all kinds but the first, which is what images are compared with."""
+        return replace(self, spectra=self.spectra[:1])
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -82,7 +86,7 @@ def smooth_templates(estimates: Tensor, grid: PolarGrid) -> Tensor:
     """Put estimates `(m, box, box)` and what they are seen through one another together, `(2, m, box, box)`."""
     bare = prepare_templates(estimates[None], grid)
     everywhere = estimates.new_ones(len(estimates), estimates.shape[-1] // 2)
-    smoothed = expect_images(bare, estimates, everywhere, SMOOTHING, MOST_SMOOTHING).estimates
+    smoothed = expect_images(bare, estimates, everywhere, SMOOTHING).estimates
     return torch.cat([estimates[None], smoothed])
 
 

@@ -1,0 +1,60 @@
+"""Estimates of the images that are templates, cluster by cluster and round by round on the disk.
+
+Each cluster has a file of its own in each round, which is complete or not there: a run that goes on computes those that
+are not.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.denoise.plan import START_ANEW
+from polardenoise.engine.neighbours.centred_denoising import CentredCluster
+from polardenoise.engine.runtime.arrays import read_arrays, save_arrays
+
+PATTERN = "estimates.*.npz"
+
+
+@dataclass(frozen=True)
+class TemplateEstimates:
+    """The estimates of a cluster.
+
+    Attributes
+    ----------
+    estimates : Tensor
+        `(n, box, box)` float32, at the centre.
+    displacements : Tensor
+        `(n, 2)` pixels, `(x, y)`: how far each particle lay off the centre; zeros where none does.
+    """
+
+    estimates: Tensor
+    displacements: Tensor
+
+
+def name_estimates_file(folder: Path, number: int, cluster: int) -> Path:
+    """Name the file with the estimates of a cluster in a round."""
+    return folder / PATTERN.replace("*", f"{number}.{cluster:06d}")
+
+
+def save_estimates(path: Path, centred: CentredCluster) -> None:
+    """Save the estimates of a cluster, in half precision: a thousandth of their noise, and half of the disk."""
+    save_arrays(
+        path,
+        estimates=centred.denoised.estimates.half().cpu().numpy(),
+        displacements=centred.displacements.float().cpu().numpy(),
+    )
+
+
+def load_estimates(path: Path) -> TemplateEstimates:
+    """Load the estimates of a cluster.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    wanted = {"estimates": ("f", 3), "displacements": ("f", 2)}
+    saved = read_arrays(path, wanted, START_ANEW)
+    return TemplateEstimates(*(torch.from_numpy(saved[name]).float() for name in wanted))

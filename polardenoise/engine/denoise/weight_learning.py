@@ -1,0 +1,149 @@
+"""Learning of the ring weights of a half: some images of each fold are estimated as they are, and with a probe."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.denoise.batches import BatchOfImages
+from polardenoise.engine.denoise.template_file import WeightsOfHalf
+from polardenoise.engine.denoise.whole_half_runner import WholeHalfRunner
+from polardenoise.engine.neighbours.centring import Centred
+from polardenoise.engine.neighbours.ring_weights import (
+    PROBE,
+    RingProducts,
+    measure_ring_products,
+    solve_ring_weights,
+)
+from polardenoise.engine.neighbours.template_denoising import SeenImages
+from polardenoise.engine.neighbours.templates import Templates
+
+#: Images of each fold that the ring weights are learned from.
+LEARNING_IMAGES = 384
+#: What the ring weights of the guess are where images tell nothing of them, in each round, and of the network's share.
+PRIOR_GUESSES = ((1.2, -0.2), (0.4, 0.8, -0.2))
+PRIOR_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class ProbedImages:
+    """Some images of a fold, seen through templates as they are and with a probe.
+
+    Attributes
+    ----------
+    batch : BatchOfImages
+        The images.
+    probe : Tensor
+        `(n, box, box)` white noise of variance 1, of which `PROBE` times is added.
+    before, after : SeenImages
+        Without and with it.
+    """
+
+    batch: BatchOfImages
+    probe: Tensor
+    before: SeenImages
+    after: SeenImages
+
+    def measure(self, before: Tensor, after: Tensor) -> RingProducts:
+        """Measure the equations of the ring weights of estimates `(kinds, n, box, box)`, without and with the probe."""
+        device = self.probe.device
+        as_they_lie = [
+            Centred(estimates, seen.displacements.expand(len(estimates), -1, -1)).undo_recentring()
+            for estimates, seen in ((before, self.before), (after, self.after))
+        ]
+        return measure_ring_products(
+            self.batch.images[0].to(device),
+            self.batch.ctf_rings[0].to(device),
+            as_they_lie[0],
+            as_they_lie[1],
+            self.probe,
+        )
+
+
+def learn_ring_weights(
+    runner: WholeHalfRunner,
+    parts: Sequence[tuple[BatchOfImages, Sequence[Templates]]],
+    off_centre: bool,
+    advance: Callable[[int], None],
+) -> WeightsOfHalf:
+    """Learn the ring weights of a half.
+
+    Parameters
+    ----------
+    runner : WholeHalfRunner
+        Sees and denoises images.
+    parts : sequence
+        Some images of each fold, and the templates that they are seen through.
+    off_centre : bool
+        Whether particles lie off the centres of their images.
+    advance : callable
+        Told the number of images that were seen or denoised, of `count_learning` in all.
+    """
+    probed = []
+    for batch, templates in parts:
+        probed.append(probe_images(runner, take_first(batch), templates, off_centre))
+        advance(2 * len(probed[-1].probe))
+    prior = next(one for one in PRIOR_GUESSES if len(one) == len(probed[0].before.expected))
+    with torch.inference_mode():
+        guess = solve_ring_weights(
+            add_products([one.measure(one.before.expected, one.after.expected) for one in probed]),
+            prior,
+        )
+    products = []
+    for one in probed:
+        kinds = [
+            seen.list_kinds(runner.denoise(seen, guess, one.batch)[1].estimates)
+            for seen in (one.before, one.after)
+        ]
+        advance(2 * len(one.probe))
+        with torch.inference_mode():
+            products.append(one.measure(*kinds))
+    with torch.inference_mode():
+        weights = solve_ring_weights(
+            add_products(products), [*(0.6 * one for one in prior), PRIOR_SHARE]
+        )
+    return WeightsOfHalf(guess, weights, off_centre)
+
+
+def count_learning(parts: Sequence[tuple[BatchOfImages, Sequence[Templates]]]) -> int:
+    """Count the images that are seen, and denoised, for learning."""
+    return sum(4 * len(take_first(batch).own_rows) for batch, _ in parts)
+
+
+def take_first(batch: BatchOfImages) -> BatchOfImages:
+    """Take the first images of a cluster, as many as are learned from."""
+    count = min(LEARNING_IMAGES, len(batch.own_rows))
+    return BatchOfImages(
+        batch.number,
+        batch.images[:, :count],
+        batch.ctf_rings[:, :count],
+        batch.kept[:, :count],
+        batch.own_rows[:count],
+    )
+
+
+def probe_images(
+    runner: WholeHalfRunner,
+    batch: BatchOfImages,
+    templates: Sequence[Templates],
+    off_centre: bool,
+) -> ProbedImages:
+    """See images through templates without a probe and with it."""
+    device = runner.job.device
+    images, ctf_rings = batch.images[0].to(device), batch.ctf_rings[0].to(device)
+    source = torch.Generator().manual_seed(runner.job.plan.seed)
+    probe = torch.randn(images.shape, generator=source).to(images)
+    before, after = (
+        runner.see(templates, pixels, ctf_rings, off_centre)
+        for pixels in (images, images + PROBE * probe)
+    )
+    return ProbedImages(batch, probe, before, after)
+
+
+def add_products(parts: list[RingProducts]) -> RingProducts:
+    """Add up what the folds of a half say."""
+    return RingProducts(
+        torch.stack([one.gram for one in parts]).sum(0),
+        torch.stack([one.target for one in parts]).sum(0),
+    )

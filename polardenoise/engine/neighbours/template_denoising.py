@@ -1,0 +1,147 @@
+"""Denoising through templates: images of one fold, each seen through templates of another, then by the network.
+
+    images -> their expectation over templates -> the network among neighbours, by that expectation -> the sum of all
+
+The expectation tells the network which images show the same as an image, and at which rotation, better than its own
+first estimates do; what the network gathers from the neighbours' pixels is in no template. The sum takes each ring of
+frequencies from both, with weights that are learned without the truth (`ring_weights`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.fourier import shift_images
+from polardenoise.engine.neighbours.centred_denoising import CentredCluster
+from polardenoise.engine.neighbours.centring import correlate, find_displacements
+from polardenoise.engine.neighbours.ring_weights import add_by_rings
+from polardenoise.engine.neighbours.search import (
+    Cluster,
+    DenoisedCluster,
+    denoise_once_more,
+    encode_cluster,
+)
+from polardenoise.engine.neighbours.templates import Templates, expect_images
+from polardenoise.engine.networks.polar_transformer import PolarTransformer
+from polardenoise.engine.particles.shared_pixels import SharedPixels
+
+#: How often images that lie off the centre are moved and seen again (docs/templates.rst).
+CENTRING_PASSES = 3
+
+
+@dataclass(frozen=True)
+class SeenImages:
+    """Images as templates show them.
+
+    Attributes
+    ----------
+    centred : Tensor
+        `(n, box, box)` the images, moved to the centre.
+    ctf_rings : Tensor
+        `(n, box // 2)`.
+    displacements : Tensor
+        `(n, 2)` pixels, `(x, y)`: how far each particle lay off the centre.
+    expected : Tensor
+        `(k, n, box, box)` through each kind of each of the templates.
+    share : Tensor
+        `(n,)` probability, from 0 to 1, that an image shows a template rather than nothing.
+    """
+
+    centred: Tensor
+    ctf_rings: Tensor
+    displacements: Tensor
+    expected: Tensor
+    share: Tensor
+
+    def guess(self, weights: Tensor) -> Tensor:
+        """Guess the clean images `(n, box, box)` by ring weights `(k, box // 2)`; nothing where nothing is shown."""
+        return self.share[:, None, None] * add_by_rings(self.expected, weights)
+
+    def add(self, by_network: Tensor, weights: Tensor) -> Tensor:
+        """Add the network's estimates `(n, box, box)` by ring weights `(k + 1, box // 2)`: `(n, box, box)`.
+
+        An image that templates explain no better than noise does keeps what the network makes of it.
+        """
+        share = self.share[:, None, None]
+        together = add_by_rings(self.list_kinds(by_network), weights)
+        return share * together + (1 - share) * by_network
+
+    def list_kinds(self, by_network: Tensor) -> Tensor:
+        """Put all estimates together, `(k + 1, n, box, box)`, the network's last."""
+        return torch.cat([self.expected, by_network[None]])
+
+
+def see_images(
+    templates: Sequence[Templates], images: Tensor, ctf_rings: Tensor, off_centre: bool
+) -> SeenImages:
+    """See images through templates.
+
+    Parameters
+    ----------
+    templates : sequence of Templates
+        Of images that share no pixels with these, the best ones last: by these images are moved, and doubted.
+    images : Tensor
+        `(n, box, box)`, phases flipped, noise of variance 1.
+    ctf_rings : Tensor
+        `(n, box // 2)` |CTF| by ring.
+    off_centre : bool
+        Whether particles lie off the centres of their images: they are moved there by what the templates show.
+    """
+    displacements = images.new_zeros(len(images), 2)
+    centred = images
+    for _ in range(CENTRING_PASSES if off_centre else 0):
+        shown = expect_images(templates[-1].only_first(), centred, ctf_rings).estimates[0]
+        displacements = find_by_templates(centred, ctf_rings, shown, displacements)
+        centred = shift_images(images, -displacements)
+    seen = [expect_images(own, centred, ctf_rings) for own in templates]
+    expected = torch.cat([one.estimates for one in seen])
+    return SeenImages(centred, ctf_rings, displacements, expected, seen[-1].evidence.sigmoid())
+
+
+def find_by_templates(
+    centred: Tensor, ctf_rings: Tensor, shown: Tensor, displacements: Tensor
+) -> Tensor:
+    """Find displacements `(n, 2)` of images that were moved by some already, from what templates show of them."""
+    likelihood = correlate(centred, ctf_rings, shown)
+    # Templates have none of the image's pixels, so that nothing holds it back: steps are as the likelihood says.
+    found, _, _ = find_displacements(
+        likelihood[None], displacements[None], spread_factor=1.0, step_factor=1.0
+    )
+    return found[0]
+
+
+def denoise_by_guess(
+    model: PolarTransformer,
+    seen: SeenImages,
+    guess: Tensor,
+    images_per_set: int,
+    shared: SharedPixels | None = None,
+) -> tuple[Cluster, DenoisedCluster]:
+    """Have the network denoise images among the neighbours that a guess `(n, box, box)` of them finds.
+
+    Parameters
+    ----------
+    model : PolarTransformer
+        On the images' device.
+    seen : SeenImages
+        A cluster of images of one fold.
+    guess : Tensor
+        `(n, box, box)` from `SeenImages.guess`.
+    images_per_set : int
+        K: the image itself and its K - 1 neighbours.
+    shared : SharedPixels, optional
+        Which of the images share pixels: no two that do meet.
+    """
+    cluster = encode_cluster(model, seen.centred, seen.ctf_rings, shared)
+    return cluster, denoise_once_more(model, cluster, guess, images_per_set)
+
+
+def join_estimates(
+    seen: SeenImages, cluster: Cluster, denoised: DenoisedCluster, weights: Tensor
+) -> CentredCluster:
+    """Add up all estimates of a cluster by ring weights `(k + 1, box // 2)`."""
+    together = seen.add(denoised.estimates, weights)
+    finished = DenoisedCluster(together, denoised.neighbours, denoised.attention)
+    return CentredCluster(cluster, finished, seen.displacements)
