@@ -134,10 +134,10 @@ class FileLinks(SphinxTransform):
 
 
 def remove_stale_pages(app: Sphinx) -> None:
-    """Remove generated pages of modules that are no longer there."""
+    """Remove generated pages of modules that are no longer there, and those of packages, which list modules."""
     for page in (HERE / "generated").glob("*.rst"):
         module = REPOSITORY.joinpath(*page.stem.split("."))
-        if not module.is_dir() and not module.with_suffix(".py").is_file():
+        if not module.with_suffix(".py").is_file():
             page.unlink()
 
 

@@ -11,15 +11,10 @@ import pytest
 import torch
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise import (
-    template_sample,
-    weight_learning,
-    whole_half,
-    whole_half_runner,
-)
 from polardenoise.engine.denoise.resume_folder import name_unfinished
-from polardenoise.engine.denoise.template_estimates import PATTERN
-from polardenoise.engine.denoise.template_file import ROUNDS, WeightsOfHalf
+from polardenoise.engine.denoise.whole_halves import rounds, runner, sample, weight_learning
+from polardenoise.engine.denoise.whole_halves.estimates import PATTERN
+from polardenoise.engine.denoise.whole_halves.template_file import ROUNDS, WeightsOfHalf
 from polardenoise.engine.neighbours import clusters, folds
 from polardenoise.engine.neighbours.folds import FOLDS, next_fold
 from polardenoise.engine.particles.mrc import write_stack
@@ -39,7 +34,7 @@ def shrink(put):
     put(folds, "SMALLEST_HALF", 48)
     put(clusters, "LARGEST_CLUSTER", 16)
     put(clusters, "LANDMARKS", 12)
-    put(template_sample, "MOST_TEMPLATES", 18)
+    put(sample, "MOST_TEMPLATES", 18)
     put(weight_learning, "LEARNING_IMAGES", 8)
 
 
@@ -107,7 +102,7 @@ def test_no_image_is_seen_through_anything_of_its_own_fold(folder, model, monkey
     """What the images of a fold are seen through, in every round, stays to the bit if their pixels change."""
     source = write_large_set(folder)
     fold_of_row, kept = [], []
-    make = whole_half.save_templates
+    make = rounds.save_templates
 
     def save_and_look(path, images, of_half):
         make(path, images, of_half)
@@ -115,23 +110,23 @@ def test_no_image_is_seen_through_anything_of_its_own_fold(folder, model, monkey
             with np.load(path) as saved:
                 kept[-1].append({name: saved[name] for name in saved})
 
-    draw = template_sample.draw_sample
+    draw = sample.draw_sample
 
     def draw_and_look(job):
         fold_of_row[:] = [job.folds, job.halves]
         return draw(job)
 
-    monkeypatch.setattr(whole_half, "save_templates", save_and_look)
-    monkeypatch.setattr(template_sample, "draw_sample", draw_and_look)
+    monkeypatch.setattr(rounds, "save_templates", save_and_look)
+    monkeypatch.setattr(sample, "draw_sample", draw_and_look)
     # Ring weights are a few numbers of the whole half, learned from all of its folds.
     of_round = [
         WeightsOfHalf(torch.ones(kinds, 16) / kinds, torch.ones(kinds + 1, 16) / kinds, False)
         for kinds in (2, 3)
     ]
     monkeypatch.setattr(
-        whole_half,
+        rounds,
         "learn_ring_weights",
-        lambda runner, parts, *_: of_round[len(parts[0][1]) - 1],
+        lambda _, parts, *others: of_round[len(parts[0][1]) - 1],
     )
     kept.append([])
     assert denoise(model, *OPTIONS, "--contrast", "bright") == 0
@@ -163,10 +158,10 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     for name in ("out.star", "out.mrcs", "out.json"):
         (folder / name).unlink()
     place = {
-        "first": (whole_half, "save_estimates", 3),
+        "first": (rounds, "save_estimates", 3),
         "weights": (weight_learning, "solve_ring_weights", 1),
-        "second": (whole_half, "save_estimates", 15),
-        "last": (whole_half_runner, "join_estimates", 15),
+        "second": (rounds, "save_estimates", 15),
+        "last": (runner, "join_estimates", 15),
     }[moment]
     with monkeypatch.context() as patched:
         interrupt_at(patched, *place)
@@ -176,7 +171,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     if moment == "last":  # a file cut short is made again
         largest = sorted(unfinished.glob(PATTERN))[0]
         os.truncate(largest, largest.stat().st_size // 2)
-    done = count_calls(monkeypatch, whole_half, "save_estimates")
+    done = count_calls(monkeypatch, rounds, "save_estimates")
     assert denoise(model, *OPTIONS, "--resume") == 0
     assert Path("out.mrcs").read_bytes() == expected
     assert len(done) == {"first": 22, "weights": 12, "second": 10, "last": 1}[moment]

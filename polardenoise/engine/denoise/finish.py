@@ -19,8 +19,8 @@ from polardenoise.engine.denoise.preparation import (
 )
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
-from polardenoise.engine.denoise.template_file import state_templates
 from polardenoise.engine.denoise.verdict import COUNTED, judge_run
+from polardenoise.engine.denoise.whole_halves.template_file import state_templates
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint

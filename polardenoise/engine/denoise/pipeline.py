@@ -45,10 +45,10 @@ from polardenoise.engine.denoise.resume_folder import (
     was_published,
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
-from polardenoise.engine.denoise.template_sample import form_sample
 from polardenoise.engine.denoise.verdict import COUNTED, find_dotted, says_all
-from polardenoise.engine.denoise.whole_half import make_templates
-from polardenoise.engine.denoise.whole_half_runner import WholeHalfRunner
+from polardenoise.engine.denoise.whole_halves.rounds import make_templates
+from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
+from polardenoise.engine.denoise.whole_halves.sample import form_sample
 from polardenoise.engine.neighbours.matches import name_matches_file
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images

@@ -20,7 +20,7 @@ from typing import Any
 
 from polardenoise.engine.denoise.plan import KEEPS_MATCHES, START_ANEW
 from polardenoise.engine.denoise.resume_stack import read_journals
-from polardenoise.engine.denoise.template_estimates import PATTERN
+from polardenoise.engine.denoise.whole_halves.estimates import PATTERN
 from polardenoise.engine.runtime.errors import InputError, SystemFailureError, says_out_of_memory
 from polardenoise.engine.runtime.files import (
     as_plain_data,

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.batches import BatchOfImages
-from polardenoise.engine.denoise.template_file import WeightsOfHalf
-from polardenoise.engine.denoise.whole_half_runner import WholeHalfRunner
+from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
+from polardenoise.engine.denoise.whole_halves.template_file import WeightsOfHalf
 from polardenoise.engine.neighbours.centring import Centred
 from polardenoise.engine.neighbours.ring_weights import (
     PROBE,

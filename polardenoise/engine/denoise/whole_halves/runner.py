@@ -8,7 +8,7 @@ from torch import Tensor
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.template_file import (
+from polardenoise.engine.denoise.whole_halves.template_file import (
     ROUNDS,
     WholeFold,
     load_whole_fold,

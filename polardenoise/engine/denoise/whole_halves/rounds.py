@@ -18,20 +18,23 @@ from torch import Tensor
 from polardenoise.engine.denoise.batches import BatchOfImages, NumberedBatch, read_batch
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import open_preparation
-from polardenoise.engine.denoise.template_estimates import (
+from polardenoise.engine.denoise.whole_halves.estimates import (
     load_estimates,
     name_estimates_file,
     save_estimates,
 )
-from polardenoise.engine.denoise.template_file import (
+from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
+from polardenoise.engine.denoise.whole_halves.sample import enumerate_sample, select_fold
+from polardenoise.engine.denoise.whole_halves.template_file import (
     ROUNDS,
     load_templates,
     name_templates_file,
     save_templates,
 )
-from polardenoise.engine.denoise.template_sample import enumerate_sample, select_fold
-from polardenoise.engine.denoise.weight_learning import count_learning, learn_ring_weights
-from polardenoise.engine.denoise.whole_half_runner import WholeHalfRunner
+from polardenoise.engine.denoise.whole_halves.weight_learning import (
+    count_learning,
+    learn_ring_weights,
+)
 from polardenoise.engine.neighbours.folds import FOLDS, next_fold
 from polardenoise.engine.neighbours.templates import prepare_templates, smooth_templates
 from polardenoise.engine.networks.registry import as_joint
