@@ -81,7 +81,7 @@ def test_without_the_truth_the_weights_are_those_of_the_truth(with_ctf):
 
 def test_where_nothing_is_told_the_weights_are_what_was_expected():
     def estimate(images):
-        return 1e-4 * torch.stack([images, draw(len(images), 5)])
+        return 1e-5 * torch.stack([images, draw(len(images), 5)])
 
     _, products = learn(estimate, draw_signals(20), torch.ones(20, BOX // 2))
     weights = solve_ring_weights(products, (0.7, -0.2))

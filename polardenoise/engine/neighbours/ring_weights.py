@@ -27,7 +27,7 @@ from polardenoise.engine.imaging.rings import sum_rings
 #: Standard deviation of the noise that is added as a probe, in units of the images' own.
 PROBE = 0.5
 #: Weights are drawn to those given beforehand as if that many units of an estimate's energy on the ring spoke for them.
-PRIOR_ENERGY = 20.0
+PRIOR_ENERGY = 2.0
 
 
 @dataclass(frozen=True)
