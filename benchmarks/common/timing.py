@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.common.places import REPOSITORY
 from benchmarks.common.quiet import keeping_quiet
+from polardenoise.engine.runtime.devices import read_process_memory
 
 
 def time_alternately(
@@ -57,19 +58,13 @@ def wait_for(device: torch.device) -> None:
 
 
 def read_peak_memory() -> int:
-    """Peak resident memory of this process in bytes: Linux's `VmHWM`; `ru_maxrss` is inherited from a larger parent."""
-    return read_process_status("VmHWM")
+    """Peak resident memory of this process in bytes; 0 where the system does not tell."""
+    return read_process_memory("VmHWM") or 0
 
 
 def read_memory() -> int:
-    """Resident memory of this process in bytes, as it is now."""
-    return read_process_status("VmRSS")
-
-
-def read_process_status(name: str) -> int:
-    """Read an amount of memory from `/proc/self/status`, in bytes."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(status.split(f"{name}:")[1].split()[0])
+    """Resident memory of this process in bytes, as it is now; 0 where the system does not tell."""
+    return read_process_memory("VmRSS") or 0
 
 
 def run_python(

@@ -57,7 +57,18 @@ def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(folder, mo
     assert "each through 18 images of another fold of its half and with its 7 nearest" in (
         capsys.readouterr().out
     )
-    found = json.loads(Path("out.json").read_text())["whole_halves"]
+    told = json.loads(Path("out.json").read_text())
+    stages = [
+        "read and check",
+        "find related images",
+        "find related templates",
+        "templates",
+        "denoise",
+    ]
+    assert [stage for stage in told["seconds"] if stage in stages] == stages
+    assert all(spent >= 0 for spent in told["seconds"].values())
+    assert 10**8 < told["peak_memory_bytes"] < 10**11
+    found = told["whole_halves"]
     assert set(found) == {"1", "2"}
     assert found["1"]["folds"] == [20, 20, 20]
     assert found["1"]["templates"] == [18, 18, 18]

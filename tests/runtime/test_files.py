@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from polardenoise.engine.runtime.files import (
     write_json,
     write_text_atomically,
 )
-from polardenoise.engine.runtime.progress import Progress, format_duration, tell_pass
+from polardenoise.engine.runtime.progress import Progress, format_duration, tell_pass, timing_stages
 from polardenoise.engine.runtime.provenance import provenance
 
 
@@ -220,3 +221,17 @@ def test_a_move_that_was_killed_is_done_again(tmp_path, monkeypatch, moves):
     move_folder(source, final)
     assert (final / "index.html").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def test_the_time_of_every_stage_is_counted_once_for_both_halves():
+    with timing_stages() as seconds:
+        for stage in ("compare templates of half 1", "compare templates of half 2", "denoise"):
+            with Progress(stage, 1, stream=io.StringIO()) as progress:
+                time.sleep(0.05)
+                progress.advance(1)
+    assert list(seconds) == ["compare templates", "denoise"]
+    assert 0.1 <= seconds["compare templates"] < 5
+    assert 0.05 <= seconds["denoise"] < 5
+    with Progress("later", 1, stream=io.StringIO()):
+        pass
+    assert "later" not in seconds

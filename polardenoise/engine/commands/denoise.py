@@ -272,8 +272,26 @@ def summarise(summary: dict[str, Any]) -> str:
         lines.append("random halves were drawn and written as rlnRandomSubset")
     if summary.get("report"):
         lines.append(f"report: {summary['report']}/index.html")
+    cost = word_cost(summary)
+    if cost is not None:
+        lines.append(cost)
     lines.append("these are estimates, not data: align on them, reconstruct from the raw particles")
     return "\n".join(lines)
+
+
+def word_cost(summary: dict[str, Any]) -> str | None:
+    """Say how long each stage took, and how much memory; None where nothing took a second."""
+    from polardenoise.engine.runtime.progress import format_duration
+
+    stages = [
+        f"{stage} {format_duration(spent)}"
+        for stage, spent in summary.get("seconds", {}).items()
+        if spent >= 1
+    ]
+    if not stages:
+        return None
+    memory = summary.get("peak_memory_bytes")
+    return "time: " + ", ".join(stages) + (f"; memory: {memory / 1e9:.1f} GB" if memory else "")
 
 
 def word_overlaps(summary: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What a finished run of `denoise` leaves beside the images: its STAR file, its provenance, its summary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.particle_set import write_particles
 from polardenoise.engine.particles.set_checks import list_pixel_sizes, most_common_pixel_size
 from polardenoise.engine.runtime.arrays import save_arrays
-from polardenoise.engine.runtime.devices import name_precision
+from polardenoise.engine.runtime.devices import name_precision, read_process_memory
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.provenance import provenance
 
@@ -44,11 +44,16 @@ ReportWriter = Callable[[Path, Job, Preparation, Path, dict[str, Any], dict[str,
 
 
 def finish_run(
-    job: Job, folder: Path, facts: dict[str, Any], write_report: ReportWriter | None = None
+    job: Job,
+    folder: Path,
+    facts: dict[str, Any],
+    seconds: Mapping[str, float],
+    write_report: ReportWriter | None = None,
 ) -> None:
     """Complete the stack of a run, write its STAR file and provenance, and give all of them their names.
 
-    `write_report` is `report.page.write_report`, given where the plan asks for a report.
+    `seconds` are those of the stages, of a run that went on those since it did; `write_report` is
+    `report.page.write_report`, given where the plan asks for a report.
     """
     count = len(job.particles)
     sets, computing = load_sets(folder / SETS, job.shared.first_row), read_computing(folder)
@@ -75,6 +80,8 @@ def finish_run(
             "run": run,
             "median_score": score,
             "whole_halves": state_templates(job, folder),
+            "seconds": {stage: round(spent, 1) for stage, spent in seconds.items()},
+            "peak_memory_bytes": read_process_memory("VmHWM"),
         }
         summary["verdict"] = judge_run(job, summary, score)
         write_json(

@@ -56,7 +56,7 @@ from polardenoise.engine.runtime.arrays import holds_arrays
 from polardenoise.engine.runtime.distributed import Processes
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
-from polardenoise.engine.runtime.progress import Progress
+from polardenoise.engine.runtime.progress import Progress, timing_stages
 from polardenoise.engine.runtime.provenance import read_provenance
 
 #: Values of the images that are brought back to their own box at once.
@@ -111,6 +111,7 @@ def denoise_particles(
             discard_unfinished(plan.output)
     if not complete:
         with ExitStack() as held:
+            seconds = held.enter_context(timing_stages())
             with processes.stage():
                 folder = name_unfinished(plan.output)
                 if processes.is_first:
@@ -125,7 +126,7 @@ def denoise_particles(
                     write_images(job, folder, processes)
                 with processes.stage():
                     if processes.is_first:
-                        finish_run(job, folder, facts, write_report)
+                        finish_run(job, folder, facts, seconds, write_report)
     with processes.stage():
         return read_provenance(plan.output)
 

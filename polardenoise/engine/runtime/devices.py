@@ -1,6 +1,7 @@
 """The device that a command computes on."""
 
 import ctypes
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -71,3 +72,18 @@ def release_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def read_process_memory(name: str) -> int | None:
+    """Read an amount of memory of this process as Linux has it, bytes; None where the system does not tell.
+
+    Parameters
+    ----------
+    name : str
+        `VmHWM`, the largest so far (`ru_maxrss` is inherited from a larger parent), or `VmRSS`, as it is now.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return 1024 * int(status.split(f"{name}:")[1].split()[0])

@@ -61,6 +61,10 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         """End the stage; leave a terminal on a fresh line."""
+        times = _times.get()
+        if times is not None:
+            stage = self.stage.partition(" of half ")[0].partition(" (")[0]
+            times[stage] = times.get(stage, 0.0) + time.monotonic() - self._start
         if kind is None and not self._complete:
             self._write("", last=True)
         elif kind is not None and self._on_terminal and self.done:
@@ -131,6 +135,21 @@ class Progress:
             line, end="\n" if last or not self._on_terminal else "", file=self._stream, flush=True
         )
         self._complete = self._complete or last
+
+
+#: Seconds of each stage so far.
+_times: ContextVar[dict[str, float] | None] = ContextVar("times", default=None)
+
+
+@contextmanager
+def timing_stages() -> Iterator[dict[str, float]]:
+    """Count the seconds of every stage that ends meanwhile, those of both halves together; stages may overlap."""
+    times: dict[str, float] = {}
+    token = _times.set(times)
+    try:
+        yield times
+    finally:
+        _times.reset(token)
 
 
 #: Told of units that a pass has gone over, and of passes that were not expected.
