@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.batches import BatchOfImages
+from polardenoise.engine.denoise.first_estimates import save_estimates
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.neighbours.centred_denoising import CentredCluster, denoise_centred_cluster
 from polardenoise.engine.neighbours.matches import (
@@ -51,15 +52,16 @@ class ClusterRunner:
         return self.denoise(batch).undo_recentring()[None]
 
     def denoise(self, batch: BatchOfImages) -> CentredCluster:
-        """Denoise one cluster, at the centre, and keep its matches where they are asked for; errors as `run`."""
+        """Denoise one cluster, at the centre, and keep what matches and classes need if wanted; errors as `run`."""
         job, device = self.job, self.job.device
         images, ctf_rings = batch.images[0].to(device), batch.ctf_rings[0].to(device)
         centred = self.denoise_images(images, ctf_rings, batch.own_rows)
         if job.keeps_matches:
             with torch.inference_mode():
                 found = match_denoised_cluster(
-                    as_joint(job.model), centred.cluster, centred.denoised, centred.displacements
+                    centred.cluster, centred.denoised, centred.displacements
                 )
+            save_estimates(self.folder, batch.number, centred)
             save_cluster_matches(
                 name_matches_file(self.folder, batch.number), batch.own_rows, found
             )

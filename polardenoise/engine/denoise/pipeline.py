@@ -18,6 +18,7 @@ from polardenoise.engine.denoise.batches import (
     gather_batches,
     read_batch,
 )
+from polardenoise.engine.denoise.class_stage import name_class_files
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
 from polardenoise.engine.denoise.first_estimates import name_estimates_file
@@ -136,6 +137,7 @@ def is_complete(job: Job, facts: dict[str, Any]) -> bool:
     plan = job.plan
     outputs = [plan.output.with_suffix(suffix) for suffix in (".star", ".mrcs", ".json")]
     others = [path for path in (plan.matches, plan.report and plan.report / PAGE) if path]
+    others += name_class_files(job).values() if job.writes_classes else []
     if not all(path.exists() for path in [*outputs, *others]):
         return False
     if not is_whole(job.stack, len(job.particles), job.box):
@@ -168,8 +170,11 @@ def has_first_estimates(job: Job, folder: Path, number: int) -> bool:
 
 
 def has_matches(job: Job, folder: Path, number: int) -> bool:
-    """Tell whether the matches of a cluster are on the disk, if they are asked for."""
-    return not job.keeps_matches or holds_arrays(name_matches_file(folder, number))
+    """Tell whether the matches of a cluster, and what classes are made of, are on the disk if they are asked for."""
+    return not job.keeps_matches or (
+        holds_arrays(name_matches_file(folder, number))
+        and holds_arrays(name_estimates_file(folder, number))
+    )
 
 
 def write_images(job: Job, folder: Path, processes: Processes) -> None:
