@@ -111,7 +111,9 @@ def find_noise_to_signal(sums: ClassSums) -> Tensor:
     noise = apart / variances.sum(0).clamp_min(1e-12)
     signal = common / both.sum(0).clamp_min(1)
     ratio = noise / torch.maximum(signal, noise / MOST_NOISE).clamp_min(1e-12)
-    return torch.where(both.any(0), ratio.clamp(1e-6, MOST_NOISE), UNKNOWN_NOISE)
+    ratio = torch.where(both.any(0), ratio.clamp(1e-6, MOST_NOISE), UNKNOWN_NOISE)
+    ratio[0] = ratio[1]  # one number an image, the mean, tells too little
+    return ratio
 
 
 def divide_by_weights(images: Tensor, weights: Tensor) -> Tensor:
