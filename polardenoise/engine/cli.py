@@ -29,7 +29,7 @@ from polardenoise.engine.runtime.stopping import (
     unwinding_when_terminated,
 )
 
-COMMANDS = ("simulate", "train", "denoise", "evaluate", "reconstruct", "models")
+COMMANDS = ("simulate", "train", "denoise", "select", "evaluate", "reconstruct", "models")
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT

@@ -114,6 +114,8 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, DenoiseSummary, EngineRunner, Pr
         if config["classes"]:
             results.append(self.getChunkPath("matches.npz", number))
             arguments += ["--matches", results[-1]]
+        else:
+            arguments += ["--class-count", 0]
         self.runEngine("denoise", arguments, summary, uses_device=True)
         return results
 

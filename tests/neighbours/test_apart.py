@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.classes.refinement import match_with_classes, observe_classes
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
     compute_image_harmonics,
     measure_affinity,
 )
 from polardenoise.engine.neighbours import clusters
-from polardenoise.engine.neighbours.class_refinement import match_with_classes, observe_classes
 from polardenoise.engine.neighbours.companions import attend_to_those_there, choose_neighbours
 from polardenoise.engine.neighbours.matches import match_denoised_cluster
 from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
@@ -133,7 +133,7 @@ def test_nobody_meets_in_a_cell(model, micrographs, monkeypatch):
         assert shared.mask(np.array(places)) is None
     refuse_meetings(denoised.neighbours, shared)
     assert denoised.estimates.isfinite().all()
-    found = match_denoised_cluster(model, cluster, denoised, torch.zeros(COUNT, 2))
+    found = match_denoised_cluster(cluster, denoised, torch.zeros(COUNT, 2))
     own = np.arange(COUNT)[:, None]
     refuse_meetings(np.concatenate([own, found.neighbours], 1), shared)
     assert (found.weights[found.neighbours < 0] == 0).all()

@@ -11,14 +11,11 @@ import torch
 
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.resume_folder import name_unfinished
-from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
-from polardenoise.engine.neighbours import clusters, matches
-from polardenoise.engine.neighbours.class_averages import turn_images
+from polardenoise.engine.neighbours import clusters
 from polardenoise.engine.neighbours.matches import (
     ClusterMatches,
     as_degrees,
-    find_matching_classes,
     join_matches,
     list_matches_files,
     look_up_weights,
@@ -31,7 +28,6 @@ from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.particles.shared_pixels import share_nothing
 from tests.denoise_files import denoise, images_of, write_set
-from tests.smooth_images import draw_smooth_images
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 OPTIONS = ("--set-size", "6", "--matches", "found.npz")
@@ -60,7 +56,7 @@ def load(path="found.npz"):
         return dict(saved)
 
 
-def made_up_cluster(count, classes, seed, neighbours=5):
+def made_up_cluster(count, seed, neighbours=5):
     """Matches of a cluster without meaning, but all different."""
     generator = np.random.default_rng(seed)
     shape = (count, min(count - 1, neighbours))
@@ -69,18 +65,15 @@ def made_up_cluster(count, classes, seed, neighbours=5):
         weights=generator.random(shape, dtype=np.float32),
         in_plane_degrees=generator.random(shape, dtype=np.float32),
         score=generator.random(count, dtype=np.float32),
-        class_number=np.arange(count) % classes,
-        class_in_plane_degrees=generator.random(count, dtype=np.float32),
-        class_averages=generator.random((classes, 32, 32), dtype=np.float32),
         off_centre=generator.random((count, 2), dtype=np.float32),
     )
 
 
-def test_places_in_clusters_become_rows_and_classes_are_counted_on(tmp_path):
+def test_places_in_clusters_become_rows(tmp_path):
     """Three clusters, their rows mixed: 7 and 4 images of half 1, one image of half 2."""
     halves = np.array([1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     rows = [np.array([0, 3, 4, 6, 8, 10, 11]), np.array([1, 5, 7, 9]), np.array([2])]
-    parts = [made_up_cluster(7, 3, 0), made_up_cluster(4, 2, 1), made_up_cluster(1, 1, 2)]
+    parts = [made_up_cluster(7, 0), made_up_cluster(4, 1), made_up_cluster(1, 2)]
     for number, (own, part) in enumerate(zip(rows, parts, strict=True)):
         save_cluster_matches(name_matches_file(tmp_path, number), own, part)
     joined = join_matches(list_matches_files(tmp_path, 3), halves, 3.5, share_nothing(len(halves)))
@@ -94,32 +87,9 @@ def test_places_in_clusters_become_rows_and_classes_are_counted_on(tmp_path):
             assert joined["in_plane_degrees"][row, :wide].tolist() == (
                 part.in_plane_degrees[place].tolist()
             )
-            average = joined["class_averages"][joined["class_number"][row] - 1]
-            assert np.array_equal(average, part.class_averages[part.class_number[place]])
         assert np.array_equal(joined["score"][own], part.score)
-        assert np.array_equal(joined["class_in_plane_degrees"][own], part.class_in_plane_degrees)
-    assert joined["class_half"].tolist() == [1, 1, 1, 1, 1, 2]
-    assert joined["class_size"].tolist() == [3, 2, 2, 2, 2, 1]
-    assert joined["class_number"][rows[1]].tolist() == [4, 5, 4, 5]
-    assert joined["pixel_size"] == 3.5
-
-
-@pytest.mark.parametrize("at_once", [1, 2, 256])
-def test_twins_are_the_same_view_of_the_other_half_at_any_rotation(monkeypatch, at_once):
-    monkeypatch.setattr(matches, "CLASSES_AT_ONCE", at_once)
-    views = draw_smooth_images(3, 0, 32)[0].float()
-    grid = PolarGrid(32, 16, 64)
-    steps = torch.tensor([0, 10, 50, 70, 33])
-    # The other half is twice as strong; that does not matter. View 2 is seen in half 1 twice.
-    averages = turn_images(views[[0, 1, 2, 2, 0]], steps, grid)
-    averages = torch.cat([averages, 2 * views[[2, 0, 1]]]).numpy()
-    halves = np.array([1, 1, 1, 1, 1, 2, 2, 2])
-    found = find_matching_classes(averages, halves)
-    assert found[:5].tolist() == [7, 8, 6, 6, 7]
-    assert found[5] in (3, 4)
-    assert found[6] in (1, 5)
-    assert found[7] == 2
-    assert find_matching_classes(averages, np.ones(8)).tolist() == [0] * 8  # there is no other half
+        expected = 3.5 * part.off_centre
+        assert np.array_equal(joined["off_centre_angstrom"][own], expected.astype(np.float32))
 
 
 def test_weights_are_looked_up_by_image():
@@ -165,8 +135,11 @@ def test_the_file_says_what_it_shall(folder, model):
     assert found["class_number"].min() == 1
     assert np.array_equal(found["class_half"][found["class_number"] - 1], half)
     twins = found["class_twin"]
-    assert ((twins >= 1) & (twins <= classes)).all()
-    assert (found["class_half"][twins - 1] != found["class_half"]).all()
+    paired = np.flatnonzero(twins)
+    assert np.array_equal(
+        twins[twins[paired] - 1], paired + 1
+    )  # each is the other's, and nobody else's
+    assert (found["class_half"][twins[paired] - 1] != found["class_half"][paired]).all()
     assert ((found["score"] >= 0) & (found["score"] <= 1)).all()
     assert (np.abs(found["in_plane_degrees"]) <= 180).all()
 
@@ -183,7 +156,7 @@ def test_halves_of_a_few_particles(folder, model, count):
     ).all()
     assert np.isfinite(found["score"]).all()
     assert (found["score"][(found["neighbours"] < 0).all(1)] == 0).all()
-    assert (found["class_twin"] == 0).all() == (count == 1)
+    assert count > 1 or (found["class_twin"] == 0).all()
 
 
 def test_rows_are_matched_as_if_the_file_held_no_others(folder, model):

@@ -12,7 +12,7 @@ from polardenoise.engine.imaging.rotational_matching import (
     measure_affinity,
 )
 from polardenoise.engine.neighbours.companions import choose_neighbours
-from polardenoise.engine.neighbours.scores import score_images
+from polardenoise.engine.neighbours.scores import ScoredImages, score_images
 from tests.imaging.test_rotational_matching import draw_ctf_rings
 from tests.smooth_images import draw_smooth_images
 
@@ -25,8 +25,10 @@ def rings():
 
 
 def draw_particles(count, snr):
-    """Draw images of two views and noise, 1 in 5."""
-    views = draw_smooth_images(2, 0, BOX)[0].float()
+    """Draw images of two views, about the centre, and noise, 1 in 5."""
+    axis = torch.arange(BOX) - BOX // 2
+    around = (-(axis[:, None] ** 2 + axis**2) / (2 * 6.0**2)).exp()
+    views = around * draw_smooth_images(2, 0, BOX)[0].float()
     views *= math.sqrt(snr) / views.square().mean((1, 2), keepdim=True).sqrt()
     clean = views[torch.arange(count) % 2]
     clean[::5] = 0
@@ -36,11 +38,12 @@ def draw_particles(count, snr):
 
 def score(noisy, estimates, ctf_rings, rings, neighbours=17):
     described = rings.to_harmonics(estimates)
-    matches = match_images(
-        compute_image_harmonics(noisy, ctf_rings, rings), ctf_rings, described, rings
-    )
+    observed = compute_image_harmonics(noisy, ctf_rings, rings)
+    matches = match_images(observed, ctf_rings, described, rings)
     nearest = choose_neighbours(measure_affinity(matches.likelihood), neighbours)
-    return score_images(matches, nearest, described, ctf_rings, rings)
+    return score_images(
+        ScoredImages(matches, nearest, estimates, described, observed, ctf_rings, rings)
+    )
 
 
 def through_ctf(images, ctf_rings, rings):
@@ -101,4 +104,4 @@ def test_where_most_images_are_junk_junk_still_scores_low(rings):
     found = score(noisy, clean, torch.ones(60, BOX // 2), rings, 9)
     particles = ~junk & (torch.arange(60) % 5 > 0)
     assert found[junk].mean() < 0.2
-    assert found[junk].max() < 0.5 < found[particles].min()
+    assert found[junk].max() < 0.25 < found[particles].min()

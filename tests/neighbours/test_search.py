@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.neighbours import search as neighbours
-from polardenoise.engine.neighbours.class_averages import turn_images
 from polardenoise.engine.neighbours.companions import choose_neighbours
 from polardenoise.engine.neighbours.grouping import form_sets
 from polardenoise.engine.neighbours.matches import match_denoised_cluster
@@ -63,7 +63,7 @@ def denoised(model, particles):
 def found(model, particles, denoised):
     """The matches of the cluster as `--matches` gives them."""
     cluster = encode_cluster(model, particles[0], CTF_RINGS)
-    return match_denoised_cluster(model, cluster, denoised, torch.zeros(COUNT, 2))
+    return match_denoised_cluster(cluster, denoised, torch.zeros(COUNT, 2))
 
 
 def relative_mse(estimates, clean):
@@ -106,23 +106,11 @@ def test_degrees_turn_the_neighbour_onto_the_particle(model, particles, found):
     onto = clean.repeat_interleave(4, 0).flatten(1)
 
     def fit(by):
-        turned = turn_images(theirs, by, model.grid).flatten(1)
+        turned = turn_images(theirs, by * (360.0 / ROTATIONS), model.grid).flatten(1)
         return torch.cosine_similarity(turned, onto).median()
 
     assert fit(steps.flatten()) > 0.97
     assert fit(-steps.flatten()) < 0.9
-
-
-def test_classes_are_views_turned_onto_the_particles(model, particles, found):
-    _, clean, view = particles
-    number = torch.from_numpy(found.class_number)
-    for one in range(len(found.class_averages)):
-        members = view[number == one]
-        assert (members == members.mode().values).float().mean() > 0.85
-    assert len(found.class_averages) == 4  # as many as there are views
-    steps = torch.from_numpy(found.class_in_plane_degrees).div(360 / ROTATIONS).round().long()
-    shown = turn_images(torch.from_numpy(found.class_averages)[number], steps, model.grid)
-    assert torch.cosine_similarity(shown.flatten(1), clean.flatten(1)).median() > 0.95
 
 
 def test_noise_gives_nothing_and_scores_low(model, denoised, found):
@@ -131,10 +119,7 @@ def test_noise_gives_nothing_and_scores_low(model, denoised, found):
     of_noise = denoise_encoded_cluster(model, cluster, 16, 0)
     assert of_noise.estimates.square().mean() < 0.02 * denoised.estimates.square().mean()
     assert np.median(found.score) > 0.7
-    assert (
-        np.median(match_denoised_cluster(model, cluster, of_noise, torch.zeros(COUNT, 2)).score)
-        < 0.2
-    )
+    assert np.median(match_denoised_cluster(cluster, of_noise, torch.zeros(COUNT, 2)).score) < 0.2
 
 
 @pytest.fixture(scope="module")

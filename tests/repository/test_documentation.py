@@ -164,6 +164,8 @@ def test_commands_run_as_they_stand(page, reader, capsys):
     for command in TO_RUN[page]:
         run(command, capsys)
     for star in reader.glob("*.star"):
+        if star.name.endswith("_2d_model.star"):  # of classes, not of particles
+            continue
         particles = read_particles(star)
         assert all(header.complete for header in particles.headers)
         assert np.isfinite(particles.pixel_size).all()

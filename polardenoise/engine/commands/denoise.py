@@ -116,6 +116,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images computed at once; never changes a result (a resumed run keeps what it began with)",
     )
     parser.add_argument(
+        "--class-count",
+        default="auto",
+        metavar="auto|N",
+        help="with --group-by neighbours: 2D classes of each half, written as OUT_2d_data.star, OUT_2d_classes.mrcs "
+        "and OUT_2d_model.star with the raw images, and scores in OUT.star; auto (default): as many as can be told "
+        "apart; 0: none",
+    )
+    parser.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
@@ -169,6 +177,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             precision=arguments.precision,
             batch=parse_batch(arguments.batch),
             matches=arguments.matches,
+            class_count=parse_class_count(arguments.class_count),
             report=arguments.report,
             command=tuple(arguments.command_line),
             files=arguments.files,
@@ -214,6 +223,19 @@ def parse_batch(text: str) -> int | None:
             f"--batch {text[:40]}: must be auto or a number of images from 1 to {LARGEST_BATCH}"
         )
     return number
+
+
+def parse_class_count(text: str) -> int | None:
+    """Read `--class-count`: None for auto."""
+    from polardenoise.engine.classes.formation import LARGEST_COUNT
+
+    if text == "auto":
+        return None
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) > LARGEST_COUNT:
+        raise InputError(
+            f"--class-count {text[:40]}: must be auto or a number of classes up to {LARGEST_COUNT} (0: none)"
+        )
+    return int(text)
 
 
 def word_grouping(summary: dict[str, Any]) -> str:
@@ -270,6 +292,9 @@ def summarise(summary: dict[str, Any]) -> str:
         lines.append("WARNING: halves shared information: the FSC between them means nothing")
     elif summary["halves"] == "drawn":
         lines.append("random halves were drawn and written as rlnRandomSubset")
+    classes = summary.get("classes") or {}
+    if classes.get("files"):
+        lines.append(word_classes(summary))
     if summary.get("report"):
         lines.append(f"report: {summary['report']}/index.html")
     cost = word_cost(summary)
@@ -292,6 +317,17 @@ def word_cost(summary: dict[str, Any]) -> str | None:
         return None
     memory = summary.get("peak_memory_bytes")
     return "time: " + ", ".join(stages) + (f"; memory: {memory / 1e9:.1f} GB" if memory else "")
+
+
+def word_classes(summary: dict[str, Any]) -> str:
+    """Say which classes there are and where."""
+    classes = summary["classes"]
+    alone = classes["shown"] - classes["twins"]
+    found = f"{classes['shown']} classes"
+    if len(classes["of_halves"]) > 1:
+        found += f", {classes['twins']} found in both halves, {alone} in one"
+    data = next(name for name in classes["files"] if name.endswith("_data.star"))
+    return f"{found}; median score {summary['median_score']:.2f}: {data}, raw images, laid out as by RELION Class2D"
 
 
 def word_overlaps(summary: dict[str, Any]) -> str:

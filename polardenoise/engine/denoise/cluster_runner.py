@@ -10,6 +10,10 @@ from torch import Tensor
 
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.plan import Job
+from polardenoise.engine.denoise.whole_halves.estimates import (
+    name_final_estimates,
+    save_estimates,
+)
 from polardenoise.engine.neighbours.centred_denoising import CentredCluster, denoise_centred_cluster
 from polardenoise.engine.neighbours.matches import (
     match_denoised_cluster,
@@ -57,13 +61,12 @@ class ClusterRunner:
         return centred.undo_recentring()[None]
 
     def keep_matches(self, batch: BatchOfImages, centred: CentredCluster) -> None:
-        """Keep the matches of a denoised cluster, where they are asked for."""
+        """Keep the matches of a denoised cluster, and what classes are made of, where they are asked for."""
         if not self.job.keeps_matches:
             return
         with torch.inference_mode():
-            found = match_denoised_cluster(
-                self.model, centred.cluster, centred.denoised, centred.displacements
-            )
+            found = match_denoised_cluster(centred.cluster, centred.denoised, centred.displacements)
+        save_estimates(name_final_estimates(self.folder, batch.number), centred)
         save_cluster_matches(name_matches_file(self.folder, batch.number), batch.own_rows, found)
 
     def denoise_images(self, images: Tensor, ctf_rings: Tensor, rows: np.ndarray) -> CentredCluster:

@@ -6,9 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from polardenoise.engine.classes.joined_classes import OF_MATCHES
+from polardenoise.engine.classes.relion_files import word_scores
 from polardenoise.engine.denoise.batches import gather_batches
+from polardenoise.engine.denoise.class_stage import (
+    describe_classes,
+    find_job_classes,
+    name_class_files,
+    write_class_files,
+)
 from polardenoise.engine.denoise.contrast import Contrast
-from polardenoise.engine.denoise.output_columns import rescaled_columns, state_columns
+from polardenoise.engine.denoise.output_columns import Columns, rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
 from polardenoise.engine.denoise.preparation import (
     SETS,
@@ -60,21 +68,25 @@ def finish_run(
     batches = sum(1 for _ in gather_batches(sets, job.halves, computing.images_per_batch))
     with UnfinishedStack(folder, 0, count, job.box) as stack:
         stack.finish(job.pixel_size, batches, job.shared.shown_by(np.arange(count)))
-    write_star(job, folder / STAR)
     complete = read_journals(folder, batches).values()
     counts = {name: sum(batch.counts.get(name, 0) for batch in complete) for name in COUNTED}
-    matches = None
-    if job.keeps_matches:
-        found = list_matches_files(folder, batches)
-        matches = join_matches(found, job.halves, job.working_pixel_size, job.shared)
     precision = name_precision(computing.precision)
-    score = (
-        None
-        if matches is None
-        else float(np.median(np.asarray(matches["score"])[job.shared.first_row]))
-    )
     run = hash_facts(facts)
+    matches, classes, score = None, None, None
     with open_preparation(job, folder) as preparation:
+        if job.keeps_matches:
+            found = list_matches_files(folder, batches)
+            matches = join_matches(found, job.halves, job.working_pixel_size, job.shared)
+            score = float(np.median(matches["score"][job.shared.first_row]))
+            clusters = list(enumerate(gather_batches(sets, job.halves, computing.images_per_batch)))
+            classes = find_job_classes(job, folder, preparation.scratch, clusters, matches["score"])
+            matches |= {name: getattr(classes, name) for name in OF_MATCHES}
+            matches["pixel_size"] = job.working_pixel_size
+        scores = {}
+        if matches is not None and classes is not None and job.writes_classes:
+            write_class_files(job, folder, classes, matches["score"])
+            scores = word_scores(classes, matches["score"])
+        write_star(job, folder / STAR, scores)
         summary = summarise_run(job, sets, preparation, counts, precision)
         summary |= {
             "run": run,
@@ -82,6 +94,7 @@ def finish_run(
             "whole_halves": state_templates(job, folder),
             "seconds": {stage: round(spent, 1) for stage, spent in seconds.items()},
             "peak_memory_bytes": read_process_memory("VmHWM"),
+            "classes": None if classes is None else describe_classes(job, classes),
         }
         summary["verdict"] = judge_run(job, summary, score)
         write_json(
@@ -101,14 +114,15 @@ def name_outputs(job: Job) -> dict[str, Path]:
         IMAGES: job.stack,
         STAR: plan.output,
         MATCHES: plan.matches if job.keeps_matches else None,
+        **(name_class_files(job) if job.writes_classes else {}),
         REPORT: plan.report,
         PROVENANCE: plan.output.with_suffix(".json"),
     }
     return {name: path for name, path in names.items() if path is not None}
 
 
-def write_star(job: Job, path: Path) -> None:
-    """Write the STAR file again: image names replaced, halves added if drawn, and what has changed about the images."""
+def write_star(job: Job, path: Path, scores: Columns) -> None:
+    """Write the STAR file again: image names replaced, halves added if drawn, what has changed, and scores."""
     stack, particles = name_in_star(job.stack), job.particles
     names = [f"{number:06d}@{stack}" for number in range(1, len(particles) + 1)]
     columns, optics = state_columns(particles, job.handling)
@@ -117,7 +131,7 @@ def write_star(job: Job, path: Path) -> None:
     if job.box != particles.box:
         rescaled, rescaled_optics = rescaled_columns(particles, job.box)
         columns, optics = columns | rescaled, optics | rescaled_optics
-    write_particles(particles, path, names, columns, optics)
+    write_particles(particles, path, names, columns | scores, optics)
 
 
 def summarise_run(

@@ -17,6 +17,7 @@ from polardenoise.engine.denoise.batches import (
     gather_batches,
     read_batch,
 )
+from polardenoise.engine.denoise.class_stage import name_class_files
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
@@ -46,6 +47,7 @@ from polardenoise.engine.denoise.resume_folder import (
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, find_dotted, says_all
+from polardenoise.engine.denoise.whole_halves.estimates import name_final_estimates
 from polardenoise.engine.denoise.whole_halves.rounds import make_templates
 from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
 from polardenoise.engine.denoise.whole_halves.sample import form_sample
@@ -136,6 +138,7 @@ def is_complete(job: Job, facts: dict[str, Any]) -> bool:
     plan = job.plan
     outputs = [plan.output.with_suffix(suffix) for suffix in (".star", ".mrcs", ".json")]
     others = [path for path in (plan.matches, plan.report and plan.report / PAGE) if path]
+    others += name_class_files(job).values() if job.writes_classes else []
     if not all(path.exists() for path in [*outputs, *others]):
         return False
     if not is_whole(job.stack, len(job.particles), job.box):
@@ -154,8 +157,11 @@ def make_templates_of_halves(job: Job, folder: Path, processes: Processes) -> No
 
 
 def has_matches(job: Job, folder: Path, number: int) -> bool:
-    """Tell whether the matches of a cluster are on the disk, if they are asked for."""
-    return not job.keeps_matches or holds_arrays(name_matches_file(folder, number))
+    """Tell whether the matches of a cluster, and what classes are made of, are on the disk if they are asked for."""
+    return not job.keeps_matches or (
+        holds_arrays(name_matches_file(folder, number))
+        and holds_arrays(name_final_estimates(folder, number))
+    )
 
 
 def write_images(job: Job, folder: Path, processes: Processes) -> None:

@@ -36,6 +36,9 @@ TEMPLATE_BYTES = 12
 KEEPS_MATCHES = "--matches or --report"
 #: What to do where a file that an earlier run has left cannot be used.
 START_ANEW = "leave --resume out to start anew"
+#: What follows the name of the output in those of the files of classes, and their kinds.
+DATA, AVERAGES, MODEL = "_2d_data.star", "_2d_classes.mrcs", "_2d_model.star"
+CLASS_FILES = {AVERAGES: "mrc", DATA: "star", MODEL: "star"}
 #: Bytes that a report takes, and a row of the file of matches.
 REPORT_BYTES, MATCHES_BYTES = 4_000_000, 600
 
@@ -63,6 +66,8 @@ class DenoisePlan:
     precision: str = "auto"
     batch: int | None = None
     matches: Path | None = None
+    #: 2D classes of each half: None as many as can be told apart, 0 none.
+    class_count: int | None = None
     report: Path | None = None
     command: tuple[str, ...] = ()
     #: What the command line writes besides.
@@ -132,9 +137,14 @@ class Job:
 
     @property
     def keeps_matches(self) -> bool:
-        """Whether matches are asked for, or shown in a report."""
+        """Whether matches are asked for, shown in a report, or needed for classes."""
         asked = self.plan.matches is not None or self.plan.report is not None
-        return asked and self.groups is None
+        return (asked and self.groups is None) or self.writes_classes
+
+    @property
+    def writes_classes(self) -> bool:
+        """Whether scores and classes are written: images are compared, and nobody has said otherwise."""
+        return self.groups is None and self.plan.class_count != 0
 
 
 def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
@@ -153,14 +163,19 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     halves, drawn = choose_halves(plan, whole)
     particles = select_rows(whole, plan.rows)
     halves = halves[plan.rows]
-    files = check_outputs(plan, whole, stack)
     device = choose_device(plan.device, process)
     model, card = load_model(plan.model)
+    files = check_outputs(plan, card, whole, stack)
     handling = choose_handling(plan, particles, card)
     groups = choose_groups(plan.group_by, particles, card)
     if plan.matches is not None and groups is not None:
         raise InputError(
             f"--matches: {card.name} is a {card.architecture}, which compares no images; use a polar transformer"
+        )
+    if plan.class_count and groups is not None:
+        raise InputError(
+            f"--class-count {plan.class_count}: classes are of images that are compared with one another; use a polar "
+            "transformer with --group-by neighbours, or leave it out"
         )
     shared = find_shared_pixels(particles, halves, groups, handling.ctf_state != "none")
     box = handling.box if plan.output_box == "working" else particles.box
@@ -247,7 +262,7 @@ def choose_groups(group_by: str, particles: ParticleSet, card: ModelCard) -> np.
 
     Networks that see one image at a time have no use for neighbours: for them any grouping is as good as another.
     """
-    if group_by == "neighbours" and is_joint(card.architecture):
+    if compares_images(group_by, card):
         return None
     if group_by in ("neighbours", "random"):
         return np.zeros(len(particles), dtype=np.int64)
@@ -259,6 +274,11 @@ def choose_groups(group_by: str, particles: ParticleSet, card: ModelCard) -> np.
     return number_tokens(tokens)
 
 
+def compares_images(group_by: str, card: ModelCard) -> bool:
+    """Tell whether images are compared with one another to find their neighbours."""
+    return group_by == "neighbours" and is_joint(card.architecture)
+
+
 def choose_folds(
     halves: np.ndarray, groups: np.ndarray | None, shared: SharedPixels, seed: int
 ) -> np.ndarray:
@@ -268,7 +288,14 @@ def choose_folds(
     return divide_into_folds(halves, shared, seed)
 
 
-def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> FileList:
+def name_class_file(output: Path, ending: str) -> Path:
+    """Name a file of classes beside the output, by one of the endings of `CLASS_FILES`."""
+    return output.with_name(f"{output.stem}{ending}")
+
+
+def check_outputs(
+    plan: DenoisePlan, card: ModelCard, particles: ParticleSet, stack: Path
+) -> FileList:
     """List all that is read and written; refuse outputs that would replace what is not theirs, or have no place."""
     if plan.matches is not None and plan.matches.suffix != ".npz":
         raise InputError(f"--matches {plan.matches}: must end in .npz")
@@ -284,6 +311,9 @@ def check_outputs(plan: DenoisePlan, particles: ParticleSet, stack: Path) -> Fil
     files.write("-o", plan.output.with_suffix(".json"), "summary", content="summary")
     files.write("--matches", plan.matches, "matches", size=MATCHES_BYTES * count)
     files.write("--report", plan.report, "folder", size=REPORT_BYTES)
+    if compares_images(plan.group_by, card) and plan.class_count != 0:
+        for ending, kind in CLASS_FILES.items():
+            files.write("-o", name_class_file(plan.output, ending), kind)
     files.check()
     return files
 
@@ -298,6 +328,8 @@ def check_disk(job: Job, folder: Path) -> None:
     needed = 4 * len(job.particles) * (job.box**2 + box**2 + box // 2)
     parts = len(np.unique(job.halves[job.folds > 0])) * FOLDS
     needed += TEMPLATE_BYTES * parts * MOST_TEMPLATES * box**2
+    if job.keeps_matches:
+        needed += 2 * len(job.particles) * box**2  # the estimates that classes are made of
     taken = sum(512 * path.lstat().st_blocks for path in folder.iterdir())
     check_room(folder, needed - taken)
 
@@ -321,6 +353,7 @@ def state_facts(job: Job) -> dict[str, Any]:
         "--seed": plan.seed,
         "--device": job.device.type,
         "--precision": plan.precision,
+        "--class-count": plan.class_count,
         KEEPS_MATCHES: job.keeps_matches,
     }
 

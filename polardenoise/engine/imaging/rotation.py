@@ -1,10 +1,17 @@
-"""In-plane rotation of images, by angles that need not be steps of a polar grid."""
+"""In-plane rotation of images: by splines, or on the polar grid, where many turned images are summed cheaply.
+
+RELION's psi and our degrees run against one another: psi turns what lies at +x towards -y, counter-clockwise degrees
+turn it towards +y (rows count y).
+"""
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from polardenoise.engine.imaging.fourier import fourier_pad
+from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rings import ring_index
 
 #: Images are sampled so much more finely before they are interpolated: bicubic splines are then good to 1e-4.
@@ -48,3 +55,25 @@ def rotate_images(images: Tensor, degrees: Tensor) -> Tensor:
         turned = F.grid_sample(fine, grid, mode="bicubic", align_corners=True)
         parts.append(turned[:, 0])
     return torch.cat(parts)
+
+
+def turn_images(images: Tensor, degrees: Tensor, grid: PolarGrid) -> Tensor:
+    """Turn images `(n, box, box)` counter-clockwise by `(n,)` degrees on the polar grid; 0 outside the disk."""
+    return untransform_polar(turn_polar(transform_polar(images, grid), degrees), grid)
+
+
+def transform_polar(images: Tensor, grid: PolarGrid) -> Tensor:
+    """Bring images `(n, box, box)` to where turning multiplies: `(n, rings, frequencies)` complex."""
+    return torch.fft.rfft(grid.to_polar(images))
+
+
+def turn_polar(transforms: Tensor, degrees: Tensor) -> Tensor:
+    """Turn what `transform_polar` gave counter-clockwise by `(n,)` degrees."""
+    frequencies = torch.arange(transforms.shape[-1], device=transforms.device)
+    phase = -math.pi / 180 * degrees[:, None] * frequencies
+    return transforms * torch.polar(torch.ones_like(phase), phase)[:, None]
+
+
+def untransform_polar(transforms: Tensor, grid: PolarGrid) -> Tensor:
+    """Bring back images, or sums of them, `(n, box, box)`."""
+    return grid.to_images(torch.fft.irfft(transforms, n=grid.angles))

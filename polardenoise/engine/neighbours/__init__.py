@@ -1,1 +1,1 @@
-"""Search and use of related images: sets, clusters, matches, classes, centring, scores."""
+"""Search and use of related images: sets, clusters, matches, centring, scores."""

@@ -1,10 +1,30 @@
-"""Scores: how consistent an image is with its neighbours."""
+"""Scores: how surely an image shows one particle, whole and at its centre, that others of the set show too.
+
+A score is the product of four shares, each from 0 to 1:
+
+- consistency: how much of what its nearest neighbours show is in the image; noise has nothing of it;
+- agreement: how much of what the neighbours show they have in common, once turned onto the image. Junk is of many
+  shapes, and finds neighbours that are like it by halves;
+- explanation: what of the image is left when the common part is taken away, against the noise that must be left. A
+  second particle in the box, or an edge, is not explained;
+- centring: how near to the centre of the box the mass of the estimate lies, further off than usual in the set.
+
+None but the last is held against the set's own average, so that it hardly matters how much of the set is junk.
+"""
+
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
-from polardenoise.engine.imaging.rotational_matching import RotationalMatches, select_ctf_rings
+from polardenoise.engine.imaging.rotational_matching import (
+    ROTATIONS,
+    RotationalMatches,
+    select_ctf_rings,
+)
 
 #: The energy of an estimate counts as at least this share of the median one: noise would else be divided by next to
 #: nothing.
@@ -17,46 +37,143 @@ LEAST_EVIDENCE = 25.0
 #: How many neighbours an image is held against.
 NEIGHBOURS = 8
 
+#: The share of agreement counts so many times: those of particles have 0.92 and more in common, of junk 0.6 to 0.9.
+AGREEMENT_POWER = 4
 
-def score_images(
-    matches: RotationalMatches,
-    neighbours: Tensor,
-    estimates: Tensor,
-    ctf_rings: Tensor,
-    rings: FourierRings,
-) -> Tensor:
-    """Score images by how much of what their neighbours show is in them.
+#: What is left unexplained is looked for on these rings, cycles per box: particles have their energy there.
+LOW_RINGS = 6
+#: Standard deviations of the noise that may be left beyond what is expected.
+NOISE_LEFT = 2.0
+#: Rings of a smaller |CTF| say nothing of what is left.
+LEAST_CTF = 0.05
 
-    Least squares asks how many times the neighbour's estimate `y`, as this image's CTF would show it, is found in the
-    image `x`: `<x, C y> / |C y|^2` is 1 for a particle of that view, 0 for noise. The image's own estimate has no part.
+#: What is usual is asked of images whose estimates have this share of the strongest one's mass: not of empty ones.
+STRONG = 0.1
 
-    Parameters
+#: How much further than usual the centre of mass lies off that of the box where centring is 0.6; share of the box.
+OFF_CENTRE = 1 / 16
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """What images are scored by, all of one cluster.
+
+    Attributes
     ----------
     matches : RotationalMatches
-        Of all images of the cluster with all estimates.
+        Of all images with all estimates.
     neighbours : Tensor
         `(n, K)` the image itself, then the nearest first; -1 where there are fewer.
     estimates : Tensor
-        `(2, modes, n, rings)` harmonics.
+        `(n, box, box)` of the denoised images.
+    harmonics : Tensor
+        `(2, modes, n, rings)` theirs.
+    image_harmonics : Tensor
+        `(2, modes, n, rings)` of the raw images, as they are matched.
     ctf_rings : Tensor
         `(n, box // 2)` |CTF| by ring.
     rings : FourierRings
         Of the harmonics.
-
-    Returns
-    -------
-    Tensor
-        `(n,)` from 0 to 1; 0 for an image without neighbours.
     """
-    nearest = neighbours[:, 1 : NEIGHBOURS + 1]
+
+    matches: RotationalMatches
+    neighbours: Tensor
+    estimates: Tensor
+    harmonics: Tensor
+    image_harmonics: Tensor
+    ctf_rings: Tensor
+    rings: FourierRings
+
+
+def score_images(images: ScoredImages) -> Tensor:
+    """Score images, `(n,)` from 0 to 1; 0 for an image without neighbours."""
+    nearest = images.neighbours[:, 1 : NEIGHBOURS + 1]
     if nearest.shape[1] == 0:
-        return matches.likelihood.new_zeros(len(neighbours))
+        return images.matches.likelihood.new_zeros(len(nearest))
+    common, agreement = find_common_part(images, nearest)
+    return (
+        measure_consistency(images, nearest)
+        * agreement**AGREEMENT_POWER
+        * measure_explanation(images, common)
+        * measure_centring(images.estimates)
+    )
+
+
+def measure_consistency(images: ScoredImages, nearest: Tensor) -> Tensor:
+    """Measure how much of what their neighbours `(n, k)` show is in the images, `(n,)`.
+
+    Least squares asks how many times the neighbour's estimate `y`, as this image's CTF would show it, is found in the
+    image `x`: `<x, C y> / |C y|^2` is 1 for a particle of that view, 0 for noise. The image's own estimate has no part.
+    """
     there = nearest >= 0
     nearest = nearest.clamp_min(0)
-    energies = rings.ring_energies(estimates)
-    squared_ctf = select_ctf_rings(ctf_rings, rings).to(energies.device).square()
+    energies = images.rings.ring_energies(images.harmonics)
+    squared_ctf = select_ctf_rings(images.ctf_rings, images.rings).to(energies.device).square()
     seen = (squared_ctf[:, None] * energies[nearest]).sum(-1)  # (n, neighbours): |C y|^2
-    found = matches.likelihood.gather(1, nearest) + 0.5 * seen
+    found = images.matches.likelihood.gather(1, nearest) + 0.5 * seen
     least = (LEAST_ENERGY * (squared_ctf * energies).sum(1).median()).clamp_min(LEAST_EVIDENCE)
     shares = (found / torch.maximum(seen, least)).where(there, 0)
     return (shares.sum(1) / there.sum(1).clamp_min(1)).clamp(0, 1)
+
+
+def find_common_part(images: ScoredImages, nearest: Tensor) -> tuple[Tensor, Tensor]:
+    """Average the neighbours `(n, k)` of each image, turned onto it.
+
+    Returns
+    -------
+    tuple of Tensor
+        `(n, rings, modes)` complex; and its share of the neighbours' energy, `(n,)`: 1 where all show the same, 0 where
+        they show nothing. A single neighbour has all in common with itself.
+    """
+    estimates = torch.complex(*images.harmonics).permute(1, 2, 0)  # (n, rings, modes)
+    energy = images.rings.ring_energies(images.harmonics).sum(1)
+    order = torch.arange(estimates.shape[-1], device=estimates.device)
+    common, mean_energy = torch.zeros_like(estimates), torch.zeros_like(energy)
+    count = (nearest >= 0).sum(1).clamp_min(1)
+    for place in range(
+        nearest.shape[1]
+    ):  # all at once would be eight times the memory of the cluster
+        there, other = nearest[:, place] >= 0, nearest[:, place].clamp_min(0)
+        steps = images.matches.rotation.gather(1, other[:, None])
+        phase = -2 * math.pi / ROTATIONS * steps * order
+        weight = there / count
+        turned = estimates[other] * torch.polar(weight[:, None].expand_as(phase), phase)[:, None]
+        common += turned
+        mean_energy += weight * energy[other]
+    weights = images.rings.weights(common.device)
+    own = (common.abs().square() * weights).sum((1, 2))
+    return common, (own / mean_energy.clamp_min(1e-6)).clamp(0, 1)
+
+
+def measure_explanation(images: ScoredImages, common: Tensor) -> Tensor:
+    """Measure how little of each image its neighbours' common part `(n, rings, modes)` leaves: 1 nothing, `(n,)`.
+
+    What is left is counted beyond the noise that is expected, and in terms of what is explained.
+    """
+    rings, low = images.rings, slice(0, LOW_RINGS)
+    abs_ctf = select_ctf_rings(images.ctf_rings, rings).to(common.device)[:, low]
+    counted = abs_ctf >= LEAST_CTF
+    weights = rings.weights(common.device)
+    seen = torch.complex(*images.image_harmonics).permute(1, 2, 0)[:, low]  # C x
+    expected = common[:, low] * abs_ctf[..., None]
+    raw = seen / abs_ctf.clamp_min(LEAST_CTF)[..., None]
+    left = ((raw - expected).abs().square() * weights).sum(-1)
+    noise = rings.noise_energies().to(left)[low]
+    beyond = ((left - noise) * counted).sum(1)
+    deviation = (2 * (noise * counted).sum(1)).sqrt()
+    shown = ((expected.abs().square() * weights).sum(-1) * counted).sum(1)
+    unexplained = (beyond - NOISE_LEFT * deviation).clamp_min(0)
+    return (1 - unexplained / torch.maximum(shown, deviation).clamp_min(1e-6)).clamp(0, 1)
+
+
+def measure_centring(estimates: Tensor) -> Tensor:
+    """Measure how near to the centre the mass of estimates `(n, box, box)` lies, `(n,)`: 1 as near as usual."""
+    box = estimates.shape[-1]
+    mass = (estimates * disk_mask(box, box / 2 - 0.5).to(estimates)).clamp_min(0)
+    along = torch.arange(box, device=estimates.device, dtype=estimates.dtype) - box // 2
+    whole = mass.sum((1, 2)).clamp_min(1e-6)
+    x, y = (mass.sum(1) @ along) / whole, (mass.sum(2) @ along) / whole
+    distance = torch.hypot(x, y)
+    strong = whole >= STRONG * whole.max()
+    further = (distance - distance[strong].median()).clamp_min(0)
+    return (-further.square() / (2 * (OFF_CENTRE * box) ** 2)).exp()

@@ -197,9 +197,14 @@ def write_loop(name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
     return [line + "\n" for line in lines]
 
 
-def keep_rows(document: StarDocument, table: StarTable, rows: slice) -> StarDocument:
+def keep_rows(
+    document: StarDocument, table: StarTable, rows: slice | Sequence[int]
+) -> StarDocument:
     """Give a document with some rows of one of its tables, a loop, and all else as it is."""
-    dropped = set(table.row_lines) - set(table.row_lines[rows])
+    kept = (
+        table.row_lines[rows] if isinstance(rows, slice) else [table.row_lines[row] for row in rows]
+    )
+    dropped = set(table.row_lines) - set(kept)
     lines = [line for number, line in enumerate(document.lines) if number not in dropped]
     return parse_star(document.path, lines)
 

@@ -20,6 +20,8 @@ from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 CTF_STATES = ("none", "raw", "flipped", "corrected")
 # In STAR files written with a leading underscore, as every label.
 CTF_STATE_LABEL = "polardenoiseCtfState"
+#: How consistent a particle is with those that it matches, 0 to 1, and its 2D class, from 1.
+SCORE_LABEL, CLASS_LABEL = "polardenoiseScore", "polardenoiseClass"
 #: What microscopes and particles can have: with other numbers a column is broken, or in other units.
 LIMITS = {
     "pixel size": (0.01, 1000.0),

@@ -12,8 +12,8 @@ from torch import Tensor
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
-from polardenoise.engine.neighbours.class_averages import turn_images
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
 from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot
@@ -59,7 +59,7 @@ def show_classes(job: Job, matches: dict[str, Any]) -> Section:
     return Section(
         "Classes",
         f"The {len(chosen)} largest of {int((half == half[chosen[0]]).sum())} classes of half {half[chosen[0]]}, "
-        f"without CTF. {TWINS if twins else NO_TWINS}",
+        f"averages of the raw images without CTF. {TWINS if twins else NO_TWINS}",
         make_grid(cells),
     )
 
@@ -117,14 +117,14 @@ def align_twins(
 ) -> dict[int, np.ndarray]:
     """Turn the twins of the chosen classes onto them; class place -> image `(box, box)`. Those without are left out."""
     grid = find_grid(job)
-    steps = torch.arange(ROTATIONS, device=job.device)
+    degrees = torch.arange(ROTATIONS, device=job.device) * (360.0 / ROTATIONS)
     aligned = {}
     for place in chosen[twin[chosen] > 0]:
         own, other = (
             torch.from_numpy(averages[one]).to(job.device) for one in (place, int(twin[place]) - 1)
         )
         with torch.inference_mode():
-            turned = turn_images(other.expand(ROTATIONS, -1, -1), steps, grid)
+            turned = turn_images(other.expand(ROTATIONS, -1, -1), degrees, grid)
         best = (turned * own).sum((1, 2)).argmax()
         aligned[int(place)] = turned[best].cpu().numpy()
     return aligned
@@ -132,9 +132,9 @@ def align_twins(
 
 def turn_neighbours(images: Tensor, degrees: np.ndarray, job: Job) -> Tensor:
     """Turn images `(k, box, box)` counter-clockwise by `(k,)` degrees."""
-    steps = torch.from_numpy(degrees * (ROTATIONS / 360.0)).to(job.device)
+    turns = torch.from_numpy(degrees).to(job.device)
     with torch.inference_mode():
-        return turn_images(images.to(job.device), steps, find_grid(job)).cpu()
+        return turn_images(images.to(job.device), turns, find_grid(job)).cpu()
 
 
 def find_grid(job: Job) -> PolarGrid:

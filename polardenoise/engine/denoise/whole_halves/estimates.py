@@ -38,6 +38,11 @@ def name_estimates_file(folder: Path, number: int, cluster: int) -> Path:
     return folder / PATTERN.replace("*", f"{number}.{cluster:06d}")
 
 
+def name_final_estimates(folder: Path, cluster: int) -> Path:
+    """Name the file with the final estimates of a cluster, of any half, which classes are made of."""
+    return folder / PATTERN.replace("*", f"final.{cluster:06d}")
+
+
 def save_estimates(path: Path, centred: CentredCluster) -> None:
     """Save the estimates of a cluster, in half precision: a thousandth of their noise, and half of the disk."""
     save_arrays(

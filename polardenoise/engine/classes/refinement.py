@@ -33,7 +33,7 @@ CASES_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class ImageHarmonics:
-    """The harmonics of the raw images of a cluster, as classes are formed of them.
+    """The harmonics of images, as classes are formed of them: raw ones, or denoised ones without CTF.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def observe_classes(
     rings: FourierRings,
     apart: Tensor | None,
 ) -> ImageHarmonics:
-    """Prepare the images of a cluster for their classes; parameters as for `refine_classes` and `ImageHarmonics`."""
+    """Prepare the images of a half for their classes; parameters as for `refine_classes` and `ImageHarmonics`."""
     everyone = torch.arange(len(ctf_rings), device=harmonics.device)
     left_out = everyone, everyone
     if apart is not None:
@@ -169,13 +169,20 @@ def merge_two_classes(
 def match_with_classes(seen: ImageHarmonics, number: Tensor, rotation: Tensor) -> RotationalMatches:
     """Compare every image with the average of every class, which leaves out what shares pixels with it, and itself."""
     everyone = torch.arange(len(number), device=number.device)
-    sums, weights = sum_classes(seen, everyone, number, rotation)
-    weights = weights + seen.noise_to_signal
-    averages = torch.view_as_real(sums / weights[..., None]).permute(3, 2, 0, 1).contiguous()
+    averages = average_classes(seen, everyone, number, rotation)
     found = match_images(seen.harmonics, seen.ctf_rings, averages, seen.rings)
     for images, classes, likelihood, steps in match_without(seen, everyone, number, rotation):
         found.likelihood[images, classes], found.rotation[images, classes] = likelihood, steps
     return found
+
+
+def average_classes(
+    seen: ImageHarmonics, images: Tensor, number: Tensor, rotation: Tensor
+) -> Tensor:
+    """Average some images `(m,)` class by class: harmonics `(2, modes, classes, rings)`."""
+    sums, weights = sum_classes(seen, images, number, rotation)
+    averages = sums / (weights + seen.noise_to_signal)[..., None]
+    return torch.view_as_real(averages).permute(3, 2, 0, 1).contiguous()
 
 
 def match_as_one(seen: ImageHarmonics, images: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,21 +1,24 @@
-"""Classes of a cluster: the views that are there, and no others, with each image's rotation."""
+"""Classes of a half: the views that are there, and no others, with each image's rotation."""
 
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.classes import formation
+from polardenoise.engine.classes.formation import choose_whole_folds, form_classes
+from polardenoise.engine.classes.refinement import keep_from_swapping, match_each
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
+from polardenoise.engine.imaging.rotation import rotate_images, turn_images
 from polardenoise.engine.imaging.rotational_matching import (
     ROTATIONS,
     compute_image_harmonics,
     match_images,
     select_ctf_rings,
 )
-from polardenoise.engine.neighbours.class_averages import ClusterClasses, form_classes, turn_images
-from polardenoise.engine.neighbours.class_refinement import keep_from_swapping, match_each
 from tests.imaging.test_ring_harmonics import turn_quarters
 from tests.imaging.test_rotational_matching import draw_ctf_rings
 from tests.smooth_images import draw_smooth_images, relative_norm
@@ -45,21 +48,49 @@ def draw_views(view, grid, snr=0.3, seed=0):
     views = draw_smooth_images(3, 0, BOX)[0].float()
     views *= math.sqrt(snr) / views.square().mean((1, 2), keepdim=True).sqrt()
     steps = torch.randint(0, ROTATIONS, view.shape, generator=generator)
-    clean = turn_images(views[view], steps, grid)
+    clean = turn_steps(views[view], steps, grid)
     noise, error = torch.randn(2, *clean.shape, generator=generator)
     return clean + noise, clean + 0.1 * math.sqrt(snr) * error, steps
 
 
-def form(noisy, estimates, rings, grid) -> ClusterClasses:
-    ctf_rings = torch.ones(len(noisy), BOX // 2)
-    observed = compute_image_harmonics(noisy, ctf_rings, rings)
-    return form_classes(estimates, observed, ctf_rings, rings, grid)
+def turn_steps(images, steps, grid):
+    return turn_images(images, steps * (360.0 / ROTATIONS), grid)
+
+
+class Formed:
+    """The classes of some images, and the averages of the denoised ones."""
+
+    def __init__(self, noisy, estimates, rings, grid, count=None):
+        ctf_rings = torch.ones(len(noisy), BOX // 2)
+        observed = compute_image_harmonics(noisy, ctf_rings, rings)
+        described = rings.to_harmonics(estimates)
+        folds = np.arange(len(noisy))
+        formed = form_classes(described, observed, ctf_rings, rings, folds, count=count)
+        self.number, self.rotation = formed.number, formed.rotation
+        turned = turn_steps(estimates, -self.rotation, grid)
+        sums = torch.zeros(int(self.number.max()) + 1, BOX, BOX)
+        sums.index_add_(0, self.number, turned)
+        self.averages = sums / self.number.bincount()[:, None, None]
+
+
+def form(noisy, estimates, rings, grid, count=None):
+    return Formed(noisy, estimates, rings, grid, count)
+
+
+def test_turning_on_the_polar_grid_is_turning_by_splines_the_other_way_round(grid):
+    """Counter-clockwise degrees are RELION's psi with the sign turned."""
+    images = draw_smooth_images(3, 0, BOX)[0].float()
+    axis = (torch.arange(BOX) - BOX // 2).float()
+    inner = torch.hypot(axis[:, None], axis) < BOX / 2 - 3
+    degrees = torch.tensor([10.0, -75.3, 160.2])
+    turned, splines = turn_images(images, degrees, grid), rotate_images(images, -degrees)
+    assert relative_norm((turned - splines) * inner, splines * inner) < 0.02
 
 
 def test_turning_images_is_counter_clockwise_and_exact_in_quarters(grid):
     images = draw_smooth_images(3, 0, BOX)[0].float()
     steps = ROTATIONS // 4 * torch.tensor([1, 2, 3])
-    turned = turn_images(images, steps, grid)
+    turned = turn_steps(images, steps, grid)
     for image, quarters in enumerate([1, 2, 3]):
         expected = turn_quarters(grid.to_images(grid.to_polar(images[image])), quarters)
         assert relative_norm(turned[image] - expected, expected) < 1e-3
@@ -84,19 +115,57 @@ def test_views_come_out_as_the_classes(rings, grid, sizes, snr):
         common = torch.polar(torch.ones_like(turns), turns).mean()
         assert common.abs() > 0.98  # within some 10 degrees of one another
     # The average of the class, turned by the image's rotation, is the image.
-    shown = turn_images(classes.averages[classes.number], classes.rotation, grid)
+    shown = turn_steps(classes.averages[classes.number], classes.rotation, grid)
     cosine = torch.cosine_similarity(shown.flatten(1), estimates.flatten(1))
     assert cosine.min() > 0.85
-    backwards = turn_images(classes.averages[classes.number], -classes.rotation, grid)
+    backwards = turn_steps(classes.averages[classes.number], -classes.rotation, grid)
     assert torch.cosine_similarity(backwards.flatten(1), estimates.flatten(1)).mean() < 0.8
 
 
-def test_averages_are_of_the_denoised_images(rings, grid):
-    noisy, estimates, _ = draw_views(torch.arange(30) % 2, grid)
+@pytest.mark.parametrize(("count", "found"), [(1, 1), (2, 2), (3, 3), (6, 3)])
+def test_as_many_classes_as_are_asked_for(rings, grid, count, found):
+    """Fewer than the views, as many, and more: images of one view do not stay divided."""
+    view = torch.arange(90) % 3
+    noisy, estimates, _ = draw_views(view, grid)
+    classes = form(noisy, estimates, rings, grid, count)
+    sizes = classes.number.bincount()
+    assert len(sizes) == found
+    assert sizes.min() >= 2
+    if count >= 3:
+        for number in range(found):
+            assert len(view[classes.number == number].unique()) == 1
+
+
+def test_images_beyond_the_sample_go_to_its_classes(rings, grid, monkeypatch):
+    monkeypatch.setattr(formation, "SAMPLE", 40)
+    monkeypatch.setattr(formation, "SAMPLE_OF_CLASS", 1)
+    view = torch.arange(200) % 3
+    noisy, estimates, _ = draw_views(view, grid)
     classes = form(noisy, estimates, rings, grid)
-    turned = turn_images(estimates, -classes.rotation, grid)
-    for number, average in enumerate(classes.averages):
-        assert torch.allclose(average, turned[classes.number == number].mean(0), atol=1e-5)
+    assert sorted(classes.number.bincount().tolist()) == [66, 67, 67]
+    for number in range(3):
+        assert len(view[classes.number == number].unique()) == 1
+
+
+def test_further_images_are_assigned_as_those_that_made_the_classes(rings, grid):
+    noisy, estimates, _ = draw_views(torch.arange(40) % 2, grid)
+    estimates[-4:] *= 0.01  # empty
+    ctf_rings = torch.ones(40, BOX // 2)
+    described = rings.to_harmonics(estimates)
+    observed = compute_image_harmonics(noisy, ctf_rings, rings)
+    formed = form_classes(described, observed, ctf_rings, rings, np.arange(40))
+    number, rotation = formed.assign(described, rings)
+    assert torch.equal(number, formed.number)
+    apart = (rotation - formed.rotation + ROTATIONS // 2) % ROTATIONS - ROTATIONS // 2
+    assert apart.abs().max() <= 1  # each was left out of its class before, and is in it now
+
+
+def test_whole_micrographs_are_chosen():
+    folds = np.repeat(np.arange(20), 5)
+    chosen = choose_whole_folds(folds, 23, 0)
+    assert 23 <= len(chosen) < 23 + 5
+    assert not np.isin(folds[chosen], np.delete(folds, chosen)).any()
+    assert choose_whole_folds(folds, 100, 0).tolist() == list(range(100))
 
 
 @pytest.mark.parametrize("share", [0.2, 0.7])
@@ -115,17 +184,13 @@ def test_empty_images_are_the_last_class(rings, grid, share):
     assert empties_last.averages[2].std() < 0.2 * empties_last.averages[:2].std()
 
 
-def test_an_image_like_no_other_is_a_class_by_itself(rings, grid):
+def test_an_image_like_no_other_makes_no_class_of_its_own(rings, grid):
     noisy, estimates, _ = draw_views(torch.arange(31) % 2, grid, snr=1.0)
     axis = torch.arange(BOX) - BOX // 2
     radius = torch.hypot(axis[:, None].float(), axis[None].float())
     estimates[30] = (radius.square() / -50).exp() * (1.6 * radius).cos() * 3  # rings
     noisy[30] = estimates[30] + torch.randn(BOX, BOX, generator=torch.Generator().manual_seed(5))
-    classes = form(noisy, estimates, rings, grid)
-    assert classes.number.bincount().tolist() == [15, 15, 1]
-    assert classes.number[30] == 2
-    own = turn_images(classes.averages[2][None], classes.rotation[30:], grid)
-    assert torch.cosine_similarity(own.flatten(), estimates[30].flatten(), 0) > 0.98
+    assert sorted(form(noisy, estimates, rings, grid).number.bincount().tolist()) == [15, 16]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -133,7 +198,7 @@ def test_one_two_and_three_images_of_a_view_are_one_class(rings, grid, count):
     noisy, estimates, _ = draw_views(torch.zeros(count, dtype=torch.int64), grid)
     classes = form(noisy, estimates, rings, grid)
     assert classes.number.tolist() == [0] * count
-    shown = turn_images(classes.averages[classes.number], classes.rotation, grid)
+    shown = turn_steps(classes.averages[classes.number], classes.rotation, grid)
     assert torch.cosine_similarity(shown.flatten(1), estimates.flatten(1)).min() > 0.85
 
 

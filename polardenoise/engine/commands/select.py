@@ -1,0 +1,110 @@
+"""`polardenoise select`: the raw particles whose classes and scores are good enough."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from polardenoise.engine.runtime.errors import InputError
+
+HELP = "keep the raw particles of good classes and scores, every column as it was"
+#: Characters of `--classes`, and digits of a class.
+LONGEST_LIST, MOST_DIGITS = 10_000, 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument(
+        "scored",
+        type=Path,
+        metavar="OUT.star",
+        help="what `polardenoise denoise` wrote, with scores and classes; its OUT_2d_data.star will do",
+    )
+    parser.add_argument(
+        "--particles",
+        type=Path,
+        required=True,
+        metavar="RAW.star",
+        help="the particles that were denoised: their rows are written",
+    )
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="CLEAN.star")
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="keep particles of at least this score, 0 to 1",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="N,N-N",
+        help="keep particles of these classes, such as 1-12,15: the numbers of OUT_2d_classes.mrcs and "
+        "_polardenoiseClass",
+    )
+    parser.add_argument(
+        "--top-fraction",
+        type=float,
+        metavar="F",
+        help="keep this share of the particles (of --classes, where given), those of the best scores",
+    )
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Select; returns what went where."""
+    from polardenoise.engine.classes.selection import Selection, select_particles
+
+    selection = Selection(
+        parse_classes(arguments.classes),
+        check_share("--min-score", arguments.min_score, 0.0),
+        check_share("--top-fraction", arguments.top_fraction, 1e-6),
+    )
+    if selection == Selection():
+        raise InputError("nothing to select by; give --min-score, --classes or --top-fraction")
+    return select_particles(
+        arguments.scored, arguments.particles, arguments.output, selection, arguments.files
+    )
+
+
+def parse_classes(text: str | None) -> tuple[int, ...]:
+    """Read a list of classes, single ones and ranges."""
+    if text is None:
+        return ()
+    classes: set[int] = set()
+    for word in text[:LONGEST_LIST].split(","):
+        found = re.fullmatch(rf"\s*(\d{{1,{MOST_DIGITS}}})(?:-(\d{{1,{MOST_DIGITS}}}))?\s*", word)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= first <= last or len(text) > LONGEST_LIST:
+            raise InputError(
+                f"--classes {text[:40]}: give numbers from 1, and ranges, such as 1-12,15"
+            )
+        classes.update(range(first, last + 1))
+    return tuple(sorted(classes))
+
+
+def check_share(option: str, value: float | None, least: float) -> float | None:
+    """Give a number from 0 to 1 back, or None; refuse others."""
+    if value is not None and not least <= value <= 1:
+        raise InputError(f"{option} {value:g}: must be from 0 to 1{' and not 0' if least else ''}")
+    return value
+
+
+def summarise(summary: dict[str, Any]) -> str:
+    """Say what went where, in one line."""
+    parts = [
+        f"{summary[name]} {words}"
+        for name, words in (
+            ("in_other_classes", "are in other classes"),
+            ("below_min_score", "score less"),
+            ("below_top_fraction", "are not among the best"),
+        )
+        if summary[name]
+    ]
+    line = f"{summary['output']}: {summary['kept']} of {summary['particles']} raw particles kept"
+    if parts:
+        line += f"; {', '.join(parts)}"
+    if summary["halves"]:
+        line += f"; halves {' and '.join(map(str, summary['halves']))}"
+    if summary["gains_halves"]:
+        line += ", those that were drawn for denoising, written as rlnRandomSubset"
+    return line

@@ -1,0 +1,1 @@
+"""Tests of 2D classes."""

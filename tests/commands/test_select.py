@@ -1,0 +1,158 @@
+"""`select`: raw rows by class and score, every column as it was, and mistakes told in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polardenoise.engine.cli import main
+from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.particles.star import read_star
+from polardenoise.engine.particles.star_writing import write_star
+from tests.denoise_files import write_set
+
+COUNT = 24
+SCORES = np.linspace(0.1, 0.9, COUNT).round(4)
+CLASSES = np.arange(COUNT) % 4 + 1
+
+
+@pytest.fixture
+def scored(tmp_path, monkeypatch):
+    """A raw set, and the same with scores and classes, as `denoise` writes them."""
+    monkeypatch.chdir(tmp_path)
+    source = write_set(tmp_path, count=COUNT)
+    add_columns(source, "out.star")
+    return source
+
+
+def add_columns(source, target, **more):
+    document = read_star(source)
+    columns = {
+        "polardenoiseScore": [str(score) for score in SCORES],
+        "polardenoiseClass": [str(number) for number in CLASSES],
+        **more,
+    }
+    write_star(document, target, [(document.tables[-1], columns)])
+
+
+def select(*words, scored="out.star", raw="in.star", output="clean.star"):
+    return main(["select", str(scored), "--particles", str(raw), *words, "-o", str(output)])
+
+
+def rows_of(path):
+    return [line for line in Path(path).read_text().splitlines() if "@" in line]
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (("--min-score", "0.5"), SCORES >= 0.5),
+        (("--classes", "2,4"), np.isin(CLASSES, [2, 4])),
+        (("--classes", "1-3"), CLASSES < 4),
+        (("--top-fraction", "0.25"), np.sort(SCORES)[-6] <= SCORES),
+        (("--classes", "1", "--top-fraction", "0.5"), (CLASSES == 1) & (np.arange(COUNT) >= 12)),
+        (("--classes", "1", "--min-score", "0.5"), (CLASSES == 1) & (SCORES >= 0.5)),
+    ],
+)
+def test_the_raw_rows_are_kept_token_by_token(scored, words, kept):
+    assert select(*words, "--json", "said.json") == 0
+    expected = [row for row, keeps in zip(rows_of(scored), kept, strict=True) if keeps]
+    assert rows_of("clean.star") == expected
+    raw, clean = read_star(scored), read_star("clean.star")
+    assert clean.tables[-1].labels == raw.tables[-1].labels
+    assert list(clean.tables[0].rows) == list(raw.tables[0].rows)  # optics groups, all of them
+    assert len(read_particles("clean.star")) == kept.sum()
+    said = json.loads(Path("said.json").read_text())
+    gone = ("in_other_classes", "below_min_score", "below_top_fraction")
+    assert said["kept"] + sum(said[name] for name in gone) == said["particles"] == COUNT
+
+
+def test_a_line_says_what_went_where_and_the_output_can_be_replaced(scored, capsys):
+    for _ in range(2):
+        assert select("--classes", "1,2", "--min-score", "0.5") == 0
+        lines = capsys.readouterr().out.strip().splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith(
+            "clean.star: 6 of 24 raw particles kept; 12 are in other classes"
+        )
+        assert "6 score less; halves " in lines[0]
+
+
+def test_halves_that_were_drawn_go_with_the_rows(tmp_path, monkeypatch):
+    """Else the images would be reconstructed in other halves than they were denoised and aligned in."""
+    monkeypatch.chdir(tmp_path)
+    source = write_set(tmp_path, count=COUNT, subset=False)
+    halves = np.arange(COUNT) // 3 % 2 + 1
+    add_columns(source, "out.star", rlnRandomSubset=[str(half) for half in halves])
+    assert select("--min-score", "0.5") == 0
+    assert np.array_equal(read_particles("clean.star").random_subset, halves[SCORES >= 0.5])
+
+
+def test_a_part_of_the_rows_is_found_by_its_provenance(scored):
+    rows = rows_of("out.star")
+    text = Path("out.star").read_text()
+    for row in rows[:4] + rows[16:]:
+        text = text.replace(row + "\n", "")
+    Path("part.star").write_text(text)
+    facts = {"program": "polardenoise", "first_row": 4}
+    Path("part.json").write_text(json.dumps(facts))
+    assert select("--classes", "1", scored="part.star") == 0
+    assert rows_of("clean.star") == [rows_of(scored)[row] for row in (4, 8, 12)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "nothing to select by"),
+        (("--min-score", "1.5"), "--min-score 1.5: must be from 0 to 1"),
+        (("--min-score", "nan"), "--min-score nan: must be from 0 to 1"),
+        (("--top-fraction", "0"), "--top-fraction 0: must be from 0 to 1 and not 0"),
+        (("--classes", "1,x"), "--classes 1,x: give numbers from 1"),
+        (("--classes", "0"), "--classes 0: give numbers from 1"),
+        (("--classes", "3-2"), "--classes 3-2: give numbers from 1"),
+        (("--classes", "5"), "there is no class 5 in out.star, whose classes are 1 to 4"),
+        (("--min-score", "0.95"), "no particle is left of 24"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(scored, capsys, words, message):
+    assert select(*words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (scored.parent / "clean.star").exists()
+
+
+def test_files_that_do_not_fit_are_one_line(scored, capsys):
+    def error_of(*words, **names):
+        assert select(*(words or ("--min-score", "0.5")), **names) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    assert "in.star: has no _polardenoiseScore; denoise again" in error_of(scored="in.star")
+    assert "_polardenoiseClass" in error_of("--classes", "1", scored="in.star")
+    assert "must end in .star" in error_of(output="clean.txt")
+    assert "would replace the input" in error_of(output="in.star")
+    assert "_2d_data.star" in error_of(raw="stack.mrcs")
+    rows = rows_of(scored)
+    text = scored.read_text()
+    scored.with_name("short.star").write_text(text.replace(rows[3] + "\n", ""))
+    assert "short.star: has 23 rows, but out.star has 24" in error_of(raw="short.star")
+    swapped = text.replace(rows[3], "?").replace(rows[5], rows[3]).replace("?", rows[5])
+    scored.with_name("swapped.star").write_text(swapped)
+    assert "in another order" in error_of(raw="swapped.star")
+    broken = Path("out.star").read_text().replace(f" {SCORES[2]} ", " none ")
+    Path("broken.star").write_text(broken)
+    assert "row 3: _polardenoiseScore is no number" in error_of(scored="broken.star")
+
+
+def test_an_output_from_which_stacks_are_not_found_is_refused(scored, monkeypatch, capsys):
+    (scored.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(scored.parent / "elsewhere")
+    folder = scored.parent
+    words = {"scored": folder / "out.star", "raw": folder / "in.star"}
+    assert select("--min-score", "0.5", **words, output="clean.star") == 2
+    assert "would not be found from there" in capsys.readouterr().err
+    assert select("--min-score", "0.5", **words, output=folder / "clean.star") == 0
+    assert len(read_particles(folder / "clean.star")) == 12
