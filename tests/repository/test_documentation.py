@@ -144,6 +144,9 @@ def reader(tmp_path, monkeypatch):
     own = {name: values for name, values in fields.items() if not name.startswith("ctf/")}
     write_cs(tmp_path / "particles.cs", own)
     write_cs(tmp_path / "passthrough.cs", fields)
+    named = [("blob", "particles"), ("alignments3D", "particles"), ("ctf", "passthrough")]
+    slots = [f"  {slot}:\n    metafile: '>{name}.cs'\n" for slot, name in named]
+    (tmp_path / "particles.csg").write_text("".join(["results:\n", *slots]))
     return tmp_path
 
 
