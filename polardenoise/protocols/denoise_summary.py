@@ -78,8 +78,18 @@ class DenoiseSummary:
             )
         if self.ctfOutput == CTF_CORRECTED:
             lines.append("Images carry no CTF: reconstruct them without CTF correction.")
-        lines.append("For looking, cleaning and aligning; reconstruct from the raw particles.")
+        lines.append(f"*Next*: {self.nameNextStep(summaries)}.")
         return lines + (self.tellProgress() if done.isStreamOpen() else self.tellTime())
+
+    def nameNextStep(self, summaries):
+        """Say what to do with the images."""
+        if self.tellVerdict(summaries):
+            return "mend what the first line says, before anything is made of these images"
+        sort = "leave out what scores low, " if hasattr(self, OUTPUT_CLASSES) else ""
+        return (
+            f"*Analyze results* to look at them, {sort}classify or align; then give the poses to the raw "
+            "particles (pwem's *assign alignment*): reconstruct from the raw particles"
+        )
 
     def tellClasses(self, summaries):
         """Say how many classes there are, and how good the scores are: a list of lines."""
