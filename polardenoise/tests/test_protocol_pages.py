@@ -31,9 +31,8 @@ def test_every_parameter_of_every_protocol_is_there(tables):
     """By another way than the page is written: from the attributes that a script can set."""
     page = tables.PAGE.read_text()
     for protocol in tables.list_protocols().values():
-        start = page.index(f"``{protocol.__name__}``")
-        end = page.find("``ProtPolar", start + 5)
-        section = page[start : end if end > 0 else None]
+        start = page.index(f"``{protocol.__name__}``: ")
+        section = page[start:].split("\n\n``ProtPolar")[0]
         run = protocol()
         for name, _ in run.getDefinition().iterParams():
             if name not in ("runName", "runMode", *tables.OF_SCIPION):

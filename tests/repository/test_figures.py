@@ -45,14 +45,14 @@ def test_a_rotation_is_a_shift_along_the_angle(figures):
 
 
 def test_attention_clusters_by_views_that_nobody_has_told(figures):
-    """Of what an image takes, nearly all is from its own view, by chance a quarter; and not from itself alone."""
+    """Of what an image takes, most is from its own view, by chance a quarter; and not from itself alone."""
     _, weights = figures.compute_attention()
     count = figures.VIEWS * figures.IMAGES_OF_A_VIEW
     assert weights.shape == (count, count)
     torch.testing.assert_close(weights.sum(1), torch.ones(count))
     view = torch.arange(count) // figures.IMAGES_OF_A_VIEW
     within = (weights * (view[:, None] == view)).sum(1)
-    assert within.mean() > 0.8
+    assert within.mean() > 0.7
     assert within.min() > 0.5
     assert weights.diagonal().mean() < 0.5
 
