@@ -25,6 +25,15 @@ class DenoiseSummary:
         parts = "" if len(summaries) == 1 else f" ({len(judged)} of {len(summaries)} chunks)"
         return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
 
+    def tellResidual(self, summaries):
+        """Say what was taken away besides noise, in the words of the first chunk; a list of lines."""
+        said = [one["residual"]["said"] for one in summaries if one.get("residual")]
+        said = [text for text in said if text]
+        if not said:
+            return []
+        parts = "" if len(summaries) == 1 else f" ({len(said)} of {len(summaries)} chunks)"
+        return [f"*WARNING*{parts}: {said[0]}."]
+
     def tellTemplates(self, summary):
         """Say that images of large halves have seen the whole half; a list of lines."""
         counts = [
@@ -59,6 +68,7 @@ class DenoiseSummary:
         lines += self.tellTemplates(first) + self.tellClasses(summaries)
         warnings = dict.fromkeys(text for one in summaries for text in one.get("warnings", []))
         lines += [f"*WARNING*: {text}." for text in warnings]
+        lines += self.tellResidual(summaries)
         sharing = sum(one.get("overlapping", 0) for one in summaries)
         if sharing:
             lines.append(f"{sharing} images share pixels with others: these never met.")

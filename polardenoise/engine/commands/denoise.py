@@ -229,7 +229,11 @@ def word_grouping(summary: dict[str, Any]) -> str:
 
 def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines; what speaks against the result comes first."""
-    from polardenoise.engine.denoise.verdict import word_finest_detail, word_verdict
+    from polardenoise.engine.denoise.verdict import (
+        list_warnings,
+        word_finest_detail,
+        word_verdict,
+    )
     from polardenoise.engine.particles.cryosparc.new_images import name_data_set
 
     verdict = word_verdict(summary)
@@ -254,7 +258,7 @@ def summarise(summary: dict[str, Any]) -> str:
             f"WARNING: the card of {summary['model']} does not state what it makes of pure noise: nothing keeps it "
             "from drawing particles into noise"
         )
-    lines += [f"WARNING: {warning}" for warning in summary["warnings"]]
+    lines += [f"WARNING: {warning}" for warning in list_warnings(summary)]
     if summary["ctf_output"] == "corrected":
         lines.append(
             "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"

@@ -17,6 +17,7 @@ from polardenoise.engine.denoise.preparation import (
     open_preparation,
     read_computing,
 )
+from polardenoise.engine.denoise.residual import state_residual
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.denoise.template_file import state_templates
@@ -79,6 +80,7 @@ def finish_run(
             "median_score": score,
             "whole_halves": state_templates(job, folder),
         }
+        summary["residual"] = state_residual(job, preparation, folder / IMAGES)
         summary["verdict"] = judge_run(job, summary, score)
         write_data_set(job, folder / DATA_SET, summary["contrast"] == "bright")
         write_json(
