@@ -31,6 +31,7 @@ FOREIGN = {
     "--dont_check_norm": "relion_refine",
     "--ctf_phase_flipped": "relion_refine",
     "--nproc-per-node": "torchrun",
+    "--extra-index-url": "pip",
     "--count": "tests.fuzz",
 }
 
