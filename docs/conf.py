@@ -72,6 +72,9 @@ ALIASES = {
     "polardenoise/pretrained/NAME/CARD.rst": "models",
 }
 
+#: Tables in all their digits, as the short ones of the pages name them.
+TABLE = re.compile(r"benchmarks/results/[\w./-]+\.csv")
+
 LOGGER = logging.getLogger(__name__)
 
 
@@ -81,7 +84,7 @@ class FileLinks(SphinxTransform):
     default_priority = 400
 
     def apply(self, **options: object) -> None:
-        """Change the links, then the literals that name a page."""
+        """Change the links, then the literals that name a page or a table."""
         for node in list(self.document.findall(nodes.reference)):
             target, _, anchor = node.get("refuri", "").partition("#")
             if not target or ":" in target:
@@ -101,6 +104,13 @@ class FileLinks(SphinxTransform):
             page = self.find_page(name) or self.find_page(f"docs/{name}")
             if page is not None and page != self.env.docname:
                 node.replace_self(self.make_link(page, node.deepcopy(), titled=True))
+        for node in list(self.document.findall(nodes.literal)):
+            name = node.astext()
+            if TABLE.fullmatch(name) and not isinstance(node.parent, nodes.reference):
+                if not (REPOSITORY / name).is_file():
+                    LOGGER.warning("no table of this name: %s", name, location=node)
+                link = nodes.reference("", "", node.deepcopy(), refuri=f"{FILES}/{name}")
+                node.replace_self(link)
 
     def find_file(self, target: str) -> str | None:
         """Find the file of the repository that a link of this document names."""

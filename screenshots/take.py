@@ -1,8 +1,9 @@
 """`make screenshots`: the plugin as a user sees it, photographed on a virtual screen.
 
 A small workflow runs, Scipion's project window opens on it, and every form, viewer and wizard is opened and
-photographed. One denoise run is carried out with the mouse alone: its box is double-clicked, *Execute* is clicked, and
-the project has to say that it finished. Exit code 1 if a picture is missing or blank.
+photographed; which forms they show is noted beside them (`forms_shown.py`). One denoise run is carried out with the
+mouse alone: its box is double-clicked, *Execute* is clicked, and the project has to say that it finished. Exit code 1
+if a picture is missing or blank.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
 
+from forms_shown import record_forms
 from headless import prepare_scipion
 from screen import Screen, find_missing_programs, save_small, wait_for
 
 HERE = Path(__file__).resolve().parent
 
 # Of the project's window, and of the tree of protocols in it, pixels.
-SHAPE = {"width": 1200, "height": 820, "tree": 330}
+SHAPE = {"width": 1280, "height": 820, "tree": 400}
 # Protocol, short name of its pictures, and the run of the tour whose form is shown, with its inputs filled in.
 FORMS = (
     ("ProtPolarSimulate", "simulate", "simulate"),
@@ -239,6 +241,7 @@ def take_all(output: Path) -> list[str]:
             run_by_clicks(window, camera, workflow.project)
         finally:
             window.close()
+    record_forms(output, camera.taken)
     return camera.failures
 
 

@@ -51,9 +51,17 @@ def is_quiet_wanted() -> bool:
 
 
 def main() -> int:
-    """Run a command on a quiet machine; gives its exit status."""
+    """Run a command on a quiet machine; gives its exit status, or 2 where there is none to run."""
+    command = sys.argv[1:]
+    if not command:
+        print("name the command: python -m benchmarks.common.quiet COMMAND...", file=sys.stderr)
+        return 2
     with keeping_quiet():
-        return subprocess.run(sys.argv[1:], check=False).returncode
+        try:
+            return subprocess.run(command, check=False).returncode
+        except OSError as error:
+            print(f"{command[0]}: cannot be started ({error.strerror})", file=sys.stderr)
+            return 2
 
 
 if __name__ == "__main__":

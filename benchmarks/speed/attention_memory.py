@@ -5,8 +5,8 @@
 In a process of its own, as the peak is the process's. The last line of stdout is JSON.
 """
 
+import argparse
 import json
-import sys
 
 import torch
 
@@ -30,12 +30,18 @@ def measure_attention_memory(size: AttentionSize, device: torch.device) -> dict[
     return {"seconds": seconds, "peak_bytes": peak - before - features[2].nbytes}
 
 
-if __name__ == "__main__":
-    images, angles, query, value = (int(word) for word in sys.argv[1:5])
-    print(
-        json.dumps(
-            measure_attention_memory(
-                AttentionSize(images, angles, query, value), torch.device(sys.argv[5])
-            )
-        )
+def main() -> None:
+    """Measure what the command line names; the result is the last line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.attention_memory", description=__doc__
     )
+    for name in ("images", "angles", "query", "value"):
+        parser.add_argument(name, type=int)
+    parser.add_argument("device", choices=["cpu", "cuda"])
+    words = parser.parse_args()
+    size = AttentionSize(words.images, words.angles, words.query, words.value)
+    print(json.dumps(measure_attention_memory(size, torch.device(words.device))))
+
+
+if __name__ == "__main__":
+    main()

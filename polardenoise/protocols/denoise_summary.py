@@ -25,6 +25,15 @@ class DenoiseSummary:
         parts = "" if len(summaries) == 1 else f" ({len(judged)} of {len(summaries)} chunks)"
         return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
 
+    def tellResidual(self, summaries):
+        """Say what was taken away besides noise, in the words of the first chunk; a list of lines."""
+        said = [one["residual"]["said"] for one in summaries if one.get("residual")]
+        said = [text for text in said if text]
+        if not said:
+            return []
+        parts = "" if len(summaries) == 1 else f" ({len(said)} of {len(summaries)} chunks)"
+        return [f"*WARNING*{parts}: {said[0]}."]
+
     def tellTemplates(self, summary):
         """Say that images of large halves have seen the whole half; a list of lines."""
         counts = [
@@ -59,6 +68,7 @@ class DenoiseSummary:
         lines += self.tellTemplates(first) + self.tellClasses(summaries)
         warnings = dict.fromkeys(text for one in summaries for text in one.get("warnings", []))
         lines += [f"*WARNING*: {text}." for text in warnings]
+        lines += self.tellResidual(summaries)
         sharing = sum(one.get("overlapping", 0) for one in summaries)
         if sharing:
             lines.append(f"{sharing} images share pixels with others: these never met.")
@@ -78,8 +88,18 @@ class DenoiseSummary:
             )
         if self.ctfOutput == CTF_CORRECTED:
             lines.append("Images carry no CTF: reconstruct them without CTF correction.")
-        lines.append("For looking, cleaning and aligning; reconstruct from the raw particles.")
+        lines.append(f"*Next*: {self.nameNextStep(summaries)}.")
         return lines + (self.tellProgress() if done.isStreamOpen() else self.tellTime())
+
+    def nameNextStep(self, summaries):
+        """Say what to do with the images."""
+        if self.tellVerdict(summaries):
+            return "mend what the first line says, before anything is made of these images"
+        sort = "leave out what scores low, " if hasattr(self, OUTPUT_CLASSES) else ""
+        return (
+            f"*Analyze results* to look at them, {sort}classify or align; then give the poses to the raw "
+            "particles (pwem's *assign alignment*): reconstruct from the raw particles"
+        )
 
     def tellClasses(self, summaries):
         """Say how many classes there are, and how good the scores are: a list of lines."""

@@ -130,7 +130,10 @@ class ProtPolarImportModel(RememberedSettings, ProtImport):
         if not hasattr(self, ImportModelOutputs.outputModel.name):
             return ["Not ready yet."]
         model = getattr(self, ImportModelOutputs.outputModel.name)
-        return [f"{model}, from {self.getSourceFolder()}."]
+        return [
+            f"{model}, from {self.getSourceFolder()}.",
+            "*Next*: *denoise particles* with *Model: trained*, or train it further (*train denoiser*).",
+        ]
 
     def _methods(self):
         if not hasattr(self, ImportModelOutputs.outputModel.name):

@@ -165,7 +165,7 @@ class ProtPolarSimulate(EngineRunner, SimulateForm, EMProtocol):
             f"SNR {self.snr.get():g}.",
             *self.describeHarderNoise(),
             "*outputClean* and *outputVolume* are the truth.",
-            "Next: *denoise particles*, then *evaluate* against the truth.",
+            "*Next*: *denoise particles*, then *evaluate* against the truth.",
         ]
 
     def _methods(self):

@@ -271,7 +271,7 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
                     f"{summary['validation_relative_mse']:.3f}."
                 )
             lines.append(words)
-        return [*lines, "Next: *denoise particles* with *Model: trained*."]
+        return [*lines, "*Next*: *denoise particles* with *Model: trained*."]
 
     def _methods(self):
         if not any(hasattr(self, output.name) for output in TrainOutputs):

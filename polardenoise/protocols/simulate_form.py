@@ -92,6 +92,7 @@ class SimulateForm(MoleculeSources):
             default=1000,
             validators=[params.GE(2)],
             label="Number of particles",
+            help="1000 take seconds, and are enough to see what the denoiser does; halves are drawn.",
         )
         form.addParam(
             "views",

@@ -26,7 +26,7 @@ class MoleculeSources:
         form.addParam(
             "inputVolumes",
             params.MultiPointerParam,
-            pointerClass="Volume, SetOfVolumes",
+            pointerClass="Volume,SetOfVolumes",
             allowsNull=True,
             condition=condition_volumes,
             label="Maps",
@@ -35,7 +35,7 @@ class MoleculeSources:
         form.addParam(
             "inputStructures",
             params.MultiPointerParam,
-            pointerClass="AtomStruct, SetOfAtomStructs",
+            pointerClass="AtomStruct,SetOfAtomStructs",
             allowsNull=True,
             condition=condition_structures,
             label="Atomic structures",

@@ -100,14 +100,7 @@ def test_every_parameter_has_a_label_and_our_own_a_help():
         for parameter, definition in protocol.getDefinition().iterParams():
             # Scipion draws the GPU's row by itself.
             assert parameter in ("useGpu", "gpuList") or definition.label.get(), (name, parameter)
-            given = (
-                "runName",
-                "runMode",
-                "useGpu",
-                "gpuList",
-                "inputParticles",
-                "numberOfParticles",
-            )
+            given = ("runName", "runMode", "useGpu", "gpuList", "inputParticles")
             if parameter not in given:
                 assert definition.help.get(), (name, parameter)
 

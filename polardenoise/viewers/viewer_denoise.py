@@ -70,6 +70,7 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
             "showWorst",
             params.LabelParam,
             label="Images of the lowest and the highest scores",
+            help="Where would a cut lie? Half of *How many* from either end, with their scores.",
         )
         form.addParam(
             "showClasses",

@@ -28,8 +28,14 @@ class PolarSimulateViewer(ParticlePicker, EmProtocolViewer):
             params.LabelParam,
             important=True,
             label="Noisy particles and their truth",
+            help="The particles named above, and below them the same without noise and without CTF.",
         )
-        form.addParam("showMaps", params.LabelParam, label="Slices through the molecules")
+        form.addParam(
+            "showMaps",
+            params.LabelParam,
+            label="Slices through the molecules",
+            help="Central slices of the maps that the particles are projections of.",
+        )
 
     def _getVisualizeDict(self):
         return {"showGallery": self.viewGallery, "showMaps": self.viewMaps}

@@ -74,3 +74,37 @@ def test_a_mistake_is_one_line_and_two(words, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(words)
     assert capsys.readouterr().err.count("\n") == 1
+
+
+#: Modules that are run by `python -m`; those of aspire/ run in an environment of their own.
+MODULES = sorted(
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+    for path in BENCHMARKS.rglob("*.py")
+    if "__main__" in path.read_text() and path.parent.name != "aspire"
+)
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("module", MODULES)
+def test_without_its_arguments_each_says_what_it_takes(module, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [module])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(module, run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.strip()
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_a_quiet_machine_runs_the_command_and_says_what_it_cannot(monkeypatch, capfd, tmp_path):
+    monkeypatch.setenv("POLARDENOISE_QUIET", str(tmp_path / "quiet"))
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["quiet", *words])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("benchmarks.common.quiet", run_name="__main__")
+        return ended.value.code
+
+    assert run(sys.executable, "-c", "print('held'); raise SystemExit(7)") == 7
+    assert "held" in capfd.readouterr().out
+    assert run(str(tmp_path / "none")) == 2
+    assert "none: cannot be started (No such file or directory)" in capfd.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.common.tables import write_table
+from benchmarks.common.tables import round_cell, write_list_table, write_table
 from benchmarks.speed import run as benchmark_speed
 from benchmarks.speed.attention import (
     AttentionSize,
@@ -18,6 +18,7 @@ from benchmarks.speed.attention import (
     gain_over_direct,
 )
 from benchmarks.speed.run import SpeedPreset
+from tests.places import REPOSITORY
 
 CPU = torch.device("cpu")
 
@@ -57,18 +58,48 @@ def test_forms_agree_and_their_rows_are_consistent():
     assert gain_over_direct(rows) == min(row["times slower"] for row in direct)
 
 
-def test_tables_hold_the_same_cells_twice(tmp_path):
+def test_tables_hold_all_digits_for_machines_and_two_for_people(tmp_path):
     write_table([{"a, b": 1, "c": 0.123456}, {"a, b": None, "c": 12345.6}], tmp_path, "t")
     assert (tmp_path / "t.csv").read_text() == '"a, b",c\n1,0.1235\n,12346\n'
-    assert (tmp_path / "t.rst").read_text().split("\n")[3:] == [
+    assert (tmp_path / "t.rst").read_text().split("\n") == [
+        ".. list-table:: All digits: ``t.csv``",
+        "   :header-rows: 1",
+        "",
         "   * - a, b",
         "     - c",
         "   * - 1",
-        "     - 0.1235",
+        "     - 0.12",
         "   * -",
         "     - 12346",
         "",
     ]
+
+
+def test_cells_are_rounded_to_two_digits_and_no_further():
+    given = ["9.949", "9.96", "0.4", "0.0996", "-0.0123", "123.4", "3.21e-05", "0.0", "2.0"]
+    rounded = ["9.9", "10", "0.40", "0.10", "-0.012", "123", "3.2e-05", "0", "2.0"]
+    assert list(map(round_cell, given)) == rounded
+    kept = ["2000", "10001", "SNR 0.25", "90 %", "0.35 ± 0.04", "yes", ""]
+    assert list(map(round_cell, kept)) == kept
+
+
+def test_the_tables_of_the_repository_are_those_of_their_csv(tmp_path):
+    """What people read is what was measured: nobody has written into it."""
+    sources = [
+        path
+        for path in (REPOSITORY / "benchmarks" / "results").rglob("*.csv")
+        if path.with_suffix(".rst").exists()
+    ]
+    assert len(sources) > 25
+    for path in sources:
+        with path.open(newline="") as file:
+            columns, *cells = csv.reader(file)
+        copy = tmp_path / path.name
+        write_list_table(copy, columns, cells)
+        written = copy.with_suffix(".rst").read_text().splitlines()
+        shown = path.with_suffix(".rst").read_text().splitlines()
+        assert shown[0] == f".. list-table:: All digits: ``{path.relative_to(REPOSITORY)}``"
+        assert shown[1:] == written[1:], path
 
 
 @pytest.fixture

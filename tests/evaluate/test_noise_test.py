@@ -111,7 +111,7 @@ def test_conditions_are_written_as_denoise_reads_them(tmp_path):
     assert particles.random_subset.tolist() == [1] * 4 + [2] * 4
     np.testing.assert_allclose(particles.ctf.defocus_u, conditions.ctf.defocus_u, atol=0.01)
     np.testing.assert_allclose(particles.pixel_size, 3.25)
-    like = read_conditions(tmp_path / "images.star", 16, 5, np.random.default_rng(0))
+    like = read_conditions(particles, 16, 5, np.random.default_rng(0))
     assert like.count == 4
     assert like.pixel_size == 6.5
     assert set(like.ctf.defocus_u.tolist()) <= set(particles.ctf.defocus_u.tolist())

@@ -183,7 +183,7 @@ SPOILED = [
     (lambda f: spoil(f, "blob/idx", 1, 99), "row 2 asks for image 100 of"),
     (lambda f: spoil(f, "blob/path", 2, b""), "row 3: blob/path is empty"),
     (lambda f: spoil(f, "blob/path", 2, b"J1/no.mrc"), "row 3: blob/path names J1/no.mrc"),
-    (lambda f: without(f, "blob/path"), "has no field blob/path; give the passthrough"),
+    (lambda f: without(f, "blob/path"), "has no field blob/path; give the group file"),
     (lambda f: without(f, "blob/psize_A"), "has no field blob/psize_A"),
     (lambda f: without(f, "ctf/cs_mm"), "has no field ctf/cs_mm"),
     (lambda f: f | {"blob/idx": f["blob/path"]}, "blob/idx holds |S"),

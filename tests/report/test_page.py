@@ -10,12 +10,13 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from polardenoise.engine.denoise.residual import pick_rows
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.report import page as report_page
 from polardenoise.engine.report.figures import choose_grey_range, draw_picture
 from polardenoise.engine.report.html import shrink
-from polardenoise.engine.report.images import measure_residual, pick_rows
+from polardenoise.engine.report.images import measure_residual
 from tests.denoise_files import denoise, images_of, write_set
 
 COUNT = 24

@@ -31,6 +31,7 @@ FOREIGN = {
     "--dont_check_norm": "relion_refine",
     "--ctf_phase_flipped": "relion_refine",
     "--nproc-per-node": "torchrun",
+    "--extra-index-url": "pip",
     "--count": "tests.fuzz",
 }
 
@@ -144,6 +145,9 @@ def reader(tmp_path, monkeypatch):
     own = {name: values for name, values in fields.items() if not name.startswith("ctf/")}
     write_cs(tmp_path / "particles.cs", own)
     write_cs(tmp_path / "passthrough.cs", fields)
+    named = [("blob", "particles"), ("alignments3D", "particles"), ("ctf", "passthrough")]
+    slots = [f"  {slot}:\n    metafile: '>{name}.cs'\n" for slot, name in named]
+    (tmp_path / "particles.csg").write_text("".join(["results:\n", *slots]))
     return tmp_path
 
 

@@ -7,9 +7,7 @@ from typing import Any
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.commands.cryosparc_options import (
     add_cryosparc_options,
-    name_data_set,
     read_cryosparc_options,
-    write_data_set,
 )
 from polardenoise.engine.runtime.errors import InputError
 
@@ -150,8 +148,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.report.page import write_report
     from polardenoise.engine.runtime.distributed import joined_processes, only_first_speaks
 
-    data_set = name_data_set(arguments.particles, arguments.output)
-    arguments.files.write("-o", data_set, "records")
     cryosparc = read_cryosparc_options(arguments)
     if only_first_speaks():
         arguments.json = None
@@ -182,10 +178,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             command=tuple(arguments.command_line),
             files=arguments.files,
         )
-        summary = denoise_particles(plan, processes, write_report)
-        if data_set is not None and processes.is_first:
-            write_data_set(data_set, arguments.particles, cryosparc, summary)
-        return summary
+        return denoise_particles(plan, processes, write_report)
 
 
 def parse_rows(text: str) -> slice:
@@ -256,7 +249,12 @@ def word_grouping(summary: dict[str, Any]) -> str:
 
 def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines; what speaks against the result comes first."""
-    from polardenoise.engine.denoise.verdict import word_finest_detail, word_verdict
+    from polardenoise.engine.denoise.verdict import (
+        list_warnings,
+        word_finest_detail,
+        word_verdict,
+    )
+    from polardenoise.engine.particles.cryosparc.new_images import name_data_set
 
     verdict = word_verdict(summary)
     lines = [verdict] if verdict else []
@@ -280,7 +278,7 @@ def summarise(summary: dict[str, Any]) -> str:
             f"WARNING: the card of {summary['model']} does not state what it makes of pure noise: nothing keeps it "
             "from drawing particles into noise"
         )
-    lines += [f"WARNING: {warning}" for warning in summary["warnings"]]
+    lines += [f"WARNING: {warning}" for warning in list_warnings(summary)]
     if summary["ctf_output"] == "corrected":
         lines.append(
             "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"

@@ -9,6 +9,7 @@ from typing import Any
 from polardenoise.engine.commands.cryosparc_options import (
     add_cryosparc_options,
     read_cryosparc_options,
+    refuse_cryosparc_options,
 )
 from polardenoise.engine.runtime.errors import InputError
 
@@ -109,8 +110,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             ("--mask-radius", arguments.mask_radius),
             ("--matches", arguments.matches),
             ("--symmetry", arguments.symmetry),
-            ("--passthrough", arguments.passthrough),
-            ("--project", arguments.project),
         ):
             if value is not None:
                 raise InputError(f"{option}: noise has none; leave it out with --null")
@@ -136,12 +135,14 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
 
     files = arguments.files
     files.read("--null", *list_model_files(find_model(arguments.null)))
+    like = None
     if arguments.denoised is not None:
-        files.read("PARTICLES.star", arguments.denoised, *read_particles(arguments.denoised).stacks)
+        like = read_particles(arguments.denoised, cryosparc=read_cryosparc_options(arguments))
+        files.read("PARTICLES.star", *like.inputs)
+    else:
+        refuse_cryosparc_options(arguments)
     check_plot(arguments)
-    test = measure_null(
-        arguments.null, arguments.denoised, arguments.images, arguments.seed, arguments.device
-    )
+    test = measure_null(arguments.null, like, arguments.images, arguments.seed, arguments.device)
     summary = dict(test.summary)
     if arguments.plot is not None:
         plot_null(arguments.plot, test)
@@ -176,8 +177,8 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     radius = check_radius(arguments.mask_radius, denoised.box)
     for particles in (denoised, truth, noisy):
         if particles is not None:
-            star = particles.star_path
-            arguments.files.read("the input", star, star.with_suffix(".json"), *particles.stacks)
+            provenance = particles.star_path.with_suffix(".json")
+            arguments.files.read("the input", *particles.inputs, provenance)
     arguments.files.read("--matches", arguments.matches)
     check_plot(arguments)
     result = evaluate.compare_particles(denoised, truth, "evaluate", radius)

@@ -88,9 +88,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         reference = reconstruct.read_reference(arguments.reference, box, pixel_size)
 
     folder, files = arguments.output, arguments.files
-    files.read("PARTICLES.star", arguments.particles, *particles.stacks)
-    files.read("PARTICLES.star", arguments.particles.with_suffix(".json"))
-    files.read("--passthrough", arguments.passthrough)
+    files.read("PARTICLES.star", *particles.inputs, arguments.particles.with_suffix(".json"))
     files.read("--reference", arguments.reference)
     for name in ("half1.mrc", "half2.mrc", "volume.mrc"):
         files.write("-o", folder / name, "mrc", size=4 * box**3)

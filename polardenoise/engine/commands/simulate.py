@@ -170,17 +170,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.like is not None:
         plan = copy_acquisition(plan, arguments.like, arguments.box, arguments.pixel_size)
     read = [arguments.like, arguments.noise_like, arguments.mtf]
-    arguments.files.read("--like, --noise-like or --mtf", *read, *list_stacks(*read[:2]))
+    arguments.files.read("--like, --noise-like or --mtf", *read, *list_inputs(*read[:2]))
     return simulate_particles(plan, arguments.output, arguments.files)
 
 
-def list_stacks(*star_files: Path | None) -> list[Path]:
-    """Name the stacks of particle sets; None is none."""
+def list_inputs(*star_files: Path | None) -> list[Path]:
+    """Name the files that particle sets are read from; None is none."""
     from polardenoise.engine.particles.particle_set import read_particles
 
-    return [
-        stack for star in star_files if star is not None for stack in read_particles(star).stacks
-    ]
+    return [path for star in star_files if star is not None for path in read_particles(star).inputs]
 
 
 def simulate_with_parakeet(arguments: argparse.Namespace) -> dict[str, Any]:

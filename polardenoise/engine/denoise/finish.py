@@ -25,6 +25,7 @@ from polardenoise.engine.denoise.preparation import (
     open_preparation,
     read_computing,
 )
+from polardenoise.engine.denoise.residual import state_residual
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, judge_run
@@ -32,6 +33,8 @@ from polardenoise.engine.denoise.whole_halves.template_file import state_templat
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
+from polardenoise.engine.particles.cryosparc.as_star import UID_LABEL
+from polardenoise.engine.particles.cryosparc.new_images import write_images_slot
 from polardenoise.engine.particles.half_sets import count_overlaps
 from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.particle_set import write_particles
@@ -42,6 +45,7 @@ from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.provenance import provenance
 
 STAR = "particles.star"
+DATA_SET = "particles.cs"
 PROVENANCE = "provenance.json"
 MATCHES = "matches.npz"
 REPORT = "report"
@@ -96,7 +100,9 @@ def finish_run(
             "peak_memory_bytes": read_process_memory("VmHWM"),
             "classes": None if classes is None else describe_classes(job, classes),
         }
+        summary["residual"] = state_residual(job, preparation, folder / IMAGES)
         summary["verdict"] = judge_run(job, summary, score)
+        write_data_set(job, folder / DATA_SET, summary["contrast"] == "bright")
         write_json(
             folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
         )
@@ -113,6 +119,7 @@ def name_outputs(job: Job) -> dict[str, Path]:
     names: dict[str, Path | None] = {
         IMAGES: job.stack,
         STAR: plan.output,
+        DATA_SET: plan.data_set,
         MATCHES: plan.matches if job.keeps_matches else None,
         **(name_class_files(job) if job.writes_classes else {}),
         REPORT: plan.report,
@@ -132,6 +139,24 @@ def write_star(job: Job, path: Path, scores: Columns) -> None:
         rescaled, rescaled_optics = rescaled_columns(particles, job.box)
         columns, optics = columns | rescaled, optics | rescaled_optics
     write_particles(particles, path, names, columns | scores, optics)
+
+
+def write_data_set(job: Job, path: Path, bright: bool) -> None:
+    """Write the .cs that joins the new images to a project of cryoSPARC, where they are of one."""
+    particles = job.particles
+    if particles.cryosparc is None:
+        return
+    uids = particles.column(UID_LABEL)
+    assert uids is not None
+    write_images_slot(
+        path,
+        particles.cryosparc,
+        uids=np.array(uids, dtype=np.uint64),
+        stack=job.stack,
+        index=np.arange(len(particles)),
+        box=job.box,
+        bright=bright,
+    )
 
 
 def summarise_run(

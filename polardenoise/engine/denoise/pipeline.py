@@ -137,7 +137,9 @@ def is_complete(job: Job, facts: dict[str, Any]) -> bool:
     """Tell whether the outputs of exactly this run are there already, the stack in its full size."""
     plan = job.plan
     outputs = [plan.output.with_suffix(suffix) for suffix in (".star", ".mrcs", ".json")]
-    others = [path for path in (plan.matches, plan.report and plan.report / PAGE) if path]
+    others = [
+        path for path in (plan.data_set, plan.matches, plan.report and plan.report / PAGE) if path
+    ]
     others += name_class_files(job).values() if job.writes_classes else []
     if not all(path.exists() for path in [*outputs, *others]):
         return False

@@ -17,8 +17,8 @@ from polardenoise.engine.neighbours.templates import MOST_TEMPLATES
 from polardenoise.engine.networks.checkpoint import ModelCard, find_model, hash_file, load_model
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
-from polardenoise.engine.particles.bare_stack import is_bare_stack
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
+from polardenoise.engine.particles.cryosparc.new_images import name_data_set
 from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
@@ -72,6 +72,11 @@ class DenoisePlan:
     command: tuple[str, ...] = ()
     #: What the command line writes besides.
     files: FileList = field(default_factory=FileList)
+
+    @property
+    def data_set(self) -> Path | None:
+        """The .cs that joins the new images to a project of cryoSPARC; None where they are of none."""
+        return name_data_set(self.particles, self.output)
 
 
 @dataclass(frozen=True)
@@ -301,14 +306,13 @@ def check_outputs(
         raise InputError(f"--matches {plan.matches}: must end in .npz")
     refuse_unquotable_stack("-o", stack)
     files = FileList([*plan.files.inputs], [*plan.files.outputs])
-    files.read("PARTICLES.star", plan.particles)
-    files.read("--passthrough", plan.cryosparc.passthrough)
-    files.read("rlnImageName", *particles.stacks)
+    files.read("PARTICLES.star", *particles.inputs)
     files.read("--model", *list_model_files(find_model(plan.model)))
     count = len(particles)
     files.write("-o", plan.output, "star", size=sum(map(len, particles.document.lines)))
     files.write("-o", stack, "mrc")
     files.write("-o", plan.output.with_suffix(".json"), "summary", content="summary")
+    files.write("-o", plan.data_set, "records")
     files.write("--matches", plan.matches, "matches", size=MATCHES_BYTES * count)
     files.write("--report", plan.report, "folder", size=REPORT_BYTES)
     if compares_images(plan.group_by, card) and plan.class_count != 0:
@@ -339,7 +343,10 @@ def state_facts(job: Job) -> dict[str, Any]:
     plan = job.plan
     return {
         "version": __version__,
-        "input": [*hash_inputs(plan), *map(state_file, job.particles.stacks)],
+        "input": [
+            *map(hash_file, job.particles.files),
+            *map(state_file, job.particles.stacks),
+        ],
         "--pixel-size": plan.pixel_size,
         "model": job.card.weights_sha256,
         "--set-size": plan.set_size,
@@ -356,14 +363,6 @@ def state_facts(job: Job) -> dict[str, Any]:
         "--class-count": plan.class_count,
         KEEPS_MATCHES: job.keeps_matches,
     }
-
-
-def hash_inputs(plan: DenoisePlan) -> list[str]:
-    """Hash a STAR file, or a .cs and its passthrough; not a bare stack, which is told by its size and time."""
-    paths = [] if is_bare_stack(plan.particles) else [plan.particles]
-    if plan.cryosparc.passthrough is not None:
-        paths.append(plan.cryosparc.passthrough)
-    return [hash_file(path) for path in paths]
 
 
 def hash_facts(facts: dict[str, Any]) -> str:

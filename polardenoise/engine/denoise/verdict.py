@@ -145,6 +145,7 @@ class Told(msgspec.Struct):
     verdict: list[str]
     run: str
     report: str | None = None
+    residual: dict[str, Any] | None = None
 
 
 def says_all(facts: dict[str, Any], run: str) -> bool:
@@ -159,6 +160,12 @@ def word_verdict(summary: dict[str, Any]) -> str | None:
     """Put the verdict of a summary into one line; None where there is nothing to say."""
     reasons = summary.get("verdict") or []
     return VERDICT + "; ".join(reasons) if reasons else None
+
+
+def list_warnings(summary: dict[str, Any]) -> list[str]:
+    """List what a summary warns of: contradictions in the set, and what was taken away besides noise."""
+    taken = (summary.get("residual") or {}).get("said")
+    return [*summary["warnings"], *([taken] if taken else [])]
 
 
 def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:

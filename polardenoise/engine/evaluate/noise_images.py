@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf import CtfParameters, compute_ctf
-from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.reconstruct.half_maps import split_count
 from polardenoise.engine.simulate.particle_table import draw_table
@@ -63,16 +63,9 @@ def draw_conditions(
 
 
 def read_conditions(
-    star_path: Path, box: int, count: int, generator: np.random.Generator
+    particles: ParticleSet, box: int, count: int, generator: np.random.Generator
 ) -> Conditions:
-    """Take field of view and CTFs of a particle set; its pixels are not read.
-
-    Raises
-    ------
-    InputError
-        If the set cannot be read.
-    """
-    particles = read_particles(star_path)
+    """Take field of view and CTFs of a particle set; its pixels are not read."""
     count -= count % 2
     pixel_size = most_common_pixel_size(particles) * particles.box / box
     carries = particles.ctf is not None and particles.ctf_state in ("raw", "flipped")

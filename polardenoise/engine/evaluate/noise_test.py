@@ -6,8 +6,6 @@ asked of the model is in `noise_measures`.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,7 +21,7 @@ from polardenoise.engine.evaluate.noise_images import (
 from polardenoise.engine.evaluate.noise_measures import NullTest, examine_denoiser
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import temporary_folder
 from polardenoise.engine.simulate.sources import read_density
@@ -36,7 +34,7 @@ IMAGES = 400
 
 def measure_null(
     model: str,
-    particles: Path | None = None,
+    particles: ParticleSet | None = None,
     count: int = IMAGES,
     seed: int = 0,
     device: str = "auto",
@@ -48,7 +46,7 @@ def measure_null(
     ----------
     model : str
         A shipped name or a folder.
-    particles : Path, optional
+    particles : ParticleSet, optional
         Noise like that of this set: its CTFs and its field of view. By default CTFs at 300 kV are drawn.
     count : int
         Images; odd numbers are rounded down.
@@ -88,7 +86,7 @@ def measure_null(
     test = examine_denoiser(denoise, conditions, reference, generator)
     facts = {
         "model": model,
-        "like": None if particles is None else str(particles),
+        "like": None if particles is None else str(particles.star_path),
         "group_by": group_by,
         "seed": seed,
     }

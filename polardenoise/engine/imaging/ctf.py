@@ -88,6 +88,17 @@ def compute_ctf(parameters: CtfParameters, pixel_size: Tensor | float, box: int)
     Tensor
         `(n, N, N // 2 + 1)` float32 in the layout of `torch.fft.rfft2` (not shifted), on the device of the
         parameters. RELION's values, but for the column at the Nyquist frequency.
+
+    Examples
+    --------
+    At zero frequency the CTF is the amplitude contrast, protein bright:
+
+    >>> names = ("defocus_u", "defocus_v", "defocus_angle", "voltage", "spherical_aberration")
+    >>> values = dict(zip(names, (15000.0, 14000.0, 30.0, 300.0, 2.7)), amplitude_contrast=0.1, phase_shift=0.0)
+    >>> parameters = CtfParameters(**{name: torch.tensor([value]) for name, value in values.items()})
+    >>> ctf = compute_ctf(parameters, pixel_size=1.5, box=64)
+    >>> ctf.shape, round(float(ctf[0, 0, 0]), 3)
+    (torch.Size([1, 64, 33]), 0.1)
     """
     to_micrometres = 1e-4
     # torch-ctf takes the root of the astigmatism: name the axes so that u is the longer one.

@@ -25,6 +25,14 @@ def matrices_from_angles(angles: Tensor) -> Tensor:
     Tensor
         `(..., 3, 3)` matrices on xyz column vectors, equal to scipy's ``from_euler("ZYZ", angles, degrees=True)``.
         They carry image coordinates into volume coordinates. Same dtype and device as `angles`.
+
+    Examples
+    --------
+    Tilted by 90 degrees, the microscope looks along the volume's x axis:
+
+    >>> matrix = matrices_from_angles(torch.tensor([0.0, 90.0, 0.0]))
+    >>> (matrix @ torch.tensor([0.0, 0.0, 1.0])).round().int().tolist()
+    [1, 0, 0]
     """
     radians = torch.deg2rad(angles)
     cosines, sines = torch.cos(radians), torch.sin(radians)
@@ -57,6 +65,12 @@ def angles_from_matrices(matrices: Tensor) -> Tensor:
     Tensor
         `(..., 3)` rot, tilt, psi in degrees; tilt in [0, 180], rot and psi in [-180, 180]. Where the tilt is 0 or 180
         degrees only the sum (difference) of rot and psi is defined: rot is then 0.
+
+    Examples
+    --------
+    >>> angles = torch.tensor([[30.0, 50.0, -70.0], [20.0, 0.0, 15.0]], dtype=torch.float64)
+    >>> angles_from_matrices(matrices_from_angles(angles)).round(decimals=6).tolist()
+    [[30.0, 50.0, -70.0], [0.0, 0.0, 35.0]]
     """
     sin_tilt = torch.hypot(matrices[..., 0, 2], matrices[..., 1, 2])
     tilt = torch.atan2(sin_tilt, matrices[..., 2, 2])

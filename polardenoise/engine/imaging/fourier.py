@@ -25,6 +25,13 @@ def fourier_crop(images: Tensor, box: int) -> Tensor:
         `(..., M, M)`. Grey values are kept: a constant image stays the same constant. If `M` is even, the two
         frequencies `+-M / 2`, one sample in the small box, are added up: this is what undoes `fourier_pad`.
 
+    Examples
+    --------
+    >>> images = torch.full((3, 64, 64), 2.0)
+    >>> small = fourier_crop(images, 32)
+    >>> small.shape, bool((small - 2).abs().max() < 1e-5)
+    (torch.Size([3, 32, 32]), True)
+
     Raises
     ------
     ValueError

@@ -27,6 +27,16 @@ def fourier_ring_correlation(first: Tensor, second: Tensor) -> Tensor:
         `(n, N // 2 + 1)` float64, as torch-fourier-shell-correlation's `fourier_ring_correlation` gives it: a Fourier
         pixel is shared between the two rings that its radius lies between. Ring 0 is 1 by definition; a ring in which
         an image has nothing is 0.
+
+    Examples
+    --------
+    An image agrees with itself at any scale, and not at all with its negative:
+
+    >>> images = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> fourier_ring_correlation(images, 3 * images).round(decimals=6).tolist()
+    [[1.0, 1.0, 1.0, 1.0, 1.0]]
+    >>> fourier_ring_correlation(images, -images).round(decimals=6).tolist()
+    [[1.0, -1.0, -1.0, -1.0, -1.0]]
     """
     one, other = (
         torch.fft.rfft2(images.to(torch.float64)).flatten(1) for images in (first, second)

@@ -63,6 +63,14 @@ def resolution_at(curve: np.ndarray, threshold: float, pixel_size: float, box: i
         Resolution in Angstrom at the crossing, interpolated linearly in spatial frequency. A curve that never
         falls below the threshold gives Nyquist (`2 * pixel_size`); one that begins below it, the first shell
         (`N * pixel_size`).
+
+    Examples
+    --------
+    Shell 2 of a box of 8 px at 1.5 A/px lies at 6 A, shell 3 at 4 A:
+
+    >>> curve = np.array([1.0, 0.9, 0.5, 0.1, 0.0])
+    >>> resolution_at(curve, 0.5, 1.5, 8), resolution_at(curve, 0.3, 1.5, 8)
+    (6.0, 4.8)
     """
     below = np.flatnonzero(np.asarray(curve)[1:] < threshold)
     if len(below) == 0:

@@ -43,6 +43,17 @@ class PolarGrid(nn.Module):
     ------
     ValueError
         If the box is odd or larger than 96 pixels, or the angles are not a multiple of four.
+
+    Examples
+    --------
+    A quarter of a turn of the image is a quarter of the angles:
+
+    >>> grid = PolarGrid(box=16, rings=8, angles=32)
+    >>> images = torch.zeros(2, 16, 16)
+    >>> images[0, 8, 12] = images[1, 12, 8] = 1.0  # 4 px from the centre (8, 8), along x and along y
+    >>> along_x, along_y = grid.to_polar(images)
+    >>> along_x.shape, bool(torch.allclose(along_x.roll(8, -1), along_y, atol=1e-6))
+    (torch.Size([8, 32]), True)
     """
 
     forward_matrix: Tensor

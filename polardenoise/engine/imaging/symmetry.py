@@ -41,6 +41,11 @@ def symmetry_matrices(group: str) -> Tensor:
     ------
     InputError
         If the group is not one of these.
+
+    Examples
+    --------
+    >>> [len(symmetry_matrices(group)) for group in ("c1", "c4", "D2", "t", "o", "i1")]
+    [1, 4, 4, 12, 24, 60]
     """
     generators = _generators(group.strip().lower())
     if generators is None:

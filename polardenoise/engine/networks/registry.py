@@ -34,6 +34,16 @@ def build_model(architecture: str, sizes: dict[str, Any]) -> Denoiser:
         If the architecture is unknown.
     TypeError
         If a size is unknown.
+
+    Examples
+    --------
+    Joint networks take sets of images, `(sets, images, box, box)`; an untrained one runs as a trained one does:
+
+    >>> import torch
+    >>> model = build_model("polar-transformer", {**ARCHITECTURES["polar-transformer"].tiny, "passes": 1})
+    >>> with torch.inference_mode():
+    ...     model(torch.zeros(1, 6, 32, 32)).shape
+    torch.Size([1, 6, 32, 32])
     """
     entry = ARCHITECTURES[architecture]
     module = import_module(entry.module)

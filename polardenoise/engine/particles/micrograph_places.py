@@ -95,7 +95,7 @@ def find_micrograph_pixel_size(particles: ParticleSet) -> tuple[np.ndarray | Non
         found = particles.numbers(label)
         if found is not None and ((found >= least) & (found <= most)).all():
             return found, ""
-    unknown = f"the file has no {PIXEL_SIZE_LABELS[0]} that a microscope can have"
+    unknown = f"the file states no usable {PIXEL_SIZE_LABELS[0]}"
     if says_binned(particles):
         return None, f"overlaps were not checked: {unknown}, and the images were binned"
     taken = "coordinates were taken for pixels of the images"

@@ -16,7 +16,13 @@ import numpy as np
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.particles.bare_stack import describe_stack, is_bare_stack
 from polardenoise.engine.particles.cryosparc.as_star import describe_cryosparc
-from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, is_cryosparc
+from polardenoise.engine.particles.cryosparc.fields import (
+    CryosparcFiles,
+    Fields,
+    is_cryosparc,
+    read_fields,
+)
+from polardenoise.engine.particles.cryosparc.new_images import keep_image_fields
 from polardenoise.engine.particles.image_names import check_stacks
 from polardenoise.engine.particles.mrc import read_images_at
 from polardenoise.engine.particles.mrc_header import StackHeader
@@ -83,6 +89,11 @@ class ParticleSet:
         `(n, 2)` x, y in Angstrom, RELION's sign; zeros where there are none; or what is wrong with them.
     first_row : int
         The row of the file, from 0, that the first particle stands in: not 0 where `select_rows` took a part.
+    cryosparc : Fields | None
+        What a data set of cryoSPARC says of the images of all its particles; None for other sets.
+    files : tuple[Path, ...]
+        What the set was read from besides the stacks: the STAR file; or the data set of cryoSPARC, its passthrough, its
+        group file; nothing for a bare stack.
     """
 
     star_path: Path
@@ -101,6 +112,8 @@ class ParticleSet:
     angles_given: Given
     origins_given: Given
     first_row: int = 0
+    cryosparc: Fields | None = None
+    files: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         """Count the particles."""
@@ -133,6 +146,11 @@ class ParticleSet:
     def stacks(self) -> tuple[Path, ...]:
         """Where the stacks lie."""
         return tuple(header.path for header in self.headers)
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """All files that the set was read from, stacks and all: no command may write over them."""
+        return (*self.files, *self.stacks)
 
     def column(self, label: str) -> list[str] | None:
         """Give a column as text.
@@ -207,7 +225,8 @@ def read_particles(
         Names the file, the row and the cure. A pixel size is needed; voltage and spherical aberration only
         with a defocus. An `UnclearCtfError` if the file does not say clearly what was done about the CTF.
     """
-    document = read_document(star_path, pixel_size, cryosparc)
+    fields = read_data_set(star_path, cryosparc)
+    document = read_document(star_path, pixel_size, fields, cryosparc)
     table = find_particle_table(document)
     optics = find_optics_table(document, table)
     names, columns, stated = read_columns(document, table, optics)
@@ -243,24 +262,45 @@ def read_particles(
         ctf_state=ctf_state,
         angles_given=look_for(find_angles, columns),
         origins_given=look_for(find_origins, columns, pixel_sizes),
+        cryosparc=None if fields is None else keep_image_fields(fields),
+        files=list_files(document.path, fields),
     )
     refuse_other_size(particles)
     return particles
 
 
+def read_data_set(path: Path | str, cryosparc: CryosparcFiles | None) -> Fields | None:
+    """Read a data set of cryoSPARC; None where the path is of another kind, which has none of its options."""
+    files = cryosparc or CryosparcFiles()
+    if is_cryosparc(path):
+        return read_fields(Path(path), files.passthrough)
+    for option, value in vars(files).items():
+        if value is not None:
+            raise InputError(f"--{option}: is for a .cs of cryoSPARC; leave it out with {path}")
+    return None
+
+
 def read_document(
-    path: Path | str, pixel_size: float | None, cryosparc: CryosparcFiles | None
+    path: Path | str,
+    pixel_size: float | None,
+    fields: Fields | None,
+    cryosparc: CryosparcFiles | None,
 ) -> StarDocument:
     """Read a STAR file, or make up that of a bare stack or of a data set of cryoSPARC; as `read_particles`."""
-    if not is_cryosparc(path):
-        for option, value in vars(cryosparc or CryosparcFiles()).items():
-            if value is not None:
-                raise InputError(f"--{option}: is for a .cs of cryoSPARC; leave it out with {path}")
     if is_bare_stack(path):
         return describe_stack(path, pixel_size)
     if pixel_size is not None:
         raise InputError(f"--pixel-size: is for a stack; {path} states its own, correct it there")
-    return describe_cryosparc(path, cryosparc) if is_cryosparc(path) else read_star(path)
+    if fields is None:
+        return read_star(path)
+    return describe_cryosparc(fields, cryosparc.project if cryosparc else None)
+
+
+def list_files(path: Path, fields: Fields | None) -> tuple[Path, ...]:
+    """List what a set is read from besides its stacks; as `ParticleSet.files`."""
+    if fields is not None:
+        return fields.files
+    return () if is_bare_stack(path) else (path,)
 
 
 def refuse_other_size(particles: ParticleSet) -> None:

@@ -190,7 +190,22 @@ def parse_star(path: Path, lines: list[str]) -> StarDocument:
 
 
 def write_loop(name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Write a table, label -> a token for each row, as the lines of a STAR file."""
+    """Write a table, label -> a token for each row, as the lines of a STAR file.
+
+    Examples
+    --------
+    >>> lines = write_loop("particles", {"rlnImageName": ["1@a.mrcs", "2@a.mrcs"]})
+    >>> print("".join(lines), end="")
+    data_particles
+    <BLANKLINE>
+    loop_
+    _rlnImageName #1
+    1@a.mrcs
+    2@a.mrcs
+    >>> (table,) = parse_star(Path("a.star"), lines).tables
+    >>> table.labels, table.column("rlnImageName")
+    (('rlnImageName',), ['1@a.mrcs', '2@a.mrcs'])
+    """
     lines = [f"data_{name}", "", "loop_"]
     lines += [f"_{label} #{number}" for number, label in enumerate(columns, 1)]
     lines += [" ".join(row) for row in zip(*columns.values(), strict=True)]

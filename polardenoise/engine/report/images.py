@@ -10,16 +10,12 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.preparation import Preparation
-from polardenoise.engine.imaging.ctf import apply_ctf, phase_flip
+from polardenoise.engine.denoise.residual import read_denoised
+from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import ring_power
-from polardenoise.engine.particles.mrc import read_images_at, read_stack_header
 from polardenoise.engine.particles.particle_set import read_images
 from polardenoise.engine.particles.preprocessing import compute_working_ctf, resample
-
-#: Values of images of the output that are brought to the working box at once.
-VALUES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -42,18 +38,6 @@ class Gallery:
     residual: np.ndarray
 
 
-def pick_rows(count: int, most: int, seed: int) -> np.ndarray:
-    """Pick at most `most` of `count` rows at random, ascending."""
-    generator = np.random.default_rng([seed, 11])
-    return np.sort(generator.choice(count, min(most, count), replace=False))
-
-
-def read_denoised(stack: Path, rows: np.ndarray) -> Tensor:
-    """Read images `(m, box, box)` of ascending rows of a complete stack."""
-    parts = [images for _, images in read_images_at(read_stack_header(stack), rows)]
-    return torch.from_numpy(np.concatenate(parts).astype(np.float32))
-
-
 def take_gallery(job: Job, stack: Path, rows: np.ndarray) -> Gallery:
     """Take particles before and after from the input and the complete stack of the output."""
     noisy = torch.from_numpy(read_images(job.particles, rows))
@@ -68,32 +52,6 @@ def take_gallery(job: Job, stack: Path, rows: np.ndarray) -> Gallery:
         working = apply_ctf(working, ctf if handling.ctf_state == "raw" else ctf.abs())
         observed = resample(working, job.box)
     return Gallery(rows, noisy.numpy(), denoised.numpy(), (noisy - observed).numpy())
-
-
-def take_working(
-    job: Job, preparation: Preparation, stack: Path, rows: np.ndarray
-) -> tuple[Tensor, Tensor]:
-    """Take the working images of rows and their estimates, as the network compares them.
-
-    Returns
-    -------
-    tuple of Tensor
-        `(m, box, box)` in the working box, protein bright, background 0, noise 1, both with the absolute CTF.
-    """
-    noisy, _ = preparation.scratch.read_with_ctf_rings(rows)
-    units = preparation.units[torch.from_numpy(rows)]
-    at_once = max(1, VALUES_AT_ONCE // job.box**2)
-    parts = np.split(rows, range(at_once, len(rows), at_once))
-    working = [resample(read_denoised(stack, some), job.handling.box) for some in parts]
-    estimates = torch.cat(working) / units[:, None, None]
-    handling = job.handling
-    if handling.ctf_state != "none":
-        ctf = compute_working_ctf(job.particles, rows, handling, estimates.device)
-        if not handling.keeps_ctf:
-            estimates = apply_ctf(estimates, ctf.abs())
-        elif handling.ctf_state == "raw":
-            estimates = phase_flip(estimates, ctf)
-    return noisy, estimates
 
 
 @dataclass(frozen=True)
@@ -124,8 +82,8 @@ def measure_residual(noisy: Tensor, estimates: Tensor) -> Residual:
     Parameters
     ----------
     noisy, estimates : Tensor
-        `(m, box, box)` from `take_working`. The spectrum of the noise is taken from the corners outside the disk of
-        radius `box / 2`, so that coloured noise is no structure.
+        `(m, box, box)` from `residual.take_working`. The spectrum of the noise is taken from the corners outside the
+        disk of radius `box / 2`, so that coloured noise is no structure.
     """
     box = noisy.shape[-1]
     inside, outside = disk_mask(box, box / 2 - 1), ~disk_mask(box, box / 2)

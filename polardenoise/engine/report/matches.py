@@ -11,13 +11,13 @@ from torch import Tensor
 
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import Preparation
+from polardenoise.engine.denoise.residual import take_working
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
 from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot
-from polardenoise.engine.report.images import take_working
 
 #: Particles whose neighbours are shown, and neighbours of each.
 WITH_NEIGHBOURS, NEIGHBOURS = 3, 6

@@ -13,7 +13,17 @@ from torch import Tensor
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
-from polardenoise.engine.denoise.verdict import word_finest_detail, word_verdict
+from polardenoise.engine.denoise.residual import (
+    AVERAGED,
+    LOWEST_RING,
+    pick_rows,
+    take_working,
+)
+from polardenoise.engine.denoise.verdict import (
+    list_warnings,
+    word_finest_detail,
+    word_verdict,
+)
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
 from polardenoise.engine.report.html import (
     Section,
@@ -27,21 +37,13 @@ from polardenoise.engine.report.html import (
     make_verdict,
     write_page,
 )
-from polardenoise.engine.report.images import (
-    measure_residual,
-    pick_rows,
-    take_gallery,
-    take_working,
-)
+from polardenoise.engine.report.images import measure_residual, take_gallery
 from polardenoise.engine.report.matches import show_classes, show_neighbours, show_scores
 from polardenoise.engine.report.residual_map import show_residual_map
 from polardenoise.engine.runtime.files import make_folder, remove_tree
 
-#: Particles in the gallery, and particles whose residuals are averaged, chosen at random.
-SHOWN, AVERAGED = 8, 500
-
-#: The lowest ring of frequencies whose power is told: below, the offset of the background is all there is.
-LOWEST_RING = 2
+#: Particles in the gallery, chosen at random.
+SHOWN = 8
 
 
 def write_report(
@@ -115,7 +117,7 @@ def list_cautions(summary: dict[str, Any]) -> list[str]:
             f"The card of {summary['model']} does not state what it makes of pure noise: nothing keeps it from drawing "
             "particles into noise."
         )
-    cautions += [f"{warning[0].upper()}{warning[1:]}." for warning in summary["warnings"]]
+    cautions += [f"{warning[0].upper()}{warning[1:]}." for warning in list_warnings(summary)]
     if summary["ctf_output"] == "corrected":
         cautions.append(
             "The images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)."
@@ -230,7 +232,7 @@ def show_residuals(job: Job, preparation: Preparation, stack: Path) -> list[Sect
 
 
 def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor) -> Section:
-    """Show the mean residual and its power by ring, of images as `images.take_working` gives them."""
+    """Show the mean residual and its power by ring, of images as `residual.take_working` gives them."""
     residual = measure_residual(noisy, estimates)
     box = job.handling.box
     pixel_size = job.working_pixel_size

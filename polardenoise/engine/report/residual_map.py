@@ -95,7 +95,7 @@ def show_residual_map(
     rows : ndarray
         `(m,)` of the particles, from 0.
     noisy, estimates : Tensor
-        `(m, box, box)` of them from `images.take_working`.
+        `(m, box, box)` of them from `residual.take_working`.
 
     Returns
     -------

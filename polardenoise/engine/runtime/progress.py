@@ -169,7 +169,13 @@ def format_rate(rate: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a time as people read it: `8 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Write a time as people read it.
+
+    Examples
+    --------
+    >>> [format_duration(seconds) for seconds in (0.84, 42.3, 200, 7500)]
+    ['0.8 s', '42 s', '3 min 20 s', '2 h 05 min']
+    """
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"

@@ -18,6 +18,11 @@ def split_sources(words: Iterable[str]) -> list[str]:
     -------
     list of str
         For example ``phantom:1-20`` and ``phantom:35``: numbers that follow a phantom are phantoms.
+
+    Examples
+    --------
+    >>> split_sources(["phantom:1-20,35", "a.pdb,b.mrc"])
+    ['phantom:1-20', 'phantom:35', 'a.pdb', 'b.mrc']
     """
     sources = []
     for word in words:

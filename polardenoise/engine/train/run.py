@@ -231,10 +231,9 @@ def list_files(plan: TrainingPlan, given: Given) -> FileList:
         molecules = (*given.sources.training, *given.sources.validation)
         files.read("SOURCE", *(one for one in molecules if not one.startswith(PHANTOM_PREFIX)))
     if given.likeness is not None:
-        files.read("--like", plan.like, *given.likeness.particles.stacks)
+        files.read("--like", *given.likeness.particles.inputs)
     if given.pair is not None:
-        files.read("--pairs", *(plan.pairs or ()), *given.pair.noisy.stacks)
-        files.read("--pairs", *given.pair.clean.stacks)
+        files.read("--pairs", *given.pair.noisy.inputs, *given.pair.clean.inputs)
     files.read("--recipe", plan.recipe_file)
     if plan.init is not None:
         files.read("--init", *list_model_files(find_model(plan.init)))

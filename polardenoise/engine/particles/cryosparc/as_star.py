@@ -9,12 +9,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from polardenoise.engine.imaging.euler_angles import angles_from_matrices
-from polardenoise.engine.particles.cryosparc.fields import (
-    CryosparcFiles,
-    Fields,
-    read_fields,
-    read_texts,
-)
+from polardenoise.engine.particles.cryosparc.fields import Fields, read_texts
 from polardenoise.engine.particles.cryosparc.stacks import name_images
 from polardenoise.engine.particles.star import StarDocument, parse_star, quote_token, write_loop
 from polardenoise.engine.runtime.errors import InputError
@@ -24,15 +19,15 @@ UID_LABEL = "ucsfUid"
 Columns = dict[str, list[str]]
 
 
-def describe_cryosparc(path: Path | str, files: CryosparcFiles | None = None) -> StarDocument:
+def describe_cryosparc(fields: Fields, project: Path | None = None) -> StarDocument:
     """Describe a data set as a STAR file of RELION 3.1 does, in memory.
 
     Parameters
     ----------
-    path : Path | str
-        The `.cs`.
-    files : CryosparcFiles, optional
-        Its passthrough, and its project's folder.
+    fields : Fields
+        Of the set.
+    project : Path, optional
+        The folder of its project.
 
     Returns
     -------
@@ -44,11 +39,9 @@ def describe_cryosparc(path: Path | str, files: CryosparcFiles | None = None) ->
     InputError
         Names the file, the row and the cure.
     """
-    path, files = Path(path), files or CryosparcFiles()
-    fields = read_fields(path, files.passthrough)
     optics, groups = find_groups(fields)
     columns: Columns = {
-        "rlnImageName": name_images(fields, files.project),
+        "rlnImageName": name_images(fields, project),
         "rlnOpticsGroup": groups,
         UID_LABEL: [str(uid) for uid in fields.values["uid"].tolist()],
         **place_boxes(fields),
@@ -56,7 +49,7 @@ def describe_cryosparc(path: Path | str, files: CryosparcFiles | None = None) ->
         **state_alignment(fields),
     }
     lines = [*write_loop("optics", optics), "\n", *write_loop("particles", columns)]
-    return parse_star(path, lines)
+    return parse_star(fields.path, lines)
 
 
 def word(numbers: np.ndarray, digits: int = 6) -> list[str]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from polardenoise.engine.particles.cryosparc.groups import (
+    GROUP_ENDING,
+    is_group,
+    read_group,
+)
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.records import read_records
 
@@ -29,7 +35,7 @@ class Fields:
     Attributes
     ----------
     path : Path
-        The data set.
+        The data set, or the group file that names it.
     values : dict
         Name -> `(n, ...)`, in the order of the data set's rows.
     sources : dict
@@ -47,6 +53,11 @@ class Fields:
         """Say where a particle's value stands, for messages."""
         path, rows = self.sources[name]
         return f"{path}: row {rows[row] + 1}: {name}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The set, and what else holds its fields."""
+        return tuple(dict.fromkeys([self.path, *(path for path, _ in self.sources.values())]))
 
     def require(self, name: str) -> None:
         """Refuse a set without a field; an `InputError` names the cure."""
@@ -74,45 +85,96 @@ class Fields:
 
 
 def is_cryosparc(path: Path | str) -> bool:
-    """Tell a data set of cryoSPARC by its name."""
-    return Path(path).suffix.lower() == ENDING
+    """Tell a data set of cryoSPARC, or a group of them, by its name."""
+    return Path(path).suffix.lower() == ENDING or is_group(path)
 
 
 def read_fields(path: Path, passthrough: Path | None = None) -> Fields:
-    """Read a data set and its passthrough.
+    """Read a data set and its passthrough, or what a group file names.
 
     Raises
     ------
     InputError
         If one cannot be read, has no particles, or they are not of the same particles.
     """
-    records = read_records(path)
-    if not len(records):
-        raise InputError(f"{path}: has no rows; give the .cs of a job that has particles")
-    uids = find_uids(path, records)
-    rows = np.arange(len(records))
-    values = {name: records[name] for name in records.dtype.names or ()}
-    sources = {name: (path, rows) for name in values}
-    if passthrough is not None:
-        others = read_records(passthrough)
-        of_row = find_rows(find_uids(passthrough, others), uids)
-        lost = np.flatnonzero(of_row < 0)
-        if lost.size:
+    if is_group(path):
+        if passthrough is not None:
             raise InputError(
-                f"{passthrough}: has no particle {uids[lost[0]]} (uid of row {lost[0] + 1} of {path}); give the "
-                "passthrough of the same job"
+                f"--passthrough: {path} names the passthrough of its job itself; leave it out"
             )
-        for name in set(others.dtype.names or ()) - values.keys():
-            values[name] = others[name][of_row]
-            sources[name] = (passthrough, of_row)
-    return Fields(path, values, sources)
+        return read_group_fields(path)
+    fields = begin_fields(path, path, read_records(path))
+    if passthrough is not None:
+        join_fields(fields, passthrough, read_records(passthrough))
+    return fields
+
+
+def read_group_fields(path: Path) -> Fields:
+    """Read the fields of each slot from the data set that a group file names for it; errors as `read_fields`."""
+    slots = read_group(path)
+    first = slots.get("blob", next(iter(slots.values())))
+    tables = {one: read_records(one) for one in dict.fromkeys([first, *slots.values()])}
+    fields = begin_fields(path, first, tables[first], names=())
+    for source, records in tables.items():
+        held = [name for name in records.dtype.names or () if slots.get(slot_of(name)) == source]
+        join_fields(fields, source, records, held)
+    return fields
+
+
+def slot_of(name: str) -> str:
+    """Name the slot of a field: `ctf` of `ctf/df1_A`."""
+    return name.partition("/")[0]
+
+
+def begin_fields(
+    path: Path, source: Path, records: np.ndarray, names: Sequence[str] | None = None
+) -> Fields:
+    """Take uids, and all fields or those of some names, of the table whose rows are the particles of a set."""
+    if not len(records):
+        raise InputError(f"{source}: has no rows; give the .cs of a job that has particles")
+    rows = np.arange(len(records))
+    values = {name: records[name] for name in list_names(records, names)}
+    values["uid"] = find_uids(source, records)
+    return Fields(path, values, {name: (source, rows) for name in values})
+
+
+def join_fields(
+    fields: Fields, source: Path, records: np.ndarray, names: Sequence[str] | None = None
+) -> None:
+    """Add fields of a further table, joined by uid: all that are not there yet, or those of some names."""
+    uids = fields.values["uid"]
+    of_row = find_rows(find_uids(source, records), uids)
+    lost = np.flatnonzero(of_row < 0)
+    if lost.size:
+        first, rows = fields.sources["uid"]
+        raise InputError(
+            f"{source}: has no particle {uids[lost[0]]} (uid of row {rows[lost[0]] + 1} of {first}); give the "
+            "passthrough of the same job"
+        )
+    for name in set(list_names(records, names)) - fields.values.keys():
+        fields.values[name] = records[name][of_row]
+        fields.sources[name] = (source, of_row)
+
+
+def list_names(records: np.ndarray, names: Sequence[str] | None) -> Sequence[str]:
+    """Give the names of fields that are asked for; None asks for all of a table."""
+    return records.dtype.names or () if names is None else names
+
+
+def has_uids(records: np.ndarray) -> bool:
+    """Tell whether a table has uids, whole numbers."""
+    return "uid" in (records.dtype.names or ()) and records.dtype["uid"].kind in "iu"
 
 
 def find_uids(path: Path, records: np.ndarray) -> np.ndarray:
-    """Give the uids of a table, `(n,)`; an `InputError` if it has none, or two rows one."""
-    if "uid" not in (records.dtype.names or ()) or records.dtype["uid"].kind not in "iu":
+    """Give the uids of a table, `(n,)` uint64; an `InputError` if it has none, or two rows one.
+
+    Some programs write them signed, with the same bits: compared with unsigned ones as they are, both would become
+    floating-point numbers, in which uids of 64 bits are no longer told apart.
+    """
+    if not has_uids(records):
         raise InputError(f"{path}: has no field uid; give the .cs of a job's particles")
-    uids = records["uid"]
+    uids = records["uid"].astype(np.uint64)
     found, first = np.unique(uids, return_index=True)
     if len(found) != len(uids):
         row = int(np.setdiff1d(np.arange(len(uids)), first)[0])
@@ -125,7 +187,7 @@ def find_uids(path: Path, records: np.ndarray) -> np.ndarray:
 
 
 def find_rows(uids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Find the rows of wanted uids `(m,)` among those of a table `(n,)`: `(m,)` from 0, -1 for one that it lacks."""
+    """Find the rows of wanted uids among those of a table, both uint64: `(m,)` from 0, -1 for one that it lacks."""
     if not len(uids):
         return np.full(len(wanted), -1)
     order = np.argsort(uids)
@@ -134,15 +196,26 @@ def find_rows(uids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def advise_passthrough(path: Path) -> str:
-    """Say what to do where a field is missing."""
-    try:
-        beside = sorted(path.parent.glob("*passthrough*particles*" + ENDING))
-    except OSError:
-        beside = []
-    named = f" ({beside[0].name} lies beside it)" if beside and beside[0] != path else ""
-    return (
-        f"give the passthrough of the same job with --passthrough{named}, or export the particles"
+    """Say what to do where a field is missing: the group file works wherever a set is read, the option not."""
+    if is_group(path):
+        return "give the group of a job that has it, or export the particles"
+    group, passthrough = (
+        find_beside(path, pattern)
+        for pattern in (f"*particles*{GROUP_ENDING}", f"*passthrough*particles*{ENDING}")
     )
+    return (
+        f"give the group file of the same job{group} in its place, its passthrough{passthrough} with --passthrough, or "
+        "export the particles"
+    )
+
+
+def find_beside(path: Path, pattern: str) -> str:
+    """Word which file of a pattern lies beside a data set; empty where none does."""
+    try:
+        beside = sorted(one for one in path.parent.glob(pattern) if one != path)
+    except OSError:
+        return ""
+    return f" ({beside[0].name} lies beside it)" if beside else ""
 
 
 def read_texts(fields: Fields, name: str) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -7,8 +7,32 @@ from pathlib import Path
 
 import numpy as np
 
-from polardenoise.engine.particles.cryosparc.fields import Fields, find_rows
+from polardenoise.engine.particles.cryosparc.fields import (
+    ENDING,
+    Fields,
+    find_rows,
+    is_cryosparc,
+)
 from polardenoise.engine.runtime.records import write_records
+
+#: What a set says of its images besides where they lie.
+IMAGE_FIELDS = ("uid", "blob/psize_A", "blob/shape", "blob/sign")
+
+
+def keep_image_fields(fields: Fields) -> Fields:
+    """Keep of a set what new images of it are described by; its other fields, which are many, can go."""
+    kept = [name for name in IMAGE_FIELDS if name in fields]
+    return Fields(
+        fields.path,
+        # Copies: a field of a table keeps all of the table.
+        {name: fields.values[name].copy() for name in kept},
+        {name: fields.sources[name] for name in kept},
+    )
+
+
+def name_data_set(particles: Path, output: Path) -> Path | None:
+    """Name the .cs beside the STAR file of a denoised set; None where the particles are not cryoSPARC's."""
+    return output.with_suffix(ENDING) if is_cryosparc(particles) else None
 
 
 def write_images_slot(
@@ -27,7 +51,7 @@ def write_images_slot(
     path : Path
         The new file.
     source : Fields
-        The set that the particles are of.
+        What the set that the particles are of says of its images (`keep_image_fields`).
     uids : ndarray
         `(m,)` uint64, theirs.
     stack : Path
