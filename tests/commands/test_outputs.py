@@ -22,6 +22,7 @@ WORK = {
     "denoise": ["in.star", *TINY, "-o", "out.star"],
     "evaluate": ["done.star", "--truth", "in.star", "--matches", "done.npz"],
     "reconstruct": ["in.star", "-o", "new"],
+    "select": ["done.star", "--particles", "in.star", "--top-fraction", "0.5", "-o", "clean.star"],
     "models": [],
 }
 INPUTS = {
@@ -30,6 +31,7 @@ INPUTS = {
     "denoise": ["in.star", "stack.mrcs", "model/model.json", "model/weights.safetensors"],
     "evaluate": ["done.star", "done.mrcs", "done.json", "in.star", "stack.mrcs", "done.npz"],
     "reconstruct": ["in.star", "stack.mrcs"],
+    "select": ["done.star", "in.star"],
     "models": [str(find_model(DEFAULT_MODEL) / "model.json")],
 }
 
