@@ -115,4 +115,11 @@ def test_the_largest_size_of_a_file_is_met_as_a_full_disk_is(folder, capsys):
     assert "--resume goes on" in finished.stderr
     assert main([*DENOISE, "--resume"]) == 0
     assert read_results(folder) == expected
-    assert sorted(os.listdir(folder / "disk")) == ["out.json", "out.mrcs", "out.star"]
+    assert sorted(os.listdir(folder / "disk")) == [
+        "out.json",
+        "out.mrcs",
+        "out.star",
+        "out_2d_classes.mrcs",
+        "out_2d_data.star",
+        "out_2d_model.star",
+    ]
