@@ -35,7 +35,7 @@ def shrink(put):
     put(clusters, "LARGEST_CLUSTER", 16)
     put(clusters, "LANDMARKS", 12)
     put(sample, "MOST_TEMPLATES", 18)
-    put(weight_learning, "LEARNING_IMAGES", 8)
+    put(weight_learning, "LEARNING_IMAGES", (8, 8))
 
 
 def write_large_set(folder, count=120, **others):

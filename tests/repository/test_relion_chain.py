@@ -108,36 +108,9 @@ def test_rows_columns_and_tokens_are_those_of_the_input(projected, denoised):
         row += 1
         name = next(word for word in old.split() if "@" in word)
         kept, score, number = new.rsplit(maxsplit=2)
-        assert kept == old.rstrip().replace(name, f"{row:06d}@denoised.mrcs")
+        assert kept.rstrip() == old.rstrip().replace(name, f"{row:06d}@denoised.mrcs")
         assert 0 <= float(score) <= 1
         assert int(number) >= 1
-    assert row == COUNT
-    star.write_text("\n".join(out) + "\n")
-
-
-@pytest.fixture
-def denoised(projected, monkeypatch, request):
-    monkeypatch.chdir(projected)
-    extra = getattr(request, "param", [])
-    assert (
-        main(["denoise", "particles.star", "-o", "denoised.star", "--device", "cpu", *extra]) == 0
-    )
-    return projected / "denoised.star"
-
-
-def test_rows_columns_and_tokens_are_those_of_the_input(projected, denoised):
-    before, after = (
-        (projected / name).read_text().splitlines() for name in ("particles.star", "denoised.star")
-    )
-    assert len(before) == len(after)
-    row = 0
-    for old, new in zip(before, after, strict=True):
-        if "@" not in old:
-            assert new == old
-            continue
-        row += 1
-        name = next(word for word in old.split() if "@" in word)
-        assert new == old.replace(name, f"{row:06d}@denoised.mrcs")
     assert row == COUNT
     optics = read_particles(denoised).optics
     assert len(optics) == 2

@@ -19,8 +19,8 @@ from polardenoise.engine.neighbours.ring_weights import (
 from polardenoise.engine.neighbours.template_denoising import SeenImages
 from polardenoise.engine.neighbours.templates import Templates
 
-#: Images of each fold that the ring weights are learned from.
-LEARNING_IMAGES = 384
+#: Images of each fold that the ring weights are learned from, in each round: those of templates are needed less exact.
+LEARNING_IMAGES = (128, 256)
 #: What the ring weights of the guess are where images tell nothing of them, in each round, and of the network's share.
 PRIOR_GUESSES = ((1.2, -0.2), (0.4, 0.8, -0.2))
 PRIOR_SHARE = 0.4
@@ -82,7 +82,9 @@ def learn_ring_weights(
     """
     probed = []
     for batch, templates in parts:
-        probed.append(probe_images(runner, take_first(batch), templates, off_centre))
+        probed.append(
+            probe_images(runner, take_first(batch, len(templates)), templates, off_centre)
+        )
         advance(2 * len(probed[-1].probe))
     prior = next(one for one in PRIOR_GUESSES if len(one) == len(probed[0].before.expected))
     with torch.inference_mode():
@@ -108,12 +110,12 @@ def learn_ring_weights(
 
 def count_learning(parts: Sequence[tuple[BatchOfImages, Sequence[Templates]]]) -> int:
     """Count the images that are seen, and denoised, for learning."""
-    return sum(4 * len(take_first(batch).own_rows) for batch, _ in parts)
+    return sum(4 * len(take_first(batch, len(templates)).own_rows) for batch, templates in parts)
 
 
-def take_first(batch: BatchOfImages) -> BatchOfImages:
-    """Take the first images of a cluster, as many as are learned from."""
-    count = min(LEARNING_IMAGES, len(batch.own_rows))
+def take_first(batch: BatchOfImages, number: int) -> BatchOfImages:
+    """Take the first images of a cluster, as many as are learned from in a round."""
+    count = min(LEARNING_IMAGES[number - 1], len(batch.own_rows))
     return BatchOfImages(
         batch.number,
         batch.images[:, :count],
