@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from polardenoise.engine.denoise.batches import gather_batches
 from polardenoise.engine.denoise.contrast import Contrast
+from polardenoise.engine.denoise.noise_whitening import NoiseColours, state_noise, word_noise
 from polardenoise.engine.denoise.output_columns import rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
 from polardenoise.engine.denoise.preparation import (
@@ -70,6 +72,8 @@ def finish_run(
     )
     run = hash_facts(facts)
     with open_preparation(job, folder) as preparation:
+        if matches is not None:
+            matches["class_averages"] = undo_in_class_averages(preparation.colours, matches)
         summary = summarise_run(job, sets, preparation, counts, precision)
         summary |= {
             "run": run,
@@ -85,6 +89,12 @@ def finish_run(
         if job.plan.report is not None and write_report is not None:
             write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
     publish(folder, name_outputs(job), run)
+
+
+def undo_in_class_averages(colours: NoiseColours, matches: dict[str, Any]) -> np.ndarray:
+    """Give the averages `(classes, box, box)` of images that were whitened the strengths that they have without."""
+    averages = torch.from_numpy(matches["class_averages"])
+    return colours.undo(averages, matches["class_half"]).numpy()
 
 
 def name_outputs(job: Job) -> dict[str, Path]:
@@ -167,6 +177,8 @@ def summarise_run(
             f"half {half}, optics group {job.optics[1][group]}": state_contrast(found)
             for (half, group), found in contrasts.groups.items()
         },
+        "noise": word_noise(preparation.colours),
+        "noise_of_halves": state_noise(preparation.colours),
         "precision": precision,
         "box": particles.box,
         "working_box": handling.box,

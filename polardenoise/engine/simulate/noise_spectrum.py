@@ -1,10 +1,6 @@
 """The radial power spectrum of the noise of real images, measured where no particle is.
 
-The corners of a box, outside the disk of radius `N / 2`, show ice, detector and neighbours but not the particle. Their
-autocorrelation, each lag divided by the number of pairs of pixels that it has there, is free of the shape of the
-corners; with a Hann taper at a quarter of the box its transform is the spectrum, at steps of two cycles per box.
-
-`MEASURED` is that of two sets of real images.
+How it is measured stands in `imaging.noise_spectrum`. `MEASURED` is that of two sets of real images.
 `python -m polardenoise.engine.simulate.noise_spectrum PARTICLES.star ...` measures the sets named and prints their
 common spectrum.
 """
@@ -13,11 +9,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from polardenoise.engine.imaging.noise_spectrum import (
+    NoiseSpectrum,
+    correlate_corners,
+    transform_autocorrelation,
+)
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
@@ -26,31 +26,9 @@ from polardenoise.engine.runtime.errors import InputError
 MEASURED_IMAGES = 1_000
 IMAGES_AT_ONCE = 50
 SMALLEST_BOX = 16
-#: Share of the mean power below which an estimate is taken as noise about zero.
-SMALLEST_POWER = 1e-3
 #: Where spectra of several sets are brought to the same scale, 1/Angstrom: beyond ice and neighbours, before the
 #: Nyquist frequency of the coarsest.
 COMMON_BAND = (0.08, 0.16)
-
-
-@dataclass(frozen=True)
-class NoiseSpectrum:
-    """Power of noise against spatial frequency, up to a factor.
-
-    Attributes
-    ----------
-    frequency : ndarray
-        `(m,)` ascending from 0, 1/Angstrom.
-    power : ndarray
-        `(m,)` above 0. Beyond the last frequency the last power goes on.
-    """
-
-    frequency: np.ndarray
-    power: np.ndarray
-
-    def at(self, frequency: np.ndarray) -> np.ndarray:
-        """Interpolate the power at frequencies of any shape, 1/Angstrom."""
-        return np.interp(frequency, self.frequency, self.power)
 
 
 #: Frequencies of the shipped and of the printed table, 1/Angstrom: finer where ice and neighbours show.
@@ -67,67 +45,6 @@ MEASURED = NoiseSpectrum(TABLE, np.array([
     0.973, 0.951, 0.965, 0.908, 0.879, 0.861, 0.845, 0.805, 0.779, 0.762, 0.736,
 ]))
 # fmt: on
-
-
-def correlate_background(images: np.ndarray) -> np.ndarray:
-    """Find the radial autocorrelation of the corners of images.
-
-    Parameters
-    ----------
-    images : ndarray
-        `(n, N, N)`; each is first brought to mean 0 and variance 1 in its corners.
-
-    Returns
-    -------
-    ndarray
-        `(N // 4 + 1,)` mean over images and directions at lags of 0, 1, ... pixels; 1 at lag 0.
-    """
-    box = images.shape[-1]
-    pixel = np.arange(box) - box // 2
-    outside = np.hypot(pixel[:, None], pixel) >= box / 2
-    corners = images[:, outside].astype(np.float64)
-    corners = (corners - corners.mean(1, keepdims=True)) / corners.std(1, keepdims=True)
-    masked = np.zeros(images.shape)
-    masked[:, outside] = corners
-    padded = (2 * box, 2 * box)  # so that no lag wraps around
-
-    def correlate(planes: np.ndarray) -> np.ndarray:
-        transform = np.fft.rfft2(planes, padded)
-        return np.fft.irfft2((np.abs(transform) ** 2).mean(0), padded)
-
-    lag = np.fft.fftfreq(2 * box) * 2 * box
-    radius = np.hypot(lag[:, None], lag).round().astype(int).ravel()
-    products = np.bincount(radius, correlate(masked).ravel())
-    pairs = np.bincount(radius, correlate(outside[None].astype(float)).ravel())
-    return products[: box // 4 + 1] / pairs[: box // 4 + 1]
-
-
-def transform_autocorrelation(autocorrelation: np.ndarray, pixel_size: float) -> NoiseSpectrum:
-    """Turn a radial autocorrelation into the radial power spectrum.
-
-    Parameters
-    ----------
-    autocorrelation : ndarray
-        `(m + 1,)` at lags of 0 ... `m` pixels.
-    pixel_size : float
-        Angstrom.
-
-    Returns
-    -------
-    NoiseSpectrum
-        `m + 1` frequencies up to Nyquist, resolved to about `1 / m` of it; 1 for white noise of variance 1. The
-        power at frequency 0, which taking the mean off each image has removed, is that of the next frequency.
-    """
-    last = len(autocorrelation) - 1
-    lag = np.fft.fftfreq(2 * last) * 2 * last
-    radius = np.hypot(lag[:, None], lag)
-    taper = np.where(radius < last, (1 + np.cos(np.pi * radius / last)) / 2, 0)
-    plane = np.interp(radius, np.arange(last + 1), autocorrelation) * taper
-    ring = radius.round().astype(int).ravel()
-    power = np.bincount(ring, np.fft.fft2(plane).real.ravel()) / np.bincount(ring)
-    power = np.maximum(power[: last + 1], SMALLEST_POWER * power.mean())
-    power[0] = power[1]
-    return NoiseSpectrum(np.arange(last + 1) / (2 * last * pixel_size), power)
 
 
 def measure_noise_spectrum(star_path: Path) -> NoiseSpectrum:
@@ -156,7 +73,7 @@ def measure_noise_spectrum(star_path: Path) -> NoiseSpectrum:
         some = rows[start : start + IMAGES_AT_ONCE]
         images = read_images(particles, some)
         _check_corners(images, some, star_path)
-        autocorrelation += correlate_background(images) * len(some) / len(rows)
+        autocorrelation += correlate_corners(images).mean(0) * len(some) / len(rows)
     return transform_autocorrelation(autocorrelation, most_common_pixel_size(particles))
 
 
