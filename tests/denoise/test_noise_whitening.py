@@ -51,7 +51,7 @@ def state_noise(star="out.json"):
 
 
 def test_white_noise_is_left_bit_for_bit(folder, model, monkeypatch):
-    write_set(folder, count=COUNT, images=draw_images(0, coloured=False))
+    write_set(folder, count=COUNT, images=draw_images(0, coloured=False), ctf=False)
     assert denoise(model, *QUICK) == 0
     assert not any(half["whitened"] for half in state_noise()["noise_of_halves"].values())
     found = images_of("out.star")
@@ -61,7 +61,7 @@ def test_white_noise_is_left_bit_for_bit(folder, model, monkeypatch):
 
 
 def test_coloured_noise_is_told_in_summary_and_provenance(folder, model, capsys):
-    write_set(folder, count=COUNT, images=draw_images(0, coloured=True))
+    write_set(folder, count=COUNT, images=draw_images(0, coloured=True), ctf=False)
     assert denoise(model, *QUICK) == 0
     (line,) = {
         line for line in capsys.readouterr().out.splitlines() if line.startswith("noise: half 1")
@@ -77,11 +77,25 @@ def test_coloured_noise_is_told_in_summary_and_provenance(folder, model, capsys)
         assert max(power[:3]) > 1.4 * power[-1]  # ice is coarse
 
 
+def test_coloured_noise_of_images_with_a_ctf_is_told_and_left(folder, model, monkeypatch):
+    write_set(folder, count=COUNT, images=draw_images(0, coloured=True))
+    assert denoise(model, *QUICK) == 0
+    facts = state_noise()
+    assert all(
+        half["coloured"] and not half["whitened"] for half in facts["noise_of_halves"].values()
+    )
+    assert "left so" in facts["noise"]
+    found = images_of("out.star")
+    monkeypatch.setattr(noise_whitening, "FLAT", float("inf"))
+    assert denoise(model, *QUICK, output="again.star") == 0
+    assert torch.equal(images_of("again.star"), found)
+
+
 def test_whitened_noise_is_white_and_has_deviation_one():
     noise = torch.from_numpy(draw_images(1, coloured=True))
     images = normalise(noise, measure_background(noise))
     rows, halves = np.arange(COUNT), np.ones(COUNT, dtype=np.int64)
-    evidence = NoiseEvidence(halves, np.ones(COUNT, dtype=bool), BOX)
+    evidence = NoiseEvidence(halves, np.ones(COUNT, dtype=bool), BOX, has_ctf=False)
     for some in np.array_split(rows, 5):
         evidence.add(some, images[torch.from_numpy(some)])
     colours = evidence.judge()
@@ -102,7 +116,7 @@ def test_what_was_measured_does_not_depend_on_the_order_of_reading():
     halves = np.arange(COUNT) % 2 + 1
     found = []
     for order in (np.arange(COUNT), np.random.default_rng(3).permutation(COUNT)):
-        evidence = NoiseEvidence(halves, np.ones(COUNT, dtype=bool), BOX)
+        evidence = NoiseEvidence(halves, np.ones(COUNT, dtype=bool), BOX, has_ctf=False)
         for some in np.array_split(order, 7):
             evidence.add(some, images[torch.from_numpy(some)])
         found.append(evidence.judge())
@@ -113,7 +127,9 @@ def test_what_was_measured_does_not_depend_on_the_order_of_reading():
 
 def test_halves_of_white_noise_stay_beside_coloured_ones():
     colour = torch.linspace(4.0, 0.5, BOX // 2)
-    colours = NoiseColours({1: NoiseColour(100, colour), 2: NoiseColour(100, torch.ones(BOX // 2))})
+    colours = NoiseColours(
+        {1: NoiseColour(100, colour, False), 2: NoiseColour(100, torch.ones(BOX // 2), False)}
+    )
     images = torch.from_numpy(draw_images(4, coloured=False, count=6))
     halves = np.array([1, 2, 1, 2, 2, 1])
     white = colours.whiten(images, halves)
@@ -124,7 +140,7 @@ def test_halves_of_white_noise_stay_beside_coloured_ones():
 
 def test_the_noise_of_one_half_never_reaches_the_other(folder, model):
     images = draw_images(5, coloured=True)
-    star = write_set(folder, count=COUNT, images=images)
+    star = write_set(folder, count=COUNT, images=images, ctf=False)
     particles = read_particles(star)
     assert denoise(model, *QUICK) == 0
     first = particles.random_subset == 1
@@ -146,7 +162,7 @@ def test_the_noise_of_one_half_never_reaches_the_other(folder, model):
 
 def test_rows_of_one_image_are_measured_once(folder, model):
     images = draw_images(7, coloured=True)
-    star = write_set(folder, count=COUNT, images=images, subset=False)
+    star = write_set(folder, count=COUNT, images=images, subset=False, ctf=False)
     text = star.read_text()
     for number in range(11, COUNT + 1):
         text = text.replace(f"{number:06d}@", f"{number % 10 + 1:06d}@")
@@ -166,20 +182,25 @@ def test_masked_images_tell_nothing_of_the_noise(folder, model, ctf):
     write_set(folder, count=COUNT, images=images, ctf=ctf)
     assert denoise(model, *QUICK) == 0
     halves = state_noise()["noise_of_halves"].values()
-    assert not any(half["whitened"] for half in halves)
+    assert not any(half["coloured"] or half["whitened"] for half in halves)
     assert all((half["images"] > 0) == ctf for half in halves)
 
 
 def test_units_of_coloured_images_come_back(folder, model):
     """Multiplying an image by c and adding a constant multiplies its estimate by c."""
     images = draw_images(9, coloured=True)
-    write_set(folder, count=COUNT, images=images)
+    write_set(folder, count=COUNT, images=images, ctf=False)
     assert denoise(model, *QUICK) == 0
     known = images_of("out.star")
-    write_stack(folder / "stack.mrcs", 30 + 4 * images, 3.0)
+    write_stack(folder / "stack.mrcs", 4 * images, 3.0)
     assert denoise(model, *QUICK, output="scaled.star") == 0
     assert state_noise("scaled.json")["noise_of_halves"]["1"]["whitened"]
-    assert (images_of("scaled.star") - 4 * known).abs().max() < 2e-3 * known.abs().max()
+    assert torch.equal(images_of("scaled.star"), 4 * known)
+    write_stack(folder / "stack.mrcs", 30 + 4 * images, 3.0)
+    assert denoise(model, *QUICK, output="moved.star") == 0
+    residual = (images_of("moved.star") - 4 * known).flatten(1).norm(dim=1)
+    # The constant costs digits, and by the last of them a few images of an untrained network find other matches.
+    assert residual.median() < 1e-4 * known.flatten(1).norm(dim=1).median()
 
 
 def test_whitening_takes_error_away_from_coloured_noise(folder, monkeypatch):

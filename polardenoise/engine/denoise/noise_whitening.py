@@ -4,7 +4,10 @@ Networks are at their best in white noise. Ice, carbon and the detector give noi
 rings of frequencies is measured in the corners of the images of a half, from that half alone, and where it is not flat
 every image of the half is multiplied by its inverse square root, ring by ring. What the network then sees is a molecule
 whose frequencies have other strengths, in white noise; its estimate is divided by the same numbers, which gives the
-estimate of the molecule as it is. The CTF rings stay what they are.
+estimate of the molecule as it is.
+
+Only images without a CTF are whitened: in those with one, whose coarse frequencies are faint already, the networks that
+there are lose by it (`docs/constants.rst`). The noise of all is measured, and stated.
 """
 
 from dataclasses import dataclass
@@ -47,10 +50,13 @@ class NoiseColour:
         How many were measured; with fewer than `FEWEST_MEASURED`, the noise is taken as white.
     ring_power : Tensor
         `(box // 2,)` power on each ring of frequencies, 1 on average over all frequencies.
+    has_ctf : bool
+        Whether the images have a CTF.
     """
 
     images: int
     ring_power: Tensor
+    has_ctf: bool
 
     @property
     def ratio(self) -> float:
@@ -58,15 +64,20 @@ class NoiseColour:
         return float(self.ring_power.max() / self.ring_power.min())
 
     @property
-    def is_white(self) -> bool:
-        """Whether the images are left as they are.
+    def is_coloured(self) -> bool:
+        """Whether the noise is stronger at low frequencies, as ice and the detector make it.
 
-        So they are, too, where power rises with frequency: ice and detector make it fall. Masked images look so whose
-        phases have been flipped, since what that spreads from under the mask is fine.
+        Where power rises with frequency, nothing is known: masked images look so whose phases have been flipped, since
+        what that spreads from under the mask is fine.
         """
         middle = len(self.ring_power) // 2
-        rises = self.ring_power[:middle].mean() < self.ring_power[middle:].mean()
-        return self.images < FEWEST_MEASURED or self.ratio < FLAT or bool(rises)
+        falls = self.ring_power[:middle].mean() > self.ring_power[middle:].mean()
+        return self.images >= FEWEST_MEASURED and self.ratio >= FLAT and bool(falls)
+
+    @property
+    def is_whitened(self) -> bool:
+        """Whether the images are whitened, rather than left as they are."""
+        return self.is_coloured and not self.has_ctf
 
 
 class NoiseColours:
@@ -90,13 +101,13 @@ class NoiseColours:
         return self._multiply(estimates, halves, 0.5)
 
     def _multiply(self, images: Tensor, halves: np.ndarray, power: float) -> Tensor:
-        """Multiply images by a power of the ring power of their half; of white halves they stay, bit for bit."""
-        coloured = np.array([not self.of_halves[half].is_white for half in halves.tolist()], bool)
-        if not coloured.any():
+        """Multiply images by a power of the ring power of their half; others stay, bit for bit."""
+        whitened = np.array([self.of_halves[half].is_whitened for half in halves.tolist()], bool)
+        if not whitened.any():
             return images
-        some = torch.from_numpy(np.flatnonzero(coloured)).to(images.device)
+        some = torch.from_numpy(np.flatnonzero(whitened)).to(images.device)
         ring_power = torch.stack(
-            [self.of_halves[half].ring_power for half in halves[coloured].tolist()]
+            [self.of_halves[half].ring_power for half in halves[whitened].tolist()]
         )
         factors = ring_power.to(images) ** power
         return images.index_copy(0, some, filter_by_rings(images[some], factors))
@@ -113,10 +124,12 @@ class NoiseEvidence:
         `(n,)` bool: rows that stand for pixels that are new to their half.
     box : int
         Of the images, pixels.
+    has_ctf : bool
+        Whether they have a CTF.
     """
 
-    def __init__(self, halves: np.ndarray, counted: np.ndarray, box: int):
-        self.halves, self.box = halves, box
+    def __init__(self, halves: np.ndarray, counted: np.ndarray, box: int, has_ctf: bool):
+        self.halves, self.box, self.has_ctf = halves, box, has_ctf
         self._chosen = np.zeros(len(halves), dtype=bool)
         for half in np.unique(halves):
             rows = np.flatnonzero(counted & (halves == half))
@@ -149,7 +162,7 @@ class NoiseEvidence:
             if len(powers) >= FEWEST_MEASURED:
                 measured = torch.from_numpy(typical_ring_power(np.stack(powers))).float()
                 ring_power = measured / average_over_transform(measured)
-            found[half] = NoiseColour(len(powers), ring_power)
+            found[half] = NoiseColour(len(powers), ring_power, self.has_ctf)
         return NoiseColours(found)
 
 
@@ -176,7 +189,7 @@ def whiten_scratch(
     halves: np.ndarray,
     device: torch.device,
 ) -> None:
-    """Whiten the working images in their file; those of halves whose noise is white stay as they are.
+    """Whiten the working images in their file; those of halves that are not whitened stay as they are.
 
     Parameters
     ----------
@@ -191,7 +204,7 @@ def whiten_scratch(
     """
     for half, colour in colours.of_halves.items():
         own = rows[halves[rows] == half]
-        if colour.is_white:
+        if not colour.is_whitened:
             continue
         for some in np.split(own, range(IMAGES_AT_ONCE, len(own), IMAGES_AT_ONCE)):
             images, ctf_rings = scratch.read_with_ctf_rings(some)
@@ -203,14 +216,14 @@ def word_noise(colours: NoiseColours) -> str:
     parts = []
     for half, colour in colours.of_halves.items():
         if colour.images < FEWEST_MEASURED:
-            parts.append(f"half {half} too few images to tell, taken as white")
-        elif colour.is_white:
-            parts.append(f"half {half} white")
+            said = "too few images to tell, taken as white"
+        elif colour.is_coloured:
+            said = f"coloured (strongest over weakest frequency {colour.ratio:.1f}), "
+            said += "whitened" if colour.is_whitened else "left so, since the images have a CTF"
         else:
-            parts.append(
-                f"half {half} coloured ({colour.ratio:.1f} times stronger at one frequency than at another), whitened"
-            )
-    return ", ".join(parts)
+            said = "white"
+        parts.append(f"half {half} {said}")
+    return "; ".join(parts)
 
 
 def state_noise(colours: NoiseColours) -> dict[str, Any]:
@@ -218,7 +231,8 @@ def state_noise(colours: NoiseColours) -> dict[str, Any]:
     return {
         str(half): {
             "images": colour.images,
-            "whitened": not colour.is_white,
+            "coloured": colour.is_coloured,
+            "whitened": colour.is_whitened,
             "strongest_over_weakest": round(colour.ratio, 3),
             "power_by_ring": [round(float(power), 3) for power in colour.ring_power],
         }

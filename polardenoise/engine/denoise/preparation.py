@@ -52,7 +52,7 @@ class Preparation:
     Attributes
     ----------
     scratch : ScratchImages
-        The working images of all rows, protein bright, whitened where the noise of their half is coloured.
+        The working images of all rows, protein bright, whitened where `colours` says so.
     units : Tensor
         `(n,)` the standard deviation of each image's noise, negative where protein is dark in the input.
     contrasts : Contrasts
@@ -160,7 +160,8 @@ def read_input(job: Job, folder: Path) -> None:
     shared = job.shared
     evidence = ContrastEvidence(job.halves, job.optics[0])
     counted = shared.count_once(job.halves)
-    noise = NoiseEvidence(job.halves, counted, job.handling.box)
+    has_ctf = job.handling.ctf_state != "none"
+    noise = NoiseEvidence(job.halves, counted, job.handling.box, has_ctf)
     working = name_working_images(job, folder)
     with working as scratch, Progress("read and check", len(shared)) as progress:
 
@@ -251,9 +252,12 @@ def load_colours(job: Job, saved: dict[str, np.ndarray], path: Path) -> NoiseCol
         or not (ring_power > 0).all()
     ):
         raise InputError(f"{path}: is of other particles; {START_ANEW}")
-    of_halves = zip(halves.tolist(), images.tolist(), ring_power, strict=True)
+    has_ctf = job.handling.ctf_state != "none"
     return NoiseColours(
-        {half: NoiseColour(count, torch.from_numpy(own)) for half, count, own in of_halves}
+        {
+            half: NoiseColour(count, torch.from_numpy(own), has_ctf)
+            for half, count, own in zip(halves.tolist(), images.tolist(), ring_power, strict=True)
+        }
     )
 
 
