@@ -2,11 +2,13 @@
 
 How it is measured stands in `imaging.noise_spectrum`. `MEASURED` is that of two sets of real images.
 `python -m polardenoise.engine.simulate.noise_spectrum PARTICLES.star ...` measures the sets named and prints their
-common spectrum.
+common spectrum; after the word `boxes` they are boxes without a particle, measured as a whole and each printed by
+itself, as the setting `noise_spectrum` of a recipe takes it.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from polardenoise.engine.imaging.noise_spectrum import (
+    SMALLEST_POWER,
     NoiseSpectrum,
     correlate_corners,
     transform_autocorrelation,
 )
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.bare_stack import is_bare_stack
+from polardenoise.engine.particles.mrc import read_stack_header
+from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
 
@@ -77,6 +82,61 @@ def measure_noise_spectrum(star_path: Path) -> NoiseSpectrum:
     return transform_autocorrelation(autocorrelation, most_common_pixel_size(particles))
 
 
+def read_empty_boxes(path: Path) -> ParticleSet:
+    """Read the set of boxes without a particle: a STAR file, or a stack whose header says the pixel size.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or the header of a stack says no pixel size.
+    """
+    if not is_bare_stack(path):
+        return read_particles(path)
+    pixel_size = read_stack_header(path).pixel_size
+    if not pixel_size:
+        raise InputError(f"{path}: its header says no pixel size; name the boxes in a STAR file")
+    return read_particles(path, pixel_size=pixel_size)
+
+
+def measure_box_spectrum(path: Path) -> NoiseSpectrum:
+    """Measure the radial power spectrum of boxes in which there is no particle, from all of their pixels.
+
+    Parameters
+    ----------
+    path : Path
+        The boxes; 1,000 of them at most are read. Each counts alike, at mean 0 and variance 1.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read, are too small, or one of them is blank.
+    """
+    particles = read_empty_boxes(path)
+    box = particles.box
+    if box < SMALLEST_BOX:
+        raise InputError(
+            f"{path}: boxes of {box} px show too little for a noise spectrum; give boxes of at least {SMALLEST_BOX} px"
+        )
+    rows = np.arange(0, len(particles), -(-len(particles) // MEASURED_IMAGES))
+    power = np.zeros(box // 2)
+    cycles = np.fft.fftfreq(box, 1 / box)
+    ring = np.hypot(cycles[:, None], cycles).round().astype(int).ravel()
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        some = rows[start : start + IMAGES_AT_ONCE]
+        images = read_images(particles, some).astype(np.float64)
+        deviation = images.std((1, 2), keepdims=True)
+        bad = ~np.isfinite(deviation.ravel()) | (deviation.ravel() == 0)
+        if bad.any():
+            raise InputError(f"{path}: box {some[bad][0] + 1} is blank; leave it out")
+        normal = (images - images.mean((1, 2), keepdims=True)) / deviation
+        squares = (np.abs(np.fft.fft2(normal)) ** 2).sum(0).ravel() / box**2
+        power += np.bincount(ring, squares)[: box // 2] / len(rows)
+    power /= np.bincount(ring)[: box // 2]
+    power[0] = power[1]  # the mean was taken off
+    frequency = np.arange(box // 2) / (box * most_common_pixel_size(particles))
+    return NoiseSpectrum(frequency, np.maximum(power, SMALLEST_POWER * power.mean()))
+
+
 def average_spectra(spectra: Sequence[NoiseSpectrum], frequency: np.ndarray) -> NoiseSpectrum:
     """Average spectra of several sets: geometric mean, each at mean power 1 in `COMMON_BAND`.
 
@@ -117,7 +177,18 @@ def _check_corners(images: np.ndarray, rows: np.ndarray, star_path: Path) -> Non
         )
 
 
-if __name__ == "__main__":
-    together = average_spectra([measure_noise_spectrum(Path(name)) for name in sys.argv[1:]], TABLE)
+def print_spectra(words: Sequence[str]) -> None:
+    """Print what the head of this file says of the words of its command line."""
+    if words[0] == "boxes":
+        for name in words[1:]:
+            found = measure_box_spectrum(Path(name))
+            pairs = np.stack([found.frequency.round(5), found.power.round(4)], axis=1)
+            print(json.dumps(pairs.tolist()))
+        return
+    together = average_spectra([measure_noise_spectrum(Path(name)) for name in words], TABLE)
     for one, value in zip(together.frequency, together.power, strict=True):
         print(f"{one:.3f} {value:.3f}")
+
+
+if __name__ == "__main__":
+    print_spectra(sys.argv[1:])
