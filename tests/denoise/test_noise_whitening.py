@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise import noise_whitening
+from polardenoise.engine.denoise import finish, noise_whitening, preparation
 from polardenoise.engine.denoise.noise_whitening import (
     FEWEST_MEASURED,
     NoiseColour,
@@ -201,6 +201,57 @@ def test_units_of_coloured_images_come_back(folder, model):
     residual = (images_of("moved.star") - 4 * known).flatten(1).norm(dim=1)
     # The constant costs digits, and by the last of them a few images of an untrained network find other matches.
     assert residual.median() < 1e-4 * known.flatten(1).norm(dim=1).median()
+
+
+@pytest.mark.parametrize("moment", ["whiten_scratch", "save_arrays"])
+def test_a_run_stopped_while_it_whitens_goes_on_and_ends_with_the_same_bytes(
+    folder, model, monkeypatch, moment
+):
+    """What was whitened is not whitened twice: before the spectrum is saved the input is read again."""
+    write_set(folder, count=COUNT, images=draw_images(10, coloured=True), ctf=False)
+    assert denoise(model, *QUICK) == 0
+    known = (folder / "out.mrcs").read_bytes()
+    (folder / "out.mrcs").unlink()
+    real = getattr(preparation, moment)
+
+    def stop(*arguments, **names):
+        if moment == "whiten_scratch":
+            real(*arguments, **names)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preparation, moment, stop)
+        assert denoise(model, *QUICK) == 130
+    assert denoise(model, *QUICK, "--resume") == 0
+    assert (folder / "out.mrcs").read_bytes() == known
+
+
+def test_class_averages_of_whitened_images_have_the_strengths_that_they_have_without(
+    folder, model, monkeypatch
+):
+    write_set(folder, count=COUNT, images=draw_images(11, coloured=True), ctf=False)
+    options = ("--contrast", "bright", "--set-size", "8", "--precision", "float32")
+    assert denoise(model, *options, "--matches", "matches.npz", "--report", "report") == 0
+    facts = state_noise()["noise_of_halves"]
+    assert facts["1"]["whitened"]
+    assert (folder / "report" / "index.html").is_file()
+    monkeypatch.setattr(
+        finish, "undo_in_class_averages", lambda colours, matches: matches["class_averages"]
+    )
+    assert denoise(model, *options, "--matches", "white.npz", output="white.star") == 0
+    with np.load("matches.npz") as found, np.load("white.npz") as white:
+        averages, halves, of_white = (
+            found["class_averages"],
+            found["class_half"],
+            white["class_averages"],
+        )
+    colours = {
+        int(half): NoiseColour(100, torch.tensor(stated["power_by_ring"]), False)
+        for half, stated in facts.items()
+    }
+    undone = NoiseColours(colours).undo(torch.from_numpy(of_white), halves).numpy()
+    np.testing.assert_allclose(averages, undone, atol=2e-3 * np.abs(averages).max())
+    assert np.abs(averages - of_white).max() > 0.05 * np.abs(averages).max()
 
 
 def test_whitening_takes_error_away_from_coloured_noise(folder, monkeypatch):
