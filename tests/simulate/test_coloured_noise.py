@@ -13,7 +13,7 @@ from polardenoise.engine.simulate.noise_spectrum import (
     TABLE,
     NoiseSpectrum,
     average_spectra,
-    correlate_background,
+    correlate_corners,
     measure_noise_spectrum,
     transform_autocorrelation,
 )
@@ -79,7 +79,7 @@ def test_the_spectrum_of_corners_is_that_of_the_noise():
     y, x = np.mgrid[:box, :box] - box // 2
     particle = 20 * np.exp(-(x**2 + y**2) / 50)
     seen = (images.numpy() + particle) * generator.uniform(1, 9, (600, 1, 1)) + 40
-    found = transform_autocorrelation(correlate_background(seen), pixel_size)
+    found = transform_autocorrelation(correlate_corners(seen).mean(0), pixel_size)
     assert found.frequency[-1] == pytest.approx(0.25)
     middle = slice(2, -1)
     ratio = found.power[middle] / MEASURED.at(found.frequency[middle])

@@ -263,6 +263,7 @@ def summarise(summary: dict[str, Any]) -> str:
         f"{word_grouping(summary)}",
         f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "
         f"protein {summary['contrast']}; nothing finer than {word_finest_detail(summary)} can come back",
+        f"noise: {summary['noise']}",
     ]
     if summary["images"] < summary["particles"]:
         lines.append(

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polardenoise.engine.commands.simulate_options import add_noise_arguments
 from polardenoise.engine.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="particles lie off the centre by up to this along x and y (0)",
     )
-    _add_noise_arguments(parser)
+    add_noise_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     parser.add_argument(
         "--parakeet",
@@ -83,60 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_noise_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what makes the noisy images harder; the truth stays as it is."""
-    parser.add_argument(
-        "--noise",
-        choices=("gaussian", "poisson", "coloured"),
-        help="gaussian: white; poisson: electrons counted; coloured: Gaussian, with the power spectrum of real"
-        " images (gaussian, or coloured with --noise-like)",
-    )
-    parser.add_argument(
-        "--noise-like",
-        metavar="PARTICLES.star",
-        type=Path,
-        help="coloured noise with the spectrum of this set, measured in the corners of its images",
-    )
-    parser.add_argument(
-        "--dose",
-        metavar="E",
-        type=float,
-        help="of poisson noise, electrons per A^2; --snr, --dose or both: what is missing follows from"
-        " SNR = contrast^2 x dose x pixel area, the contrast being 0.05 if both are not given",
-    )
-    parser.add_argument(
-        "--ice",
-        metavar="SHARE",
-        type=float,
-        default=0.0,
-        help="share of the noise variance that is structure of the ice, seen through the CTF (0)",
-    )
-    parser.add_argument(
-        "--envelope",
-        metavar="B",
-        type=float,
-        default=0.0,
-        help="B-factor in A^2 of the CTF's envelope, which the truth does not have (0)",
-    )
-    parser.add_argument(
-        "--mtf",
-        metavar="VALUE|FILE.star",
-        help="of the detector, on the signal: its value at Nyquist (Gaussian), or RELION's table"
-        " rlnResolutionInversePixel, rlnMtfValue (none)",
-    )
-    parser.add_argument(
-        "--neighbours",
-        metavar="SHARE",
-        type=float,
-        default=0.0,
-        help="share of the images into which another copy of the molecule reaches from the side, not in the"
-        " truth (0)",
-    )
-
-
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Simulate, and give the summary."""
-    from polardenoise.engine.simulate.noise_spectrum import MEASURED, measure_noise_spectrum
+    from polardenoise.engine.simulate.noise_spectrum import (
+        MEASURED,
+        measure_box_spectrum,
+        measure_noise_spectrum,
+        read_empty_boxes,
+    )
     from polardenoise.engine.simulate.pipeline import simulate_particles
     from polardenoise.engine.simulate.plan import SimulationPlan, copy_acquisition
     from polardenoise.engine.simulate.source_names import split_sources
@@ -144,10 +99,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     arguments.sources = split_sources(arguments.sources)
     if arguments.parakeet is not None:
         return simulate_with_parakeet(arguments)
-    like = arguments.noise_like
-    noise = arguments.noise or ("gaussian" if like is None else "coloured")
-    if like is not None and noise != "coloured":
-        raise InputError(f"--noise-like {like}: a spectrum is of --noise coloured, not of {noise}")
+    like, boxes = arguments.noise_like, arguments.noise_boxes
+    noise = arguments.noise or ("gaussian" if like is None and boxes is None else "coloured")
+    for option, given in (("--noise-like", like), ("--noise-boxes", boxes)):
+        if given is not None and noise != "coloured":
+            raise InputError(f"{option} {given}: a spectrum is of --noise coloured, not of {noise}")
+    if like is not None and boxes is not None:
+        raise InputError(f"--noise-boxes {boxes}: leave it out, or --noise-like")
+    spectrum = MEASURED
+    if like is not None:
+        spectrum = measure_noise_spectrum(like)
+    if boxes is not None:
+        spectrum = measure_box_spectrum(boxes)
     plan = SimulationPlan(
         sources=tuple(arguments.sources),
         box=64 if arguments.box is None else arguments.box,
@@ -160,17 +123,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         max_shift=arguments.max_shift,
         seed=arguments.seed,
         noise=noise,
-        spectrum=MEASURED if like is None else measure_noise_spectrum(like),
+        spectrum=spectrum,
         dose=arguments.dose,
         ice=arguments.ice,
         mtf=_read_mtf(arguments.mtf),
         envelope=arguments.envelope,
         neighbours=arguments.neighbours,
+        contrast_spread=arguments.contrast_spread,
+        slope=arguments.slope,
+        defocus_error=arguments.defocus_error,
     )
     if arguments.like is not None:
         plan = copy_acquisition(plan, arguments.like, arguments.box, arguments.pixel_size)
     read = [arguments.like, arguments.noise_like, arguments.mtf]
     arguments.files.read("--like, --noise-like or --mtf", *read, *list_inputs(*read[:2]))
+    if boxes is not None:
+        arguments.files.read("--noise-boxes", boxes, *read_empty_boxes(boxes).stacks)
     return simulate_particles(plan, arguments.output, arguments.files)
 
 
@@ -197,6 +165,10 @@ def simulate_with_parakeet(arguments: argparse.Namespace) -> dict[str, Any]:
         "envelope",
         "mtf",
         "neighbours",
+        "noise_boxes",
+        "contrast_spread",
+        "slope",
+        "defocus_error",
     ):
         if getattr(arguments, option):
             raise InputError(f"--{option.replace('_', '-')}: leave it out with --parakeet")
@@ -268,6 +240,12 @@ def _describe_noise(summary: dict[str, Any]) -> list[str]:
         harder.append(f"MTF {summary['mtf_at_nyquist']:.2g} at Nyquist")
     if summary["neighbours"]:
         harder.append(f"neighbours in {summary['neighbours']:g} of the images")
+    if summary["contrast_spread"]:
+        harder.append(f"contrasts that spread by {summary['contrast_spread']:g}")
+    if summary["slope"]:
+        harder.append(f"backgrounds that slope by {summary['slope']:g} of the noise")
+    if summary["defocus_error"]:
+        harder.append(f"defocus wrong by {summary['defocus_error']:g} A")
     return harder
 
 

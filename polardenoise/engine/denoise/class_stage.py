@@ -1,5 +1,6 @@
 """The last stage of a run among neighbours: the classes of both halves, and the files that show them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from polardenoise.engine.classes.half_classes import HalfClasses, LoadEstimates,
 from polardenoise.engine.classes.joined_classes import JoinedClasses, join_halves
 from polardenoise.engine.classes.relion_files import write_averages, write_data, write_model
 from polardenoise.engine.denoise.batches import NumberedBatch, first_row_of
+from polardenoise.engine.denoise.noise_whitening import NoiseColours
 from polardenoise.engine.denoise.plan import (
     AVERAGES,
     CLASS_FILES,
@@ -19,9 +21,9 @@ from polardenoise.engine.denoise.plan import (
     Job,
     name_class_file,
 )
+from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.whole_halves.estimates import load_estimates, name_final_estimates
 from polardenoise.engine.networks.registry import as_joint
-from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.runtime.progress import Progress
 
 
@@ -31,7 +33,11 @@ def name_class_files(job: Job) -> dict[str, Path]:
 
 
 def find_job_classes(
-    job: Job, folder: Path, scratch: ScratchImages, clusters: list[NumberedBatch], score: np.ndarray
+    job: Job,
+    folder: Path,
+    preparation: Preparation,
+    clusters: list[NumberedBatch],
+    score: np.ndarray,
 ) -> JoinedClasses:
     """Find the classes of a run whose clusters have all been denoised.
 
@@ -39,8 +45,8 @@ def find_job_classes(
     ----------
     job, folder
         The run and its folder.
-    scratch : ScratchImages
-        The raw images of all rows, protein bright.
+    preparation : Preparation
+        The raw images of all rows, protein bright, and how their noise was made white.
     clusters : list
         All clusters of the run.
     score : ndarray
@@ -52,17 +58,29 @@ def find_job_classes(
     with torch.inference_mode(), Progress("classes", len(names), unit="halves") as progress:
         for half in names:
             own = [one for one in clusters if job.halves[first_row_of(one)] == half]
-            found[half] = class_half(
+            classes = class_half(
                 [sets[0].rows for _, sets in own],
                 load_in_order(folder, [number for number, _ in own]),
-                scratch,
+                preparation.scratch,
                 job.shared,
                 grid,
                 job.plan.class_count or None,
                 job.plan.seed,
             )
+            found[half] = undo_whitening(classes, preparation.colours, half)
             progress.advance(1)
         return join_halves(found, score, job.shared, grid, job.working_pixel_size)
+
+
+def undo_whitening(classes: HalfClasses, colours: NoiseColours, half: int) -> HalfClasses:
+    """Give the sums of images that were whitened for the network the strengths that they have without.
+
+    The Wiener constants stay: signal and noise of a ring are multiplied by the same.
+    """
+    images = classes.sums.images  # (classes, 2, box, box)
+    flat = images.flatten(0, 1)
+    undone = colours.undo(flat, np.full(len(flat), half)).view_as(images)
+    return replace(classes, sums=replace(classes.sums, images=undone))
 
 
 def load_in_order(folder: Path, numbers: list[int]) -> LoadEstimates:

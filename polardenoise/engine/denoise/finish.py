@@ -16,6 +16,7 @@ from polardenoise.engine.denoise.class_stage import (
     write_class_files,
 )
 from polardenoise.engine.denoise.contrast import Contrast
+from polardenoise.engine.denoise.noise_whitening import state_noise, word_noise
 from polardenoise.engine.denoise.output_columns import Columns, rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
 from polardenoise.engine.denoise.preparation import (
@@ -83,7 +84,7 @@ def finish_run(
             matches = join_matches(found, job.halves, job.working_pixel_size, job.shared)
             score = float(np.median(matches["score"][job.shared.first_row]))
             clusters = list(enumerate(gather_batches(sets, job.halves, computing.images_per_batch)))
-            classes = find_job_classes(job, folder, preparation.scratch, clusters, matches["score"])
+            classes = find_job_classes(job, folder, preparation, clusters, matches["score"])
             matches |= {name: getattr(classes, name) for name in OF_MATCHES}
             matches["pixel_size"] = job.working_pixel_size
         scores = {}
@@ -213,6 +214,8 @@ def summarise_run(
             f"half {half}, optics group {job.optics[1][group]}": state_contrast(found)
             for (half, group), found in contrasts.groups.items()
         },
+        "noise": word_noise(preparation.colours),
+        "noise_of_halves": state_noise(preparation.colours),
         "precision": precision,
         "box": particles.box,
         "working_box": handling.box,

@@ -1,4 +1,4 @@
-"""Preparation of a run: the input is read once, its contrast found, the sets formed."""
+"""Preparation of a run: the input is read once, its contrast and noise found, coloured noise whitened, sets formed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +18,13 @@ from polardenoise.engine.denoise.contrast import (
     Contrasts,
     doubt_contrasts,
     word_contrasts,
+)
+from polardenoise.engine.denoise.noise_whitening import (
+    NoiseColour,
+    NoiseColours,
+    NoiseEvidence,
+    whiten_scratch,
+    word_noise,
 )
 from polardenoise.engine.denoise.plan import START_ANEW, Job
 from polardenoise.engine.neighbours.clusters import form_clusters
@@ -46,11 +53,13 @@ class Preparation:
     Attributes
     ----------
     scratch : ScratchImages
-        The working images of all rows, protein bright.
+        The working images of all rows, protein bright, whitened where `colours` says so.
     units : Tensor
         `(n,)` the standard deviation of each image's noise, negative where protein is dark in the input.
     contrasts : Contrasts
         What was found in each half and its optics groups, whatever the user has said.
+    colours : NoiseColours
+        The noise of each half.
     hot : ndarray
         `(n,)` int64: pixels of each image that were replaced, being no pixels of an image.
     """
@@ -58,6 +67,7 @@ class Preparation:
     scratch: ScratchImages
     units: Tensor
     contrasts: Contrasts
+    colours: NoiseColours
     hot: np.ndarray
 
     def doubt(self, job: Job) -> list[str]:
@@ -112,6 +122,7 @@ def prepare_run(job: Job, folder: Path) -> None:
         found, setting = preparation.contrasts, job.plan.contrast
         asked = "" if setting == "auto" else f"{setting}, as given; found: "
         print(f"contrast: {asked}{word_contrasts(found.halves)}", flush=True)
+        print(f"noise: {word_noise(preparation.colours)}", flush=True)
         for doubt in preparation.doubt(job):
             print(f"warning: {doubt}", flush=True)
         if not (folder / SETS).exists():
@@ -146,10 +157,12 @@ def read_computing(folder: Path) -> Computing:
 
 
 def read_input(job: Job, folder: Path) -> None:
-    """Read the input into the working images and see the contrast of each half and optics group."""
+    """Read the input into the working images, see the contrast of each half and optics group, and whiten the noise."""
     shared = job.shared
     evidence = ContrastEvidence(job.halves, job.optics[0])
     counted = shared.count_once(job.halves)
+    has_ctf = job.handling.ctf_state != "none"
+    noise = NoiseEvidence(job.halves, counted, job.handling.box, has_ctf)
     working = name_working_images(job, folder)
     with working as scratch, Progress("read and check", len(shared)) as progress:
 
@@ -158,12 +171,15 @@ def read_input(job: Job, folder: Path) -> None:
             if new.any():
                 own = torch.from_numpy(new).to(images.device)
                 evidence.add(rows[new], images[own], ctf_rings[own])
+                noise.add(rows[new], images[own])
             progress.advance(len(rows))
 
         scratch.clear()
         background, hot = prepare_particles(
             job.particles, job.handling, scratch, job.device, notice, shared.first_row
         )
+        colours = noise.judge()
+        whiten_scratch(scratch, colours, shared.first_row, job.halves, job.device)
         scratch.write_through()
     contrasts = evidence.judge()
     found = [*contrasts.halves.values(), *contrasts.groups.values()]
@@ -175,6 +191,10 @@ def read_input(job: Job, folder: Path) -> None:
         parts=np.array([*((half, -1) for half in contrasts.halves), *contrasts.groups]),
         certainty=np.array([contrast.certainty for contrast in found]),
         sign=np.array([contrast.sign for contrast in found]),
+        # In the order of the halves: what the working images have been whitened with.
+        noise_halves=np.array(list(colours.of_halves)),
+        noise_images=np.array([colour.images for colour in colours.of_halves.values()]),
+        ring_power=np.stack([colour.ring_power.numpy() for colour in colours.of_halves.values()]),
     )
 
 
@@ -187,6 +207,9 @@ def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
         "certainty": ("f", 1),
         "deviation": ("f", 1),
         "hot": ("i", 1),
+        "noise_halves": ("i", 1),
+        "noise_images": ("i", 1),
+        "ring_power": ("f", 2),
     }
     saved = read_arrays(folder / READ, wanted, START_ANEW)
     deviation, hot = saved["deviation"], saved["hot"]
@@ -194,6 +217,7 @@ def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
     known = {len(deviation), len(hot)} == {len(job.particles)} and saved["parts"].shape[1] == 2
     if not known or len(lengths) != 1:
         raise InputError(f"{folder / READ}: is of other particles; {START_ANEW}")
+    colours = load_colours(job, saved, folder / READ)
     found = {
         (int(half), int(group)): Contrast(float(sign), float(certainty))
         for (half, group), sign, certainty in zip(
@@ -213,7 +237,29 @@ def open_preparation(job: Job, folder: Path) -> Iterator[Preparation]:
         raise InputError(f"{folder / WORKING}: is cut short; {START_ANEW}")
     with working as scratch:
         scratch.set_signs(signs)
-        yield Preparation(scratch, units, contrasts, hot)
+        yield Preparation(scratch, units, contrasts, colours, hot)
+
+
+def load_colours(job: Job, saved: dict[str, np.ndarray], path: Path) -> NoiseColours:
+    """Take the noise of each half from what `read_input` has saved."""
+    halves, images, ring_power = (
+        saved[name] for name in ("noise_halves", "noise_images", "ring_power")
+    )
+    shape = (len(np.unique(job.halves)), job.handling.box // 2)
+    if (
+        not np.array_equal(halves, np.unique(job.halves))
+        or images.shape != shape[:1]
+        or ring_power.shape != shape
+        or not (ring_power > 0).all()
+    ):
+        raise InputError(f"{path}: is of other particles; {START_ANEW}")
+    has_ctf = job.handling.ctf_state != "none"
+    return NoiseColours(
+        {
+            half: NoiseColour(count, torch.from_numpy(own), has_ctf)
+            for half, count, own in zip(halves.tolist(), images.tolist(), ring_power, strict=True)
+        }
+    )
 
 
 def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:

@@ -44,7 +44,7 @@ def read_denoised(stack: Path, rows: np.ndarray) -> Tensor:
 def take_working(
     job: Job, preparation: Preparation, stack: Path, rows: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Take the working images of rows and their estimates, as the network compares them.
+    """Take the working images of rows and their estimates, as the network compares them; coloured noise is so again.
 
     Returns
     -------
@@ -52,6 +52,7 @@ def take_working(
         `(m, box, box)` in the working box, protein bright, background 0, noise 1, both with the absolute CTF.
     """
     noisy, _ = preparation.scratch.read_with_ctf_rings(rows)
+    noisy = preparation.colours.undo(noisy, job.halves[rows])  # the noise as it is
     units = preparation.units[torch.from_numpy(rows)]
     at_once = max(1, VALUES_AT_ONCE // job.box**2)
     parts = np.split(rows, range(at_once, len(rows), at_once))

@@ -129,6 +129,7 @@ class Told(msgspec.Struct):
     ctf_state: str
     ctf_output: str
     contrast: str
+    noise: str
     finest_detail_angstrom: float
     pixel_sizes: list[dict[str, float]]
     images: int

@@ -87,8 +87,10 @@ def draw_ice(count: int, transfer: Tensor, generator: np.random.Generator) -> Te
     return torch.fft.irfft2(torch.fft.rfft2(white) * (transfer / variance.sqrt()), s=(box, box))
 
 
-def sample_powers(box: int, pixel_sizes: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Sample powers of the measured spectrum where the transforms of images are.
+def sample_powers(
+    box: int, pixel_sizes: np.ndarray, colour: np.ndarray, spectrum: NoiseSpectrum = MEASURED
+) -> np.ndarray:
+    """Sample powers of a spectrum where the transforms of images are.
 
     Parameters
     ----------
@@ -96,6 +98,8 @@ def sample_powers(box: int, pixel_sizes: np.ndarray, colour: np.ndarray) -> np.n
         `N`, pixels.
     pixel_sizes, colour : ndarray
         `(n,)`, as for `draw_noise`.
+    spectrum : NoiseSpectrum
+        The measured one, if nothing else is said.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def sample_powers(box: int, pixel_sizes: np.ndarray, colour: np.ndarray) -> np.n
     # The spectrum is radial: it is looked up once for each distance from the origin that there is.
     distances, place = np.unique(squared, return_inverse=True)
     cycles = np.sqrt(distances) / box / pixel_sizes[:, None]
-    power = MEASURED.at(cycles) ** colour[:, None]
+    power = spectrum.at(cycles) ** colour[:, None]
     twice = np.full(box // 2 + 1, 2.0)  # columns of a half transform that stand for two
     twice[[0, -1]] = 1.0
     counted = np.bincount(place.ravel(), np.broadcast_to(twice, squared.shape).ravel())

@@ -1,24 +1,29 @@
 """The radial power spectrum of the noise of real images, measured where no particle is.
 
-The corners of a box, outside the disk of radius `N / 2`, show ice, detector and neighbours but not the particle. Their
-autocorrelation, each lag divided by the number of pairs of pixels that it has there, is free of the shape of the
-corners; with a Hann taper at a quarter of the box its transform is the spectrum, at steps of two cycles per box.
-
-`MEASURED` is that of two sets of real images.
+How it is measured stands in `imaging.noise_spectrum`. `MEASURED` is that of two sets of real images.
 `python -m polardenoise.engine.simulate.noise_spectrum PARTICLES.star ...` measures the sets named and prints their
-common spectrum.
+common spectrum; after the word `boxes` they are boxes without a particle, measured as a whole and each printed by
+itself, as the setting `noise_spectrum` of a recipe takes it.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.imaging.noise_spectrum import (
+    SMALLEST_POWER,
+    NoiseSpectrum,
+    correlate_corners,
+    transform_autocorrelation,
+)
+from polardenoise.engine.particles.bare_stack import is_bare_stack
+from polardenoise.engine.particles.mrc import read_stack_header
+from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
 
@@ -26,31 +31,9 @@ from polardenoise.engine.runtime.errors import InputError
 MEASURED_IMAGES = 1_000
 IMAGES_AT_ONCE = 50
 SMALLEST_BOX = 16
-#: Share of the mean power below which an estimate is taken as noise about zero.
-SMALLEST_POWER = 1e-3
 #: Where spectra of several sets are brought to the same scale, 1/Angstrom: beyond ice and neighbours, before the
 #: Nyquist frequency of the coarsest.
 COMMON_BAND = (0.08, 0.16)
-
-
-@dataclass(frozen=True)
-class NoiseSpectrum:
-    """Power of noise against spatial frequency, up to a factor.
-
-    Attributes
-    ----------
-    frequency : ndarray
-        `(m,)` ascending from 0, 1/Angstrom.
-    power : ndarray
-        `(m,)` above 0. Beyond the last frequency the last power goes on.
-    """
-
-    frequency: np.ndarray
-    power: np.ndarray
-
-    def at(self, frequency: np.ndarray) -> np.ndarray:
-        """Interpolate the power at frequencies of any shape, 1/Angstrom."""
-        return np.interp(frequency, self.frequency, self.power)
 
 
 #: Frequencies of the shipped and of the printed table, 1/Angstrom: finer where ice and neighbours show.
@@ -67,67 +50,6 @@ MEASURED = NoiseSpectrum(TABLE, np.array([
     0.973, 0.951, 0.965, 0.908, 0.879, 0.861, 0.845, 0.805, 0.779, 0.762, 0.736,
 ]))
 # fmt: on
-
-
-def correlate_background(images: np.ndarray) -> np.ndarray:
-    """Find the radial autocorrelation of the corners of images.
-
-    Parameters
-    ----------
-    images : ndarray
-        `(n, N, N)`; each is first brought to mean 0 and variance 1 in its corners.
-
-    Returns
-    -------
-    ndarray
-        `(N // 4 + 1,)` mean over images and directions at lags of 0, 1, ... pixels; 1 at lag 0.
-    """
-    box = images.shape[-1]
-    pixel = np.arange(box) - box // 2
-    outside = np.hypot(pixel[:, None], pixel) >= box / 2
-    corners = images[:, outside].astype(np.float64)
-    corners = (corners - corners.mean(1, keepdims=True)) / corners.std(1, keepdims=True)
-    masked = np.zeros(images.shape)
-    masked[:, outside] = corners
-    padded = (2 * box, 2 * box)  # so that no lag wraps around
-
-    def correlate(planes: np.ndarray) -> np.ndarray:
-        transform = np.fft.rfft2(planes, padded)
-        return np.fft.irfft2((np.abs(transform) ** 2).mean(0), padded)
-
-    lag = np.fft.fftfreq(2 * box) * 2 * box
-    radius = np.hypot(lag[:, None], lag).round().astype(int).ravel()
-    products = np.bincount(radius, correlate(masked).ravel())
-    pairs = np.bincount(radius, correlate(outside[None].astype(float)).ravel())
-    return products[: box // 4 + 1] / pairs[: box // 4 + 1]
-
-
-def transform_autocorrelation(autocorrelation: np.ndarray, pixel_size: float) -> NoiseSpectrum:
-    """Turn a radial autocorrelation into the radial power spectrum.
-
-    Parameters
-    ----------
-    autocorrelation : ndarray
-        `(m + 1,)` at lags of 0 ... `m` pixels.
-    pixel_size : float
-        Angstrom.
-
-    Returns
-    -------
-    NoiseSpectrum
-        `m + 1` frequencies up to Nyquist, resolved to about `1 / m` of it; 1 for white noise of variance 1. The
-        power at frequency 0, which taking the mean off each image has removed, is that of the next frequency.
-    """
-    last = len(autocorrelation) - 1
-    lag = np.fft.fftfreq(2 * last) * 2 * last
-    radius = np.hypot(lag[:, None], lag)
-    taper = np.where(radius < last, (1 + np.cos(np.pi * radius / last)) / 2, 0)
-    plane = np.interp(radius, np.arange(last + 1), autocorrelation) * taper
-    ring = radius.round().astype(int).ravel()
-    power = np.bincount(ring, np.fft.fft2(plane).real.ravel()) / np.bincount(ring)
-    power = np.maximum(power[: last + 1], SMALLEST_POWER * power.mean())
-    power[0] = power[1]
-    return NoiseSpectrum(np.arange(last + 1) / (2 * last * pixel_size), power)
 
 
 def measure_noise_spectrum(star_path: Path) -> NoiseSpectrum:
@@ -156,8 +78,63 @@ def measure_noise_spectrum(star_path: Path) -> NoiseSpectrum:
         some = rows[start : start + IMAGES_AT_ONCE]
         images = read_images(particles, some)
         _check_corners(images, some, star_path)
-        autocorrelation += correlate_background(images) * len(some) / len(rows)
+        autocorrelation += correlate_corners(images).mean(0) * len(some) / len(rows)
     return transform_autocorrelation(autocorrelation, most_common_pixel_size(particles))
+
+
+def read_empty_boxes(path: Path) -> ParticleSet:
+    """Read the set of boxes without a particle: a STAR file, or a stack whose header says the pixel size.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or the header of a stack says no pixel size.
+    """
+    if not is_bare_stack(path):
+        return read_particles(path)
+    pixel_size = read_stack_header(path).pixel_size
+    if not pixel_size:
+        raise InputError(f"{path}: its header says no pixel size; name the boxes in a STAR file")
+    return read_particles(path, pixel_size=pixel_size)
+
+
+def measure_box_spectrum(path: Path) -> NoiseSpectrum:
+    """Measure the radial power spectrum of boxes in which there is no particle, from all of their pixels.
+
+    Parameters
+    ----------
+    path : Path
+        The boxes; 1,000 of them at most are read. Each counts alike, at mean 0 and variance 1.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read, are too small, or one of them is blank.
+    """
+    particles = read_empty_boxes(path)
+    box = particles.box
+    if box < SMALLEST_BOX:
+        raise InputError(
+            f"{path}: boxes of {box} px show too little for a noise spectrum; give boxes of at least {SMALLEST_BOX} px"
+        )
+    rows = np.arange(0, len(particles), -(-len(particles) // MEASURED_IMAGES))
+    power = np.zeros(box // 2)
+    cycles = np.fft.fftfreq(box, 1 / box)
+    ring = np.hypot(cycles[:, None], cycles).round().astype(int).ravel()
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        some = rows[start : start + IMAGES_AT_ONCE]
+        images = read_images(particles, some).astype(np.float64)
+        deviation = images.std((1, 2), keepdims=True)
+        bad = ~np.isfinite(deviation.ravel()) | (deviation.ravel() == 0)
+        if bad.any():
+            raise InputError(f"{path}: box {some[bad][0] + 1} is blank; leave it out")
+        normal = (images - images.mean((1, 2), keepdims=True)) / deviation
+        squares = (np.abs(np.fft.fft2(normal)) ** 2).sum(0).ravel() / box**2
+        power += np.bincount(ring, squares)[: box // 2] / len(rows)
+    power /= np.bincount(ring)[: box // 2]
+    power[0] = power[1]  # the mean was taken off
+    frequency = np.arange(box // 2) / (box * most_common_pixel_size(particles))
+    return NoiseSpectrum(frequency, np.maximum(power, SMALLEST_POWER * power.mean()))
 
 
 def average_spectra(spectra: Sequence[NoiseSpectrum], frequency: np.ndarray) -> NoiseSpectrum:
@@ -200,7 +177,18 @@ def _check_corners(images: np.ndarray, rows: np.ndarray, star_path: Path) -> Non
         )
 
 
-if __name__ == "__main__":
-    together = average_spectra([measure_noise_spectrum(Path(name)) for name in sys.argv[1:]], TABLE)
+def print_spectra(words: Sequence[str]) -> None:
+    """Print what the head of this file says of the words of its command line."""
+    if words[0] == "boxes":
+        for name in words[1:]:
+            found = measure_box_spectrum(Path(name))
+            pairs = np.stack([found.frequency.round(5), found.power.round(4)], axis=1)
+            print(json.dumps(pairs.tolist()))
+        return
+    together = average_spectra([measure_noise_spectrum(Path(name)) for name in words], TABLE)
     for one, value in zip(together.frequency, together.power, strict=True):
         print(f"{one:.3f} {value:.3f}")
+
+
+if __name__ == "__main__":
+    print_spectra(sys.argv[1:])

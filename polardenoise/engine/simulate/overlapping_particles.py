@@ -98,9 +98,23 @@ def project_neighbours(
     Tensor
         `(k, N, N)`.
     """
-    box = transform.box
-    wide = torch.nn.functional.pad(take_projections(transform, angles), [box // 2] * 4)
+    wide_ctf = None if ctf is None else compute_ctf(ctf, pixel_size, 2 * transform.box)
+    return move_beside(take_projections(transform, angles), places, wide_ctf)
+
+
+def move_beside(images: Tensor, places: Tensor, wide_ctf: Tensor | None = None) -> Tensor:
+    """Move images `(k, N, N)` off the centre of their boxes, by `(k, 2)` pixels, x and y; what leaves the box is lost.
+
+    Parameters
+    ----------
+    images, places : Tensor
+        At most `N` pixels are moved.
+    wide_ctf : Tensor, optional
+        `(k, 2 N, N + 1)` CTFs that act before the box is cut out.
+    """
+    box = images.shape[-1]
+    wide = torch.nn.functional.pad(images, [box // 2] * 4)
     wide = shift_images(wide, places)
-    if ctf is not None:
-        wide = apply_ctf(wide, compute_ctf(ctf, pixel_size, 2 * box))
+    if wide_ctf is not None:
+        wide = apply_ctf(wide, wide_ctf)
     return wide[..., box // 2 : box // 2 + box, box // 2 : box // 2 + box]

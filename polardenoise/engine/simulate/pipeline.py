@@ -37,6 +37,12 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.files import Outputs, naming_a_full_disk
 from polardenoise.engine.runtime.progress import Progress
+from polardenoise.engine.simulate.imperfections import (
+    draw_contrasts,
+    draw_gradients,
+    lay_slopes,
+    misjudge_table,
+)
 from polardenoise.engine.simulate.overlapping_particles import (
     Neighbours,
     draw_neighbours,
@@ -61,7 +67,7 @@ class Randomness:
 
     Attributes
     ----------
-    table, noise, neighbours, ice : numpy.random.Generator
+    table, noise, neighbours, ice, imperfections : numpy.random.Generator
         Each for what its name says.
     """
 
@@ -69,6 +75,7 @@ class Randomness:
     noise: np.random.Generator
     neighbours: np.random.Generator
     ice: np.random.Generator
+    imperfections: np.random.Generator
 
 
 def simulate_particles(
@@ -112,7 +119,7 @@ def simulate_particles(
     exposure = Exposure(SNR if plan.snr is None else plan.snr)
     if plan.noise == "poisson":
         exposure = settle_exposure(plan.snr, plan.dose, pixel_size, 1 - plan.ice)
-    randomness = Randomness(*np.random.Generator(np.random.PCG64(plan.seed)).spawn(4))
+    randomness = Randomness(*np.random.Generator(np.random.PCG64(plan.seed)).spawn(5))
     table = draw_table(
         plan.particles,
         len(plan.sources),
@@ -142,6 +149,9 @@ def simulate_particles(
         "envelope": plan.envelope,
         "mtf_at_nyquist": None if plan.mtf is None else float(plan.mtf.at(np.array(0.5))),
         "neighbours": plan.neighbours,
+        "contrast_spread": plan.contrast_spread,
+        "slope": plan.slope,
+        "defocus_error": plan.defocus_error,
         "ctf": plan.with_ctf,
         "views": plan.views,
         "max_shift": plan.max_shift,
@@ -197,10 +207,16 @@ def write_outputs(
     """
     densities = list(targets.values())
     pixel_size = densities[0].pixel_size
+    for_errors, for_contrast, for_slopes = randomness.imperfections.spawn(3)
     # Beyond 128 px the finer sampling would take gigabytes for the last few parts in ten thousand.
     padding = 3 if plan.box <= 128 else 2
     transforms = [prepare_volume(density.volume, padding) for density in densities]
-    amplitude = _find_amplitude(plan, table, transforms, pixel_size, exposure.snr)
+    # Written is the defocus that was estimated, seen the one that was: `table` is of the first.
+    seen_table = misjudge_table(table, plan.defocus_error, for_errors)
+    amplitude = _find_amplitude(plan, seen_table, transforms, pixel_size, exposure.snr)
+    contrast = torch.from_numpy(
+        draw_contrasts(len(table), plan.contrast_spread, for_contrast).astype(np.float32)
+    )[:, None, None]
     neighbours = None
     if plan.neighbours:
         radius = np.array([measure_radius(density.volume) for density in densities])[table.source]
@@ -220,14 +236,19 @@ def write_outputs(
         progress = opened.enter_context(Progress("simulate", plan.particles))
         for rows in _chunks(plan.particles, plan.box):
             clean = amplitude * _project_rows(rows, table, transforms, pixel_size)
-            seen = _through_microscope(clean, rows, table, pixel_size)
+            if plan.contrast_spread:
+                clean = contrast[rows] * clean
+            seen = _through_microscope(clean, rows, seen_table, pixel_size)
             if neighbours is not None:
                 seen = seen + amplitude * _show_neighbours(
-                    neighbours, rows, table, transforms, pixel_size
+                    neighbours, rows, seen_table, transforms, pixel_size
                 )
-            parameters = table.ctf_parameters(rows) if plan.ice else None
+            parameters = seen_table.ctf_parameters(rows) if plan.ice else None
             ctf = None if parameters is None else compute_ctf(parameters, pixel_size, plan.box)
             noisy = record_images(recording, seen, ctf, randomness.noise, randomness.ice)
+            if plan.slope:
+                gradients = draw_gradients((len(clean),), plan.slope, for_slopes)
+                noisy = noisy + lay_slopes(torch.from_numpy(gradients), plan.box)
             stacks["clean"].write(rows.start, clean)
             stacks["particles"].write(rows.start, noisy)
             progress.advance(len(clean))

@@ -63,6 +63,12 @@ class SimulationPlan:
         B-factor of the CTF's envelope, Angstrom^2; the truth does not have it.
     neighbours : float
         Share of the images into which another copy of the molecule reaches from the side.
+    contrast_spread : float
+        Standard deviation of the logarithm of what each particle is multiplied by, in the truth as well.
+    slope : float
+        Root mean square of sloping backgrounds, in standard deviations of the noise.
+    defocus_error : float
+        Standard deviation of the error of the defocus that is written, Angstrom.
     """
 
     sources: tuple[str, ...]
@@ -83,6 +89,9 @@ class SimulationPlan:
     mtf: ModulationTransfer | None = None
     envelope: float = 0.0
     neighbours: float = 0.0
+    contrast_spread: float = 0.0
+    slope: float = 0.0
+    defocus_error: float = 0.0
 
 
 def copy_acquisition(
@@ -163,3 +172,20 @@ def check_noise(plan: SimulationPlan) -> None:
         raise InputError(f"--envelope {plan.envelope:g}: give Angstrom^2, 0 or more")
     if not 0 <= plan.neighbours <= 1:
         raise InputError(f"--neighbours {plan.neighbours:g}: give a share of the images, 0 to 1")
+    check_imperfections(plan)
+
+
+def check_imperfections(plan: SimulationPlan) -> None:
+    """Refuse contrasts, slopes and errors that mean nothing, naming the option."""
+    if not 0 <= plan.contrast_spread <= 2:
+        raise InputError(
+            f"--contrast-spread {plan.contrast_spread:g}: give a standard deviation of the logarithm, 0 to 2"
+        )
+    if not 0 <= plan.slope <= 100:
+        raise InputError(f"--slope {plan.slope:g}: give deviations of the noise, 0 to 100")
+    if not 0 <= plan.defocus_error <= 1e5:
+        raise InputError(f"--defocus-error {plan.defocus_error:g}: give Angstrom, 0 to 100000")
+    if plan.defocus_error and not plan.with_ctf:
+        raise InputError(
+            f"--defocus-error {plan.defocus_error:g}: images without a CTF have no defocus; leave one of them out"
+        )

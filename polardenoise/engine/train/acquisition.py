@@ -19,7 +19,7 @@ from polardenoise.engine.particles.preprocessing import Handling, compute_workin
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError, TooLargeError
 from polardenoise.engine.simulate.sources import MAP_ENDINGS, Density, read_density
-from polardenoise.engine.train.optics import Optics
+from polardenoise.engine.train.optics import Optics, see_misjudged
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.simulated_feed import (
     CPU,
@@ -230,7 +230,14 @@ def draw_optics_like(
     rows = generator.integers(len(likeness.particles), size=size)
     pixel_sizes = likeness.pixel_sizes[rows]
     abs_ctf = torch.ones(*size, box, box // 2 + 1, device=device)
+    seen_ctf = None
     if recipe.ctf_share > 0:
-        ctf = compute_working_ctf(likeness.particles, rows.ravel(), likeness.handling, device)
+        particles = likeness.particles
+        ctf = compute_working_ctf(particles, rows.ravel(), likeness.handling, device)
         abs_ctf = ctf.abs().unflatten(0, size)
-    return Optics(pixel_sizes, own_pixel_sizes[:, None] / pixel_sizes, abs_ctf)
+        if recipe.defocus_error and particles.ctf is not None:
+            parameters = particles.ctf.select(torch.from_numpy(rows.ravel()))
+            each = torch.from_numpy(pixel_sizes.ravel()).to(device)
+            carried = see_misjudged(parameters, ctf, each, recipe.defocus_error, generator)
+            seen_ctf = carried.unflatten(0, size)
+    return Optics(pixel_sizes, own_pixel_sizes[:, None] / pixel_sizes, abs_ctf, seen_ctf)

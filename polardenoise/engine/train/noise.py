@@ -4,8 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
 from polardenoise.engine.runtime.devices import send_to_device
 from polardenoise.engine.simulate.noise import sample_powers
+from polardenoise.engine.simulate.noise_spectrum import MEASURED
 
 
 def draw_noise(
@@ -14,6 +16,7 @@ def draw_noise(
     pixel_sizes: np.ndarray,
     colour: np.ndarray,
     generator: torch.Generator,
+    spectrum: NoiseSpectrum = MEASURED,
 ) -> Tensor:
     """Draw noise of variance 1 on the generator's device.
 
@@ -26,9 +29,11 @@ def draw_noise(
     pixel_sizes : ndarray
         `(sets,)` Angstrom: the spectrum belongs to frequencies in 1/Angstrom.
     colour : ndarray
-        `(sets,)` power of the measured spectrum; 0 for white noise.
+        `(sets,)` power of the spectrum; 0 for white noise.
     generator : torch.Generator
         Source of randomness.
+    spectrum : NoiseSpectrum
+        Of coloured noise at a power of 1.
 
     Returns
     -------
@@ -39,7 +44,9 @@ def draw_noise(
     noise = torch.randn(len(colour), images, box, box, device=device, generator=generator)
     coloured = np.flatnonzero(colour)
     if coloured.size:
-        power = send_to_device(sample_powers(box, pixel_sizes[coloured], colour[coloured]), device)
+        power = send_to_device(
+            sample_powers(box, pixel_sizes[coloured], colour[coloured], spectrum), device
+        )
         rows = send_to_device(coloured, device)
         spectra = torch.fft.rfft2(noise[rows]) * power.sqrt()[:, None]
         noise[rows] = torch.fft.irfft2(spectra, s=(box, box))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ctf import CtfParameters, compute_ctf
 from polardenoise.engine.runtime.devices import send_to_device
+from polardenoise.engine.simulate.imperfections import misjudge_defocus
 from polardenoise.engine.train.recipe import Recipe
 
 #: Spread of the defocus within a set, and of the astigmatism, in Angstrom.
@@ -33,11 +34,15 @@ class Optics:
         the same molecule at a larger pixel size.
     abs_ctf : Tensor
         `(sets, images, box, box // 2 + 1)` |CTF| of each image, 1 where there is none, on the device asked for.
+    seen_ctf : Tensor, optional
+        The same shape: what images carry whose phases were flipped by a wrong defocus, the CTF that they have times the
+        sign of the one that they are taken to have. None: `abs_ctf`.
     """
 
     pixel_sizes: np.ndarray
     magnification: np.ndarray
     abs_ctf: Tensor
+    seen_ctf: Tensor | None = None
 
 
 #: From (pixel size of each set's molecule `(sets,)`, images of a set, recipe, box, device, generator) to the optics.
@@ -77,17 +82,48 @@ def draw_optics(
     pixel_sizes = own_pixel_sizes / magnification
     seen = np.flatnonzero(generator.random(sets) < recipe.ctf_share)
     abs_ctf = torch.ones(sets, images, box, box // 2 + 1, device=device)
+    seen_ctf = None
     if seen.size:
-        parameters = draw_ctf(seen.size, images, recipe, generator).to(device)
+        parameters = draw_ctf(seen.size, images, recipe, generator)
         each = torch.from_numpy(pixel_sizes[seen].repeat(images)).to(device)
-        ctf = compute_ctf(parameters, each, box).abs()
-        abs_ctf[send_to_device(seen, device)] = ctf.unflatten(0, (seen.size, images))
+        ctf = compute_ctf(parameters.to(device), each, box)
+        rows, shape = send_to_device(seen, device), (seen.size, images)
+        abs_ctf[rows] = ctf.abs().unflatten(0, shape)
+        if recipe.defocus_error:
+            seen_ctf = abs_ctf.clone()
+            carried = see_misjudged(parameters, ctf, each, recipe.defocus_error, generator)
+            seen_ctf[rows] = carried.unflatten(0, shape)
     spread = (sets, images)
     return Optics(
         np.broadcast_to(pixel_sizes[:, None], spread),
         np.broadcast_to(magnification[:, None], spread),
         abs_ctf,
+        seen_ctf,
     )
+
+
+def see_misjudged(
+    parameters: CtfParameters,
+    ctf: Tensor,
+    pixel_sizes: Tensor,
+    deviation: float,
+    generator: np.random.Generator,
+) -> Tensor:
+    """Give what `n` flipped images carry whose defocus is wrong, `(n, box, box // 2 + 1)`.
+
+    Parameters
+    ----------
+    parameters, ctf : CtfParameters, Tensor
+        The CTFs that they are taken to have, and these computed, `(n, box, box // 2 + 1)`.
+    pixel_sizes : Tensor
+        `(n,)` Angstrom, on the device of `ctf`.
+    deviation : float
+        Of the defocus, Angstrom.
+    generator : numpy.random.Generator
+        Source of randomness.
+    """
+    true = misjudge_defocus(parameters, deviation, generator).to(ctf.device)
+    return compute_ctf(true, pixel_sizes, ctf.shape[-2]) * torch.where(ctf < 0, -1.0, 1.0)
 
 
 def draw_ctf(

@@ -40,6 +40,11 @@ SIMULATION_SETTINGS = (
     "noise_only_share",
     "junk_share",
     "coloured_share",
+    "neighbour_share",
+    "contrast_spread",
+    "slope",
+    "defocus_error",
+    "noise_spectrum",
 )
 
 

@@ -1,5 +1,6 @@
 """Training recipes: what images are drawn from and how the network learns, as one frozen description."""
 
+import itertools
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -17,6 +18,8 @@ Ratio = Annotated[float, Meta(ge=1e-6, le=1e6)]
 Fill = Annotated[float, Meta(ge=0.01, le=1)]
 Blur = Annotated[float, Meta(ge=0, le=1e5)]
 Defocus = Annotated[float, Meta(ge=0, le=1e6)]
+Frequency = Annotated[float, Meta(ge=0, le=100)]
+Power = Annotated[float, Meta(ge=1e-6, le=1e6)]
 Voltage = Annotated[float, Meta(ge=10, le=5000)]
 Aberration = Annotated[float, Meta(ge=-20, le=50)]
 ViewMode = Literal["one", "few", "cone", "random"]
@@ -62,6 +65,17 @@ class Recipe:
         Share of images that show any molecule, at the set's SNR, instead of the set's own.
     coloured_share : float
         Share of sets whose noise has the spectrum of real images' corners, to a power between 0 and 1.5.
+    neighbour_share : float
+        Share of images into which another copy of the molecule reaches from the side; it is not in the target.
+    contrast_spread : float
+        Standard deviation of the logarithm of what each particle is multiplied by, in the target as well.
+    slope : float
+        Root mean square of sloping backgrounds in standard deviations of the noise; not in the target.
+    defocus_error : float
+        Standard deviation of the error of the defocus that the network is told, in Angstrom.
+    noise_spectrum : tuple of tuple of float
+        Pairs of a frequency in 1/Angstrom, ascending from 0, and the power of coloured noise there, up to a factor.
+        Empty: the measured spectrum that is shipped. `simulate.noise_spectrum` prints that of empty boxes.
     learning_rate, warmup_steps, weight_decay, gradient_norm : float
         AdamW with a linear warm-up, a cosine decay to zero over the length, and clipped gradients.
     averaging : float
@@ -101,6 +115,11 @@ class Recipe:
     noise_only_share: Share = 0.03
     junk_share: Share = 0.0
     coloured_share: Share = 0.0
+    neighbour_share: Share = 0.0
+    contrast_spread: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    slope: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    defocus_error: Annotated[float, Meta(ge=0, le=1e5)] = 0.0
+    noise_spectrum: tuple[tuple[Frequency, Power], ...] = ()
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 8e-4
     warmup_steps: Annotated[int, Meta(ge=0, le=10**9)] = 300
     weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.01
@@ -209,6 +228,13 @@ def check_recipe(recipe: Recipe, source: str) -> None:
         least, most = getattr(recipe, name)
         if least > most:
             raise InputError(f"{source}: {name}: two numbers, the smaller first; mend the recipe")
+    frequencies = [frequency for frequency, _ in recipe.noise_spectrum]
+    if frequencies and (
+        frequencies[0] != 0 or any(a >= b for a, b in itertools.pairwise(frequencies))
+    ):
+        raise InputError(
+            f"{source}: noise_spectrum: pairs of frequency and power, frequencies ascending from 0; mend the recipe"
+        )
     if not sum(recipe.view_modes.values()) > 0:
         raise InputError(
             f"{source}: view_modes: shares of {', '.join(get_args(ViewMode))}, not all 0; mend the recipe"

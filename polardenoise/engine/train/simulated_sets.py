@@ -18,9 +18,14 @@ from polardenoise.engine.imaging.batched_projections import (
     stack_transforms,
     take_spectra,
 )
+from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
 from polardenoise.engine.runtime.devices import send_to_device
+from polardenoise.engine.simulate.imperfections import lay_slopes
+from polardenoise.engine.simulate.noise_spectrum import MEASURED
+from polardenoise.engine.simulate.overlapping_particles import measure_radius, move_beside
 from polardenoise.engine.simulate.sources import Density, read_density
 from polardenoise.engine.train.noise import draw_noise
+from polardenoise.engine.train.nuisances import Nuisances, draw_nuisances
 from polardenoise.engine.train.optics import DrawOptics, Optics, draw_optics
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.set_draws import SetDraws, draw_sets
@@ -39,10 +44,13 @@ class Molecules:
         On the device that the images are made on.
     pixel_sizes : ndarray
         `(molecules,)` Angstrom, at which each was rasterised.
+    radii : ndarray
+        `(molecules,)` voxels there, see `overlapping_particles.measure_radius`.
     """
 
     stack: TransformStack
     pixel_sizes: np.ndarray
+    radii: np.ndarray
 
     def __len__(self) -> int:
         """Count the molecules."""
@@ -79,7 +87,11 @@ def load_molecule(source: str, box: int, largest_fill: float) -> Density:
 def stack_molecules(densities: Sequence[Density], device: torch.device) -> Molecules:
     """Transform molecules for projection on a device; at least one."""
     stack = stack_transforms([density.volume for density in densities], device)
-    return Molecules(stack, np.array([density.pixel_size for density in densities]))
+    return Molecules(
+        stack,
+        np.array([density.pixel_size for density in densities]),
+        np.array([measure_radius(density.volume) for density in densities]),
+    )
 
 
 def draw_batch(
@@ -123,11 +135,27 @@ def draw_sets_of(
     own_pixel_sizes = molecules.pixel_sizes[shown]
     optics = draw_optics(own_pixel_sizes, images, recipe, molecules.stack.box, device, generator)
     noise_generator = torch.Generator(device).manual_seed(int(generator.integers(2**63)))
-    return simulate_sets(molecules.stack, draws, optics, noise_generator)
+    # Drawn last: where there are none, all else is as if nobody had asked.
+    radius = molecules.radii[draws.molecules] * optics.magnification
+    nuisances = draw_nuisances(radius, molecules.stack.box, recipe, generator)
+    spectrum = choose_spectrum(recipe)
+    return simulate_sets(molecules.stack, draws, optics, noise_generator, nuisances, spectrum)
+
+
+def choose_spectrum(recipe: Recipe) -> NoiseSpectrum:
+    """Take the spectrum of coloured noise from a recipe, or the measured one."""
+    if not recipe.noise_spectrum:
+        return MEASURED
+    return NoiseSpectrum(*np.array(recipe.noise_spectrum).T)
 
 
 def simulate_sets(
-    stack: TransformStack, draws: SetDraws, optics: Optics, generator: torch.Generator
+    stack: TransformStack,
+    draws: SetDraws,
+    optics: Optics,
+    generator: torch.Generator,
+    nuisances: Nuisances | None = None,
+    spectrum: NoiseSpectrum = MEASURED,
 ) -> TrainingBatch:
     """Make the images of some sets.
 
@@ -139,13 +167,18 @@ def simulate_sets(
         What the images show, and under what conditions.
     generator : torch.Generator
         Of the noise; on the device of the stack.
+    nuisances : Nuisances, optional
+        What else the boxes show.
+    spectrum : NoiseSpectrum
+        Of coloured noise.
     """
     box, images = stack.box, draws.molecules.shape[1]
     abs_ctf = optics.abs_ctf
+    carried = abs_ctf if optics.seen_ctf is None else optics.seen_ctf
     spectra = project_sets(stack, draws, optics)
     clean = torch.fft.irfft2(spectra, s=(box, box))
     # White noise stays white when phases are flipped: the flipped image is |CTF| times the clean one plus noise.
-    seen = torch.fft.irfft2(spectra * abs_ctf, s=(box, box))
+    seen = torch.fft.irfft2(spectra * carried, s=(box, box))
     snr, own, particle = (
         send_to_device(values, stack.samples.device)
         for values in (draws.snr, ~draws.junk, draws.particle)
@@ -154,13 +187,45 @@ def simulate_sets(
     power = seen.square().mean((-2, -1))  # (sets, images)
     mean_power = (power * own).sum(1, keepdim=True) / own.sum(1, keepdim=True)
     power = torch.where(own > 0, mean_power, power)
-    scale = (torch.sqrt(snr[:, None] / power) * particle)[..., None, None]
-    noise = draw_noise(images, box, optics.pixel_sizes[:, 0], draws.colour, generator)
+    strength = torch.sqrt(snr[:, None] / power)
+    scale = (strength * particle)[..., None, None]
+    noise = draw_noise(images, box, optics.pixel_sizes[:, 0], draws.colour, generator, spectrum)
+    if nuisances is not None:
+        contrast = send_to_device(nuisances.contrast.astype(np.float32), noise.device)
+        scale = scale * contrast[..., None, None]
+        noise = noise + show_nuisances(stack, draws, optics, nuisances, strength)
     noisy = seen * scale + noise
     background = measure_background(noisy)
     return TrainingBatch(
         normalise(noisy, background), clean * (scale / background.deviation), abs_ctf
     )
+
+
+def show_nuisances(
+    stack: TransformStack, draws: SetDraws, optics: Optics, nuisances: Nuisances, strength: Tensor
+) -> Tensor:
+    """Make what is neither particle nor noise, `(sets, images, box, box)`.
+
+    A neighbour is seen through the CTF at the centre of a box and then moved: fringes that leave that box are lost.
+
+    Parameters
+    ----------
+    stack, draws, optics, nuisances
+        As for `simulate_sets`.
+    strength : Tensor
+        `(sets, images)` what the molecules' images are multiplied by.
+    """
+    box, size = stack.box, draws.molecules.shape
+    device = stack.samples.device
+    slopes = lay_slopes(send_to_device(nuisances.gradients, device), box)
+    if not nuisances.beside.any():
+        return slopes
+    carried = optics.abs_ctf if optics.seen_ctf is None else optics.seen_ctf
+    spectra = project_sets(stack, nuisances.show_neighbours(draws), optics) * carried
+    images = torch.fft.irfft2(spectra, s=(box, box)).flatten(0, 1)
+    beside = move_beside(images, nuisances.places.flatten(0, 1).to(device)).unflatten(0, size)
+    present = send_to_device(nuisances.beside, device)
+    return slopes + beside * (strength * present)[..., None, None]
 
 
 def project_sets(stack: TransformStack, draws: SetDraws, optics: Optics) -> Tensor:
