@@ -29,7 +29,7 @@ WAYS = [
     (r"benchmarks/models/\w+\.sh", COVERED, "tests/benchmarks/test_gpu_session.py"),
     (r"make (train|stop|keep)-base", COVERED, "tests/benchmarks/test_standing.py"),
     (r"python docs/draw_figures\.py$", COVERED, "tests/repository/test_figures.py"),
-    (r"python docs/protocol_tables\.py$", COVERED, "polardenoise/tests/test_protocol_pages.py"),
+    (r"python docs/protocol_tables\.py$", COVERED, "tests/repository/test_protocol_pages.py"),
     (r"git clone ", ELSEWHERE, "needs the network"),
     (r"cd ", ELSEWHERE, "a folder of the reader's"),
     (r"(scipion3 run )?pip install ", ELSEWHERE, "needs the network"),

@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from polardenoise.tests import scipion_project  # noqa: F401  (sets the environment before pwem)
+from tests.places import REPOSITORY
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = REPOSITORY / "docs"
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
 from polardenoise.tests import scipion_project
+from tests.places import REPOSITORY
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "scripts.rst"
+PAGE = REPOSITORY / "docs" / "scripts.rst"
 BLOCK = re.compile(r"^\.\. code-block:: python\n\n((?: {4}.*\n|\n)+)", re.MULTILINE)
 MOST_LINES = 30
 
