@@ -25,7 +25,7 @@ AVERAGED, FEWEST = 500, 50
 #: The lowest ring of frequencies that counts: below, the offset of the background is all there is.
 LOWEST_RING = 2
 #: What is said: a share of at least a tenth that is four times its error, or mean residuals that correlate by half.
-#: Simulated sets have shares of 0 to 5 % within two errors, real apoferritin 17 to 24 % (docs/null_test.rst).
+#: Simulated sets have shares of -7 to 5 % within two errors, real apoferritin 17 to 24 % (docs/null_test.rst).
 LEAST_SHARE, ERRORS, LEAST_CORRELATION = 0.1, 4.0, 0.5
 
 
