@@ -156,4 +156,4 @@ def denoise_pixels(
         pixels = torch.zeros_like(data.noisy)
         pixels[: len(images)] = images
         give_images(data, pixels, star)
-        return denoise_images(star, network, device, count, point)
+        return denoise_images(star, network, device, count, point=point)

@@ -75,10 +75,13 @@ def make_network_method(network: TrainedNetwork, device: str) -> Method:
     """Give a network as a method; what sees one image at a time does not depend on the sets."""
 
     def estimate(data: SimulatedImages, point: Point) -> Tensor:
+        ctf_state = "auto" if point.images.with_ctf else "none"
         if network.is_joint:
-            images = denoise_images(data.given, network, device, point.denoised, point)
+            images = denoise_images(
+                data.given, network, device, point.denoised, ctf_state=ctf_state, point=point
+            )
             return images[: point.judged]
-        return denoise_images(data.given, network, device, point.judged)
+        return denoise_images(data.given, network, device, point.judged, ctf_state=ctf_state)
 
     def facts(point: Point) -> dict[str, Any]:
         model = {"weights": network.card.weights_sha256, "device": device}
@@ -94,7 +97,12 @@ def describe_sets(point: Point) -> dict[str, Any]:
 
 
 def denoise_images(
-    star: Path, network: TrainedNetwork, device: str, count: int, point: Point | None = None
+    star: Path,
+    network: TrainedNetwork,
+    device: str,
+    count: int,
+    ctf_state: str = "auto",
+    point: Point | None = None,
 ) -> Tensor:
     """Denoise as `polardenoise denoise` does, and read the images back.
 
@@ -108,6 +116,8 @@ def denoise_images(
         "cpu" or "cuda".
     count : int
         The first so many images are denoised.
+    ctf_state : str
+        As `--ctf-state`; "none" says that the images have no CTF.
     point : Point, optional
         How images are grouped, for a network that looks at more than one.
 
@@ -127,6 +137,7 @@ def denoise_images(
                     set_size=BASE_SET_SIZE if point is None else point.set_size,
                     group_by=MIXED if point is None else point.group_by,
                     contrast="bright",
+                    ctf_state=ctf_state,
                     ignore_halves=True,
                     rows=slice(0, count),
                     seed=DENOISE_SEED,

@@ -188,14 +188,14 @@ def test_a_denoiser_sees_neither_poses_nor_the_truth(simulated):
     point = Point("CTF", "", images, judged=64)
     watching.append(True)
     try:
-        denoised = denoise_images(data.given, network, "cpu", 64, point)
+        denoised = denoise_images(data.given, network, "cpu", 64, point=point)
     finally:
         watching.clear()
     folder = data.given.parents[1]
     assert any(str(folder / "given") in path for path in opened)
     assert not [path for path in opened if str(folder / "truth") in path]
     # The poses beside the images change nothing: they are not looked at.
-    with_poses = denoise_images(folder / "truth" / "particles.star", network, "cpu", 64, point)
+    with_poses = denoise_images(folder / "truth" / "particles.star", network, "cpu", 64, point=point)
     assert torch.equal(denoised, with_poses)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise import finish, noise_whitening, preparation
+from polardenoise.engine.denoise import class_stage, noise_whitening, preparation
 from polardenoise.engine.denoise.noise_whitening import (
     FEWEST_MEASURED,
     NoiseColour,
@@ -24,7 +24,8 @@ from polardenoise.engine.simulate.noise_spectrum import MEASURED
 from tests.denoise_files import denoise, images_of, write_set
 
 BOX, COUNT = 32, 4 * FEWEST_MEASURED
-QUICK = (
+NO_CTF = ("--ctf-state", "none")
+AS_STATED = (
     "--group-by",
     "random",
     "--set-size",
@@ -34,6 +35,7 @@ QUICK = (
     "--precision",
     "float32",
 )
+QUICK = (*AS_STATED, *NO_CTF)
 
 
 def draw_images(seed, coloured, count=COUNT):
@@ -77,17 +79,22 @@ def test_coloured_noise_is_told_in_summary_and_provenance(folder, model, capsys)
         assert max(power[:3]) > 1.4 * power[-1]  # ice is coarse
 
 
-def test_coloured_noise_of_images_with_a_ctf_is_told_and_left(folder, model, monkeypatch):
-    write_set(folder, count=COUNT, images=draw_images(0, coloured=True))
-    assert denoise(model, *QUICK) == 0
+@pytest.mark.parametrize("ctf", [True, False])
+def test_coloured_noise_of_images_that_may_have_a_ctf_is_told_and_left(
+    folder, model, monkeypatch, ctf
+):
+    """Real particles of unknown defocus have a CTF, and no word of it in their file."""
+    write_set(folder, count=COUNT, images=draw_images(0, coloured=True), ctf=ctf)
+    assert denoise(model, *AS_STATED) == 0
     facts = state_noise()
     assert all(
         half["coloured"] and not half["whitened"] for half in facts["noise_of_halves"].values()
     )
     assert "left so" in facts["noise"]
+    assert ("--ctf-state none" in facts["noise"]) is not ctf
     found = images_of("out.star")
     monkeypatch.setattr(noise_whitening, "FLAT", float("inf"))
-    assert denoise(model, *QUICK, output="again.star") == 0
+    assert denoise(model, *AS_STATED, output="again.star") == 0
     assert torch.equal(images_of("again.star"), found)
 
 
@@ -95,7 +102,7 @@ def test_whitened_noise_is_white_and_has_deviation_one():
     noise = torch.from_numpy(draw_images(1, coloured=True))
     images = normalise(noise, measure_background(noise))
     rows, halves = np.arange(COUNT), np.ones(COUNT, dtype=np.int64)
-    evidence = NoiseEvidence(halves, np.ones(COUNT, dtype=bool), BOX, has_ctf=False)
+    evidence = NoiseEvidence(halves, np.ones(COUNT, dtype=bool), BOX, ctf="none")
     for some in np.array_split(rows, 5):
         evidence.add(some, images[torch.from_numpy(some)])
     colours = evidence.judge()
@@ -116,7 +123,7 @@ def test_what_was_measured_does_not_depend_on_the_order_of_reading():
     halves = np.arange(COUNT) % 2 + 1
     found = []
     for order in (np.arange(COUNT), np.random.default_rng(3).permutation(COUNT)):
-        evidence = NoiseEvidence(halves, np.ones(COUNT, dtype=bool), BOX, has_ctf=False)
+        evidence = NoiseEvidence(halves, np.ones(COUNT, dtype=bool), BOX, ctf="none")
         for some in np.array_split(order, 7):
             evidence.add(some, images[torch.from_numpy(some)])
         found.append(evidence.judge())
@@ -128,7 +135,7 @@ def test_what_was_measured_does_not_depend_on_the_order_of_reading():
 def test_halves_of_white_noise_stay_beside_coloured_ones():
     colour = torch.linspace(4.0, 0.5, BOX // 2)
     colours = NoiseColours(
-        {1: NoiseColour(100, colour, False), 2: NoiseColour(100, torch.ones(BOX // 2), False)}
+        {1: NoiseColour(100, colour, "none"), 2: NoiseColour(100, torch.ones(BOX // 2), "none")}
     )
     images = torch.from_numpy(draw_images(4, coloured=False, count=6))
     halves = np.array([1, 2, 1, 2, 2, 1])
@@ -180,7 +187,7 @@ def test_masked_images_tell_nothing_of_the_noise(folder, model, ctf):
     offset = np.arange(BOX) - BOX // 2
     images *= np.hypot(offset[:, None], offset) < 12
     write_set(folder, count=COUNT, images=images, ctf=ctf)
-    assert denoise(model, *QUICK) == 0
+    assert denoise(model, *AS_STATED) == 0
     halves = state_noise()["noise_of_halves"].values()
     assert not any(half["coloured"] or half["whitened"] for half in halves)
     assert all((half["images"] > 0) == ctf for half in halves)
@@ -230,14 +237,12 @@ def test_class_averages_of_whitened_images_have_the_strengths_that_they_have_wit
     folder, model, monkeypatch
 ):
     write_set(folder, count=COUNT, images=draw_images(11, coloured=True), ctf=False)
-    options = ("--contrast", "bright", "--set-size", "8", "--precision", "float32")
+    options = (*NO_CTF, "--contrast", "bright", "--set-size", "8", "--precision", "float32")
     assert denoise(model, *options, "--matches", "matches.npz", "--report", "report") == 0
     facts = state_noise()["noise_of_halves"]
     assert facts["1"]["whitened"]
     assert (folder / "report" / "index.html").is_file()
-    monkeypatch.setattr(
-        finish, "undo_in_class_averages", lambda colours, matches: matches["class_averages"]
-    )
+    monkeypatch.setattr(class_stage, "undo_whitening", lambda classes, colours, half: classes)
     assert denoise(model, *options, "--matches", "white.npz", output="white.star") == 0
     with np.load("matches.npz") as found, np.load("white.npz") as white:
         averages, halves, of_white = (
@@ -246,7 +251,7 @@ def test_class_averages_of_whitened_images_have_the_strengths_that_they_have_wit
             white["class_averages"],
         )
     colours = {
-        int(half): NoiseColour(100, torch.tensor(stated["power_by_ring"]), False)
+        int(half): NoiseColour(100, torch.tensor(stated["power_by_ring"]), "none")
         for half, stated in facts.items()
     }
     undone = NoiseColours(colours).undo(torch.from_numpy(of_white), halves).numpy()
@@ -262,7 +267,7 @@ def test_whitening_takes_error_away_from_coloured_noise(folder, monkeypatch):
     errors = {}
     for name, flat in (("whitened", noise_whitening.FLAT), ("as it is", float("inf"))):
         monkeypatch.setattr(noise_whitening, "FLAT", flat)
-        options = ("--group-by", "random", "--ignore-halves", "--contrast", "bright")
+        options = (*NO_CTF, "--group-by", "random", "--ignore-halves", "--contrast", "bright")
         assert denoise("base", *options, source="set/particles.star", output=f"{flat}.star") == 0
         errors[name] = relative_mse(images_of(f"{flat}.star"), truth)
     assert errors["whitened"] < 0.9 * errors["as it is"]

@@ -6,12 +6,14 @@ every image of the half is multiplied by its inverse square root, ring by ring. 
 whose frequencies have other strengths, in white noise; its estimate is divided by the same numbers, which gives the
 estimate of the molecule as it is.
 
-Only images without a CTF are whitened: in those with one, whose coarse frequencies are faint already, the networks that
-there are lose by it (`docs/constants.rst`). The noise of all is measured, and stated.
+Only images that the user says have no CTF (`--ctf-state none`) are whitened: in those with one, whose coarse
+frequencies are faint already, the networks that there are lose by it, whether the CTF is known or not
+(`docs/constants.rst`); and real particles of unknown defocus come without a word of their CTF. The noise of all is
+measured, and stated.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,6 +38,13 @@ FLAT = 1.4
 #: Most corners of an image have at least this part of the deviation of all of it. Of a masked image they have less; and
 #: where a particle is twice as strong as the noise, that hardly matters.
 LEAST_IN_CORNERS = 0.6
+#: Whether images have a CTF: a file that has no word of it leaves open whether they do, and only the user can say no.
+Ctf = Literal["known", "unknown", "none"]
+#: Why coloured noise is left as it is.
+LEFT = {
+    "known": "left so, since the images have a CTF",
+    "unknown": "left so, since the images may have a CTF (--ctf-state none says that they do not)",
+}
 #: Images that are whitened at once.
 IMAGES_AT_ONCE = 256
 
@@ -50,13 +59,13 @@ class NoiseColour:
         How many were measured; with fewer than `FEWEST_MEASURED`, the noise is taken as white.
     ring_power : Tensor
         `(box // 2,)` power on each ring of frequencies, 1 on average over all frequencies.
-    has_ctf : bool
+    ctf : Ctf
         Whether the images have a CTF.
     """
 
     images: int
     ring_power: Tensor
-    has_ctf: bool
+    ctf: Ctf
 
     @property
     def ratio(self) -> float:
@@ -77,7 +86,7 @@ class NoiseColour:
     @property
     def is_whitened(self) -> bool:
         """Whether the images are whitened, rather than left as they are."""
-        return self.is_coloured and not self.has_ctf
+        return self.is_coloured and self.ctf == "none"
 
 
 class NoiseColours:
@@ -124,12 +133,12 @@ class NoiseEvidence:
         `(n,)` bool: rows that stand for pixels that are new to their half.
     box : int
         Of the images, pixels.
-    has_ctf : bool
+    ctf : Ctf
         Whether they have a CTF.
     """
 
-    def __init__(self, halves: np.ndarray, counted: np.ndarray, box: int, has_ctf: bool):
-        self.halves, self.box, self.has_ctf = halves, box, has_ctf
+    def __init__(self, halves: np.ndarray, counted: np.ndarray, box: int, ctf: Ctf):
+        self.halves, self.box, self.ctf = halves, box, ctf
         self._chosen = np.zeros(len(halves), dtype=bool)
         for half in np.unique(halves):
             rows = np.flatnonzero(counted & (halves == half))
@@ -162,7 +171,7 @@ class NoiseEvidence:
             if len(powers) >= FEWEST_MEASURED:
                 measured = torch.from_numpy(typical_ring_power(np.stack(powers))).float()
                 ring_power = measured / average_over_transform(measured)
-            found[half] = NoiseColour(len(powers), ring_power, self.has_ctf)
+            found[half] = NoiseColour(len(powers), ring_power, self.ctf)
         return NoiseColours(found)
 
 
@@ -219,7 +228,7 @@ def word_noise(colours: NoiseColours) -> str:
             said = "too few images to tell, taken as white"
         elif colour.is_coloured:
             said = f"coloured (strongest over weakest frequency {colour.ratio:.1f}), "
-            said += "whitened" if colour.is_whitened else "left so, since the images have a CTF"
+            said += LEFT[colour.ctf] if colour.ctf != "none" else "whitened"
         else:
             said = "white"
         parts.append(f"half {half} {said}")

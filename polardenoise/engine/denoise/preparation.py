@@ -20,6 +20,7 @@ from polardenoise.engine.denoise.contrast import (
     word_contrasts,
 )
 from polardenoise.engine.denoise.noise_whitening import (
+    Ctf,
     NoiseColour,
     NoiseColours,
     NoiseEvidence,
@@ -161,8 +162,7 @@ def read_input(job: Job, folder: Path) -> None:
     shared = job.shared
     evidence = ContrastEvidence(job.halves, job.optics[0])
     counted = shared.count_once(job.halves)
-    has_ctf = job.handling.ctf_state != "none"
-    noise = NoiseEvidence(job.halves, counted, job.handling.box, has_ctf)
+    noise = NoiseEvidence(job.halves, counted, job.handling.box, state_ctf(job))
     working = name_working_images(job, folder)
     with working as scratch, Progress("read and check", len(shared)) as progress:
 
@@ -196,6 +196,13 @@ def read_input(job: Job, folder: Path) -> None:
         noise_images=np.array([colour.images for colour in colours.of_halves.values()]),
         ring_power=np.stack([colour.ring_power.numpy() for colour in colours.of_halves.values()]),
     )
+
+
+def state_ctf(job: Job) -> Ctf:
+    """State whether the images have a CTF, as far as is known."""
+    if job.handling.ctf_state != "none":
+        return "known"
+    return "none" if job.plan.ctf_state == "none" else "unknown"
 
 
 @contextmanager
@@ -253,10 +260,9 @@ def load_colours(job: Job, saved: dict[str, np.ndarray], path: Path) -> NoiseCol
         or not (ring_power > 0).all()
     ):
         raise InputError(f"{path}: is of other particles; {START_ANEW}")
-    has_ctf = job.handling.ctf_state != "none"
     return NoiseColours(
         {
-            half: NoiseColour(count, torch.from_numpy(own), has_ctf)
+            half: NoiseColour(count, torch.from_numpy(own), state_ctf(job))
             for half, count, own in zip(halves.tolist(), images.tolist(), ring_power, strict=True)
         }
     )
