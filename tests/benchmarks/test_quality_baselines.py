@@ -195,7 +195,9 @@ def test_a_denoiser_sees_neither_poses_nor_the_truth(simulated):
     assert any(str(folder / "given") in path for path in opened)
     assert not [path for path in opened if str(folder / "truth") in path]
     # The poses beside the images change nothing: they are not looked at.
-    with_poses = denoise_images(folder / "truth" / "particles.star", network, "cpu", 64, point=point)
+    with_poses = denoise_images(
+        folder / "truth" / "particles.star", network, "cpu", 64, point=point
+    )
     assert torch.equal(denoised, with_poses)
 
 

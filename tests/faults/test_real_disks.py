@@ -119,7 +119,4 @@ def test_the_largest_size_of_a_file_is_met_as_a_full_disk_is(folder, capsys):
         "out.json",
         "out.mrcs",
         "out.star",
-        "out_2d_classes.mrcs",
-        "out_2d_data.star",
-        "out_2d_model.star",
     ]
