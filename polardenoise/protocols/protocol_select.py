@@ -123,6 +123,9 @@ class ProtPolarSelect(SelectForm, EngineRunner, ProtProcessParticles):
 
     def checkScores(self, denoised):
         """Say what is wrong with the denoised particles: a list of errors."""
+        # Class averages are particles to Scipion, too, with ids of their own.
+        if not has_values(denoised, DENOISED_BY):
+            return ["The input particles are no output of `denoise particles`: choose that."]
         if denoised.isStreamOpen():
             return ["The denoised particles are still growing: wait for the end of that run."]
         if (self.useMinScore or self.useTopFraction) and not has_values(denoised, SCORE):

@@ -10,6 +10,7 @@ from polardenoise.tests import scipion_project
 
 import pwem.objects as em  # isort: skip
 from pwem.protocols import ProtSubSet  # isort: skip
+from pwem.protocols.protocol_batch import ProtUserSubSet  # isort: skip
 from pyworkflow.object import (  # isort: skip
     RELATION_SOURCE,
     RELATION_TRANSFORM,
@@ -20,8 +21,12 @@ from pyworkflow.object import (  # isort: skip
     String,
 )
 
-from polardenoise.convert.denoised_set import PixelsReplaced, open_denoised_set
-from polardenoise.convert.selection import ScoredParticles, choose_particles
+from polardenoise.convert.denoised_set import (
+    PixelsReplaced,
+    change_pixel_size,
+    open_denoised_set,
+)
+from polardenoise.convert.selection import ScoredParticles, choose_particles, word_difference
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarSelect
 from polardenoise.tests.known_particles import differ, make_run, read_items
 
@@ -233,6 +238,24 @@ def test_a_subset_of_the_denoised_from_a_larger_raw_set(project, raw, denoised):
     assert "14 raw particles were not denoised" in "\n".join(run.summary())
 
 
+def test_the_raw_set_is_found_through_a_subset_of_the_viewer(project, raw, denoised):
+    """Scipion's viewer points at the set itself, not at the run that made it."""
+    picked = project.newProtocol(ProtUserSubSet)
+    picked.inputObject.set(denoised.outputParticles)
+    project.saveProtocol(picked)
+    picked.makePathsAndClean()
+    some = picked._createSetOfParticles()
+    some.copyInfo(denoised.outputParticles)
+    some.copyItems(
+        denoised.outputParticles, itemSelectedCallback=lambda item: item.getObjId() in SCORED[:10]
+    )
+    picked._defineOutputs(outputParticles=some)
+    project._storeProtocol(picked)
+    run = prepare(project, {"inputParticles": (picked, "outputParticles")}, useMinScore=True)
+    assert run.validate() == []
+    assert run.getRawPointer().get().getObjId() == raw.outputParticles.getObjId()
+
+
 def test_a_changed_threshold_replaces_the_output(project, raw, denoised):
     run = select(
         project, {"inputParticles": (denoised, "outputParticles")}, useMinScore=True, minScore=0.5
@@ -261,7 +284,7 @@ def test_what_is_missing_is_said_in_one_line_before_the_run(project, raw, denois
     assert "from 0 to 1" in " ".join(validate(given, useMinScore=True, minScore=1.5))
     assert "above 0" in " ".join(validate(given, useTopFraction=True, topFraction=0.0))
     (error,) = validate({"inputParticles": (raw, "outputParticles")}, useTopFraction=True)
-    assert "have no scores" in error
+    assert "no output of `denoise particles`" in error
     own = {**given, "rawParticles": (denoised, "outputParticles")}
     (error,) = validate(own, useMinScore=True, useRawParticles=True)
     assert "are denoised images" in error
@@ -332,3 +355,23 @@ def test_conditions_are_met_together_and_each_loss_is_counted_once():
     with pytest.raises(ValueError, match=r"1 of 6 .* the first is particle 4"):
         choose_particles(gap, 0.3)
     assert choose_particles(gap, class_ids=np.array([4])).kept.sum() == 1
+
+
+def test_what_denoising_leaves_alone_tells_particles_apart(raw):
+    """Half, micrograph and place; a smaller box of the output counts places in larger pixels."""
+    particle = raw.outputParticles.getFirstItem().clone()
+    smaller = particle.clone()
+    change_pixel_size(smaller, 3.7)
+    assert smaller.getCoordinate().getX() != particle.getCoordinate().getX()
+    assert word_difference(smaller, particle) == ""
+    bare = em.Particle()
+    assert word_difference(bare, particle) == ""
+    changes = {
+        "is in another random half": lambda one: one._rlnRandomSubset.set(2),
+        "is of another micrograph": lambda one: one.setMicId(9),
+        "lies elsewhere": lambda one: one.getCoordinate().setX(500),
+    }
+    for fault, change in changes.items():
+        other = particle.clone()
+        change(other)
+        assert word_difference(other, particle) == fault
