@@ -102,6 +102,7 @@ def list_protocols() -> dict[str, Any]:
         "train": protocols.ProtPolarTrain,
         "import_model": protocols.ProtPolarImportModel,
         "denoise": protocols.ProtPolarDenoise,
+        "select": protocols.ProtPolarSelect,
         "evaluate": protocols.ProtPolarEvaluate,
         "reconstruct": protocols.ProtPolarReconstruct,
     }

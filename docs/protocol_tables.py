@@ -32,8 +32,9 @@ default, and what its help says. *Expert* fields are folded away until the exper
 #: Scipion's own fields, which are the machine's matter: said once, below the tables.
 OF_SCIPION = ("hostName", "numberOfThreads", "binThreads", "useGpu", "gpuList")
 FOOT = """\
-Every protocol but *import model* takes ``numberOfThreads``, the processor threads of the engine; *denoise particles*,
-*train denoiser* and *evaluate* take ``useGpu`` and ``gpuList``. Without a GPU they run on the processor and say so.
+Every protocol but *import model* and *select particles* takes ``numberOfThreads``, the processor threads of the engine;
+*denoise particles*, *train denoiser* and *evaluate* take ``useGpu`` and ``gpuList``. Without a GPU they run on the
+processor and say so.
 """
 KINDS = {
     "IntParam": "whole number",

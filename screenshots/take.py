@@ -36,6 +36,7 @@ FORMS = (
     ("ProtPolarTrain", "train", "train"),
     ("ProtPolarImportModel", "import_model", "import model"),
     ("ProtPolarDenoise", "denoise", "denoise"),
+    ("ProtPolarSelect", "select", "select"),
     ("ProtPolarEvaluate", "evaluate", "evaluate"),
     ("ProtPolarReconstruct", "reconstruct", "reconstruct raw"),
 )

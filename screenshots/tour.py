@@ -43,12 +43,13 @@ def start_training(workflow: Workflow) -> Any:
 
 
 def run_tour(workflow: Workflow) -> None:
-    """Run simulate, import model, denoise, evaluate and reconstruct, and prepare a run that is not started."""
+    """Run simulate, import model, denoise, select, evaluate and reconstruct, and prepare a run that is not started."""
     from polardenoise.protocols import (
         ProtPolarDenoise,
         ProtPolarEvaluate,
         ProtPolarImportModel,
         ProtPolarReconstruct,
+        ProtPolarSelect,
         ProtPolarSimulate,
     )
 
@@ -65,6 +66,12 @@ def run_tour(workflow: Workflow) -> None:
     workflow.run("import model", ProtPolarImportModel, {}, importFrom=1)
     options = {"useGpu": False, "numberOfThreads": 1}
     denoised = workflow.run("denoise", ProtPolarDenoise, {"inputParticles": noisy}, **options)
+    workflow.run(
+        "select",
+        ProtPolarSelect,
+        {"inputParticles": (denoised, "outputParticles")},
+        useTopFraction=True,
+    )
     workflow.run(
         "evaluate",
         ProtPolarEvaluate,

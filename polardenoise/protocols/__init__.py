@@ -4,6 +4,7 @@ from .protocol_denoise import ProtPolarDenoise
 from .protocol_evaluate import ProtPolarEvaluate
 from .protocol_import_model import ProtPolarImportModel
 from .protocol_reconstruct import ProtPolarReconstruct
+from .protocol_select import ProtPolarSelect
 from .protocol_simulate import ProtPolarSimulate
 from .protocol_train import ProtPolarTrain
 
@@ -12,6 +13,7 @@ __all__ = [
     "ProtPolarEvaluate",
     "ProtPolarImportModel",
     "ProtPolarReconstruct",
+    "ProtPolarSelect",
     "ProtPolarSimulate",
     "ProtPolarTrain",
 ]

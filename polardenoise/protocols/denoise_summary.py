@@ -95,7 +95,11 @@ class DenoiseSummary:
         """Say what to do with the images."""
         if self.tellVerdict(summaries):
             return "mend what the first line says, before anything is made of these images"
-        sort = "leave out what scores low, " if hasattr(self, OUTPUT_CLASSES) else ""
+        sort = (
+            "leave out what scores low by *select particles*, "
+            if hasattr(self, OUTPUT_CLASSES)
+            else ""
+        )
         return (
             f"*Analyze results* to look at them, {sort}classify or align; then give the poses to the raw "
             "particles (pwem's *assign alignment*): reconstruct from the raw particles"

@@ -1,6 +1,8 @@
 """Where particles come from: the run of this project that made them, through subsets, which keep the ids."""
 
+from pwem.objects import SetOfParticles
 from pwem.protocols import ProtSubSet
+from pwem.protocols.protocol_batch import ProtUserSubSet
 from pyworkflow.protocol import Protocol
 
 
@@ -28,5 +30,17 @@ def find_maker(pointer, project, is_wanted):
             protocol = project.getProtocol(pointer.get().getObjParentId())
         if protocol is None or is_wanted(protocol):
             return protocol
-        pointer = protocol.inputFullSet if isinstance(protocol, ProtSubSet) else None
+        pointer = get_full_set(protocol)
+    return None
+
+
+def get_full_set(protocol):
+    """Return what points to the particles that a subset, of a protocol or the viewer, was taken of; else None."""
+    if isinstance(protocol, ProtSubSet):
+        return protocol.inputFullSet
+    # What is taken of classes may be their averages, whose ids are the classes'.
+    if isinstance(protocol, ProtUserSubSet) and isinstance(
+        protocol.inputObject.get(), SetOfParticles
+    ):
+        return protocol.inputObject
     return None

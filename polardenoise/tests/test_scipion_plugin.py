@@ -29,6 +29,7 @@ PROTOCOLS = {
     "ProtPolarEvaluate": "evaluate",
     "ProtPolarImportModel": "import model",
     "ProtPolarReconstruct": "reconstruct",
+    "ProtPolarSelect": "select particles",
     "ProtPolarSimulate": "simulate particles",
     "ProtPolarTrain": "train denoiser",
 }

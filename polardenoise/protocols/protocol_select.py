@@ -1,0 +1,208 @@
+"""Protocol: the raw particles whose denoised images score well, or are in good classes."""
+
+from enum import Enum
+
+import numpy as np
+from pwem.objects import SetOfParticles
+from pwem.protocols import ProtProcessParticles
+from pyworkflow.constants import BETA
+from pyworkflow.object import Pointer
+
+from polardenoise.convert.denoised_set import SCORE
+from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
+from polardenoise.convert.selection import (
+    check_same_particles,
+    choose_particles,
+    fill_selection,
+    find_unmatched_ids,
+    list_class_ids,
+    read_scored_particles,
+)
+from polardenoise.protocols.engine_runner import EngineRunner
+from polardenoise.protocols.protocol_denoise import ProtPolarDenoise
+from polardenoise.protocols.run_settings import write_json
+from polardenoise.protocols.select_form import SelectForm
+from polardenoise.protocols.upstream import find_maker
+
+
+class SelectOutputs(Enum):
+    """What the protocol gives."""
+
+    outputParticles = SetOfParticles
+
+
+class ProtPolarSelect(SelectForm, EngineRunner, ProtProcessParticles):
+    """Keep the raw particles whose denoised images score well, or are in classes that you picked.
+
+    The output are particles of the raw set, never denoised images: pixels, CTF, alignment, coordinates, optics groups
+    and random halves are as they were. A particle must meet all that is asked for.
+    """
+
+    _label = "select particles"
+    _devStatus = BETA
+    _possibleOutputs = SelectOutputs
+
+    # --------------------------- steps -----------------------------------------------------
+    def _insertAllSteps(self):
+        config = self.getConfiguration()
+        self.rememberSettings(config)
+        self._insertFunctionStep(self.createOutputStep, config, needsGPU=False)
+
+    def getConfiguration(self):
+        """Return all that the result depends on, for the arguments of the step."""
+        return {
+            "particles": self.describeInput(self.inputParticles),
+            "raw": self.describeInput(self.getRawPointer()),
+            "minScore": self.getShown("minScore"),
+            "topFraction": self.getShown("topFraction"),
+            "classes": self.describeShown("pickedClasses"),
+        }
+
+    def createOutputStep(self, config):
+        """Choose, then give the raw particles; nothing is written before all is checked."""
+        pointer = self.getRawPointer()
+        denoised, raw = self.inputParticles.get(), pointer.get()
+        check_same_particles(denoised, raw)
+        scored = read_scored_particles(denoised)
+        classes = self.getShown("pickedClasses")
+        class_ids = None if classes is None else list_class_ids(classes)
+        choice = choose_particles(scored, config["minScore"], config["topFraction"], class_ids)
+        ids, halves = scored.ids[choice.kept], scored.half[choice.kept]
+        gains_halves = bool(halves.all()) and not has_values(raw, RANDOM_SUBSET)
+
+        selected = self._createSetOfParticles()
+        fill_selection(selected, raw, ids, halves if gains_halves else None)
+        self._defineOutputs(**{SelectOutputs.outputParticles.name: selected})
+        self._defineTransformRelation(pointer, selected)
+        self._defineSourceRelation(self.inputParticles, selected)
+        if classes is not None:
+            self._defineSourceRelation(self.pickedClasses, selected)
+        scores = scored.score[choice.kept]
+        summary = {
+            "particles": len(scored.ids),
+            "kept": len(ids),
+            "raw": raw.getSize(),
+            "in_other_classes": choice.in_other_classes,
+            "below_min_score": choice.below_min_score,
+            "below_top_fraction": choice.below_top_fraction,
+            "lowest_score": float(scores.min()) if np.isfinite(scores).all() else None,
+            "halves": np.bincount(halves, minlength=3)[1:].tolist() if halves.all() else [],
+            "gains_halves": gains_halves,
+        }
+        write_json(self.getSummaryPath(), summary)
+        return [self.getSummaryPath()]
+
+    # --------------------------- what the form says ------------------------------------------
+    def getRawPointer(self):
+        """Return what points to the raw particles; an empty input where they are not known."""
+        if self.useRawParticles:
+            return self.rawParticles
+        maker = find_maker(
+            self.inputParticles,
+            self.getProject(),
+            lambda protocol: isinstance(protocol, ProtPolarDenoise),
+        )
+        return Pointer() if maker is None else maker.inputParticles
+
+    def getSummaryPath(self):
+        """Return the numbers of the selection."""
+        return self._getExtraPath("summary.json")
+
+    # --------------------------- checks and texts --------------------------------------------
+    def _validate(self):
+        denoised = self.inputParticles.get()
+        if denoised is None:
+            return ["Choose the denoised particles."]
+        if not (self.useMinScore or self.useTopFraction or self.usePickedClasses):
+            return [
+                "Say what to select by: answer *Select by score?*, *Select the best fraction?* or *Select by "
+                "classes?* with Yes."
+            ]
+        errors = self.findMissingInputs()
+        return errors or self.checkScores(denoised) or self.checkRawParticles(denoised)
+
+    def checkScores(self, denoised):
+        """Say what is wrong with the denoised particles: a list of errors."""
+        # Class averages are particles to Scipion, too, with ids of their own.
+        if not has_values(denoised, DENOISED_BY):
+            return ["The input particles are no output of `denoise particles`: choose that."]
+        if denoised.isStreamOpen():
+            return ["The denoised particles are still growing: wait for the end of that run."]
+        if (self.useMinScore or self.useTopFraction) and not has_values(denoised, SCORE):
+            return [
+                f"The denoised particles have no scores (`{SCORE}`): denoise them with *Group images: "
+                "neighbours* and *2D classes and score?*, or select by classes alone."
+            ]
+        return []
+
+    def checkRawParticles(self, denoised):
+        """Say what is wrong with the raw particles, or with whose they are: a list of errors."""
+        raw = self.getRawPointer().get()
+        if raw is None:
+            return [
+                "No run of `denoise particles` is known that these particles come from: answer *Name the raw "
+                "particles?* with Yes, and choose them."
+            ]
+        if has_values(raw, DENOISED_BY):
+            return ["The raw particles are denoised images: choose the particles before denoising."]
+        unmatched = find_unmatched_ids(denoised, raw)
+        if unmatched.size:
+            return [
+                f"{unmatched.size} of {denoised.getSize()} denoised particles are not in the raw set, the first is "
+                f"particle {unmatched[0]}: choose the set that was denoised."
+            ]
+        return []
+
+    def _summary(self):
+        summary = self.readSummary("summary.json")
+        if not hasattr(self, SelectOutputs.outputParticles.name) or "kept" not in summary:
+            return self.tellProgress()
+        reasons = self.listReasons(summary)
+        why = f": {', '.join(reasons)}" if reasons else ""
+        lines = [f"*{summary['kept']} of {summary['particles']}* raw particles kept{why}."]
+        if summary["lowest_score"] is not None:
+            lines.append(f"Lowest score among them: {summary['lowest_score']:.2f}.")
+        if summary["halves"]:
+            one, two = summary["halves"]
+            drawn = " (those drawn for denoising)" if summary["gains_halves"] else ""
+            lines.append(f"Random halves: {one} and {two}{drawn}.")
+        others = summary["raw"] - summary["particles"]
+        if others > 0:
+            lines.append(f"{others} raw particles were not denoised, and are not among them.")
+        return [*lines, f"*Next*: {self.nameNextStep(summary)}."]
+
+    def listReasons(self, summary):
+        """Say how many particles each condition left out: a list of parts of a sentence."""
+        counted = (
+            ("in_other_classes", "are in no picked class"),
+            ("below_min_score", f"score less than {self.minScore.get()}"),
+            ("below_top_fraction", f"are not among the best {self.topFraction.get():.0%}"),
+        )
+        return [f"{summary[name]} {words}" for name, words in counted if summary[name]]
+
+    def nameNextStep(self, summary):
+        """Say what to do with the particles."""
+        if summary["kept"] == summary["particles"]:
+            return "nothing was left out: ask for more, or go on with the raw particles as they are"
+        return (
+            "look whether what was left out holds a rare view (pwem's *subset*, as a difference, gives it); then "
+            "classify or refine these raw particles, or denoise them again"
+        )
+
+    def _methods(self):
+        summary = self.readSummary("summary.json")
+        if not hasattr(self, SelectOutputs.outputParticles.name) or "kept" not in summary:
+            return []
+        asked = {
+            "useMinScore": f"a score of at least {self.minScore.get()}",
+            "useTopFraction": f"the best {self.topFraction.get():.0%} of the scores",
+            "usePickedClasses": "2D classes picked by eye",
+        }
+        words = [text for name, text in asked.items() if getattr(self, name)]
+        return [
+            f"{summary['kept']} of {summary['particles']} raw particles were selected by {' and '.join(words)} "
+            "(polardenoise) [anden2025]."
+        ]
+
+    def _citations(self):
+        return ["anden2025"]
