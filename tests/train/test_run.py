@@ -239,6 +239,20 @@ def test_a_resume_with_another_network_is_refused(trained, capsys, extra, messag
     assert error.count("\n") == 1
 
 
+def test_a_training_that_began_before_a_setting_was_there_goes_on(trained, tmp_path):
+    """New settings of a recipe are off where nobody names them, as everything was before."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    state = folder / "resume" / "state.json"
+    saved = json.loads(state.read_text())
+    del saved["facts"]["recipe"]["contrast_spread"]
+    state.write_text(json.dumps(saved))
+    assert main([*ARGUMENTS, "-o", str(folder), "--steps", "13", "--resume"]) == 0
+    saved["facts"]["recipe"]["contrast_spread"] = 0.5
+    state.write_text(json.dumps(saved))
+    assert main([*ARGUMENTS, "-o", str(folder), "--steps", "14", "--resume"]) == 2
+
+
 @pytest.mark.parametrize("part", ["state.json", "weights", "second_moments"])
 def test_a_damaged_resume_state_is_named(trained, tmp_path, capsys, part):
     resume = shutil.copytree(trained / "resume", tmp_path / "run" / "resume")

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -346,9 +346,17 @@ def start_model(plan: TrainingPlan, architecture: str, recipe: Recipe) -> Denois
         ) from error
 
 
+def list_defaults() -> dict[str, Any]:
+    """List what the settings of a recipe are where it does not name them: those that came after a training began."""
+    defaults = {one.name: one.default for one in fields(Recipe) if one.default is not MISSING}
+    plain: dict[str, Any] = json.loads(json.dumps(as_plain_data(defaults)))
+    return plain
+
+
 def check_same_training(resume: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Refuse to go on with another recipe, architecture, seed, other sources or sets than a training began with."""
     wanted = json.loads(json.dumps(as_plain_data(wanted)))  # as it was saved: lists, no tuples
+    saved = {**saved, "recipe": {**list_defaults(), **saved["recipe"]}}
     for name in {**wanted, **saved}:
         if saved.get(name) != wanted.get(name):
             raise InputError(
