@@ -11,6 +11,7 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.frc import fourier_ring_correlation
+from polardenoise.engine.imaging.fsc import resolution_at
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.imaging.rotation import transform_polar, turn_polar, untransform_polar
@@ -138,8 +139,7 @@ def measure_resolutions(first: ClassSums, second: ClassSums, pixel_size: float) 
     one, other = (
         divide_by_weights(sums.images.sum(1), sums.weights.sum(1)) for sums in (first, second)
     )
-    curve = fourier_ring_correlation(one, other)  # (classes, box // 2 + 1)
-    return find_crossings(curve, one.shape[-1] * pixel_size)
+    return find_crossings(fourier_ring_correlation(one, other), one.shape[-1] * pixel_size)
 
 
 def split_parts(sums: ClassSums) -> tuple[ClassSums, ClassSums]:
@@ -153,12 +153,6 @@ def split_parts(sums: ClassSums) -> tuple[ClassSums, ClassSums]:
 
 def find_crossings(curves: Tensor, field: float) -> Tensor:
     """Find where curves `(n, rings)` over rings 0, 1, ... of a field of view (Angstrom) first fall below `RESOLVED`."""
-    rings = curves.shape[1]
-    below = curves < RESOLVED
-    below[:, 0] = False
-    first = torch.where(below.any(1), below.float().argmax(1), rings - 1)
-    here = curves.gather(1, first[:, None])[:, 0]
-    before = curves.gather(1, first[:, None] - 1)[:, 0]
-    part = ((before - RESOLVED) / (before - here).clamp_min(1e-12)).clamp(0, 1)
-    ring = torch.where(below.any(1), first - 1 + part, first.to(part))
-    return field / ring.clamp_min(1)
+    box = 2 * (curves.shape[1] - 1)
+    found = [resolution_at(curve, RESOLVED, field / box, box) for curve in curves.cpu().numpy()]
+    return torch.tensor(found, dtype=curves.dtype, device=curves.device)

@@ -17,6 +17,7 @@ from polardenoise.engine.classes.half_classes import HalfClasses
 from polardenoise.engine.classes.twins import Twins, find_twins, lay_images_onto, lay_sums
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
+from polardenoise.engine.imaging.rotation import wrap_degrees
 from polardenoise.engine.particles.shared_pixels import SharedPixels
 
 #: The arrays of the classes of halves, as `--matches` writes them.
@@ -100,37 +101,15 @@ def join_halves(
     averages = [average_sums(one.sums, one.noise_to_signal) for one in halves.values()]
     twins = pair_halves(first, second, averages, grid)
     sums, resolution = show_sums(first, second, twins, grid, pixel_size)
-    of_first = len(first.sums.images)
-    # Where the classes of the second half stand among those shown: at their twins, or behind.
-    place = np.full(0 if second is None else len(second.sums.images), -1)
-    place[twins.second.cpu().numpy()] = twins.first.cpu().numpy()
-    alone = np.flatnonzero(place < 0)
-    place[alone] = of_first + np.arange(len(alone))
-    rows = [one.rows for one in (first, second) if one is not None]
-    number = [first.number.cpu().numpy()]
-    degrees = [first.placement.degrees.cpu().numpy().astype(np.float64)]
-    moved = [first.placement.displacements.cpu().numpy().astype(np.float64)]
-    if second is not None:
-        of_second = second.number.cpu().numpy()
-        turn, shift = np.zeros(len(place)), np.zeros((len(place), 2))
-        turn[twins.second.cpu().numpy()] = twins.degrees.cpu().numpy()
-        shift[twins.second.cpu().numpy()] = twins.shifts.cpu().numpy()
-        laid = lay_images_onto(
-            second.placement.degrees.cpu().numpy().astype(np.float64),
-            second.placement.displacements.cpu().numpy().astype(np.float64),
-            turn[of_second],
-            shift[of_second],
-        )
-        number.append(place[of_second])
-        degrees.append(laid[0])
-        moved.append(laid[1])
+    place = place_second(first, second, twins)
+    shown = show_images(first, second, twins, place)
     classes = len(sums.images)
-    sizes = np.zeros((classes, 2), dtype=np.int64)
-    for column, numbers in enumerate(number):
-        sizes[:, column] = np.bincount(numbers, minlength=classes)
-    everywhere, all_rows = np.concatenate(number), np.concatenate(rows)
+    sizes = np.stack([np.bincount(numbers, minlength=classes) for numbers in shown.number], 1)
+    if second is None:
+        sizes = np.pad(sizes, ((0, 0), (0, 1)))
+    number, rows = np.concatenate(shown.number), np.concatenate(shown.rows)
     of_class = np.array(
-        [np.median(score[all_rows[everywhere == one]]) for one in range(classes)], dtype=np.float64
+        [np.median(score[rows[number == one]]) for one in range(classes)], dtype=np.float64
     )
     order = sort_classes(of_class, resolution, find_empty(first, second, place))
     rank = np.empty(classes, dtype=np.int64)
@@ -138,21 +117,76 @@ def join_halves(
     correlation = np.zeros(classes)
     correlation[twins.first.cpu().numpy()] = twins.correlation.cpu().numpy()
     shown_averages = average_sums(sums, find_noise_to_signal(sums)).cpu().numpy()
+    degrees = wrap_degrees(np.concatenate(shown.degrees)).astype(np.float32)
+    displacements = np.concatenate(shown.displacements).astype(np.float32)
     count = len(shared.image_of_row)
     return JoinedClasses(
-        shown_number=spread(all_rows, rank[everywhere], count, shared),
-        shown_degrees=spread(
-            all_rows, wrap(np.concatenate(degrees)).astype(np.float32), count, shared
-        ),
-        shown_displacements=spread(
-            all_rows, np.concatenate(moved).astype(np.float32), count, shared
-        ),
+        shown_number=spread(rows, rank[number], count, shared),
+        shown_degrees=spread(rows, degrees, count, shared),
+        shown_displacements=spread(rows, displacements, count, shared),
         shown_averages=shown_averages[order],
         shown_sizes=sizes[order],
         shown_resolution=resolution[order],
         shown_correlation=correlation[order],
         shown_score=of_class[order],
         **describe_halves(halves, averages, twins, shared),
+    )
+
+
+@dataclass(frozen=True)
+class ShownImages:
+    """The images of each half as they lie in the classes that are shown; lists of one half, or of two.
+
+    Attributes
+    ----------
+    rows, number : list of ndarray
+        `(n,)` int64 the row that each is read from, and its class among those shown, from 0, not yet sorted.
+    degrees, displacements : list of ndarray
+        `(n,)` and `(n, 2)` float64, as `JoinedClasses` has them.
+    """
+
+    rows: list[np.ndarray]
+    number: list[np.ndarray]
+    degrees: list[np.ndarray]
+    displacements: list[np.ndarray]
+
+
+def place_second(first: HalfClasses, second: HalfClasses | None, twins: Twins) -> np.ndarray:
+    """Tell where the classes of the second half stand among those shown: at their twins, or behind, `(k,)`."""
+    place = np.full(0 if second is None else len(second.sums.images), -1)
+    place[twins.second.cpu().numpy()] = twins.first.cpu().numpy()
+    alone = np.flatnonzero(place < 0)
+    place[alone] = len(first.sums.images) + np.arange(len(alone))
+    return place
+
+
+def show_images(
+    first: HalfClasses, second: HalfClasses | None, twins: Twins, place: np.ndarray
+) -> ShownImages:
+    """Say of the images of both halves how they lie in the classes that are shown; `place` is of `place_second`."""
+    shown = ShownImages(
+        [first.rows],
+        [first.number.cpu().numpy()],
+        [first.placement.degrees.cpu().numpy().astype(np.float64)],
+        [first.placement.displacements.cpu().numpy().astype(np.float64)],
+    )
+    if second is None:
+        return shown
+    number = second.number.cpu().numpy()
+    turn, shift = np.zeros(len(place)), np.zeros((len(place), 2))
+    turn[twins.second.cpu().numpy()] = twins.degrees.cpu().numpy()
+    shift[twins.second.cpu().numpy()] = twins.shifts.cpu().numpy()
+    degrees, displacements = lay_images_onto(
+        second.placement.degrees.cpu().numpy().astype(np.float64),
+        second.placement.displacements.cpu().numpy().astype(np.float64),
+        turn[number],
+        shift[number],
+    )
+    return ShownImages(
+        [*shown.rows, second.rows],
+        [*shown.number, place[number]],
+        [*shown.degrees, degrees],
+        [*shown.displacements, displacements],
     )
 
 
@@ -236,7 +270,9 @@ def describe_halves(
     count = len(shared.image_of_row)
     return {
         "class_number": spread(rows, number, count, shared),
-        "class_in_plane_degrees": spread(rows, wrap(degrees).astype(np.float32), count, shared),
+        "class_in_plane_degrees": spread(
+            rows, wrap_degrees(degrees).astype(np.float32), count, shared
+        ),
         "class_averages": torch.cat(averages).cpu().numpy(),
         "class_half": np.repeat(np.array(list(halves)), np.diff(before)),
         "class_size": np.bincount(number, minlength=before[-1] + 1)[1:],
@@ -249,8 +285,3 @@ def spread(rows: np.ndarray, values: np.ndarray, count: int, shared: SharedPixel
     everywhere = np.zeros((count, *values.shape[1:]), dtype=values.dtype)
     everywhere[rows] = values
     return everywhere[shared.shown_by(np.arange(count))]
-
-
-def wrap(degrees: np.ndarray) -> np.ndarray:
-    """Bring degrees to -180 to 180."""
-    return (degrees + 180.0) % 360.0 - 180.0

@@ -13,17 +13,15 @@ from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.polar_grid import PolarGrid, disk_mask
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
-from polardenoise.engine.imaging.rotation import turn_images
+from polardenoise.engine.imaging.rotation import turn_images, wrap_degrees
 from polardenoise.engine.imaging.rotational_matching import (
     compute_image_harmonics,
     rotation_matrix,
 )
-from polardenoise.engine.neighbours.centring import correlate, find_peaks
+from polardenoise.engine.neighbours.centring import correlate, find_displacements
 
 #: Rotations that are tried, evenly over a turn: less than a degree apart.
 FINE_ROTATIONS = 480
-#: Spread of displacements that the estimate begins with, pixels, and how often it is improved.
-FIRST_SPREAD, SPREAD_STEPS = 2.0, 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,15 @@ def place_images(
     others = average_others(images, ctf_rings, number, current, sums, noise_to_signal, grid)
     centred = shift_images(images, -current.displacements)
     likelihood = correlate(centred, ctf_rings, others)
-    displacements = find_shrunk_displacements(likelihood, current.displacements)
+    # The average has nothing of the image, nor is it blurred by more than the images' own spread: as it says.
+    found, _, _ = find_displacements(
+        likelihood[None],
+        current.displacements[None],
+        spread_factor=1.0,
+        step_factor=1.0,
+        sharpness=1.0,
+    )
+    displacements = found[0]
     centred = shift_images(images, -displacements)
     turned = find_turns(
         compute_image_harmonics(centred, ctf_rings, rings), rings.to_harmonics(others), rings
@@ -105,29 +111,4 @@ def find_turns(images: Tensor, references: Tensor, rings: FourierRings) -> Tenso
     scores = torch.cat([products.real, products.imag], 1) @ (
         rotation_matrix(rings, images.device, FINE_ROTATIONS).T
     )
-    degrees = scores.argmax(1) * (360.0 / FINE_ROTATIONS)
-    return (degrees + 180.0) % 360.0 - 180.0
-
-
-def find_shrunk_displacements(likelihood: Tensor, current: Tensor) -> Tensor:
-    """Find the posterior mean of displacements `(n, 2)`, normally distributed about the centre with a spread of theirs.
-
-    Parameters
-    ----------
-    likelihood : Tensor
-        `(n, 2 radius + 1, 2 radius + 1)` from `centring.correlate`, of images moved by `-current`.
-    current : Tensor
-        `(n, 2)` pixels, `(x, y)`.
-    """
-    radius = likelihood.shape[-1] // 2
-    steps = torch.arange(-radius, radius + 1, device=likelihood.device, dtype=likelihood.dtype)
-    y, x = current[:, 1, None] + steps, current[:, 0, None] + steps
-    from_centre = y.square()[:, :, None] + x.square()[:, None, :]
-    variance = likelihood.new_tensor(FIRST_SPREAD**2)
-    mean = current
-    for _ in range(SPREAD_STEPS):
-        peak, uncertainty = find_peaks(likelihood, likelihood - from_centre / (2 * variance))
-        share = variance / (variance + uncertainty)
-        mean = share * (current + peak)
-        variance = (mean.square() + share * uncertainty).mean().clamp_min(1e-4)
-    return mean
+    return wrap_degrees(scores.argmax(1) * (360.0 / FINE_ROTATIONS))

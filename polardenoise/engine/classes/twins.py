@@ -16,7 +16,7 @@ from polardenoise.engine.imaging.ctf_rings import unit_ctf_rings
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
-from polardenoise.engine.imaging.rotation import turn_images
+from polardenoise.engine.imaging.rotation import turn_images, wrap_degrees
 from polardenoise.engine.imaging.rotational_matching import match_images
 from polardenoise.engine.neighbours.centring import correlate, find_peaks
 
@@ -135,4 +135,4 @@ def lay_images_onto(
     cosine, sine = np.cos(np.deg2rad(turned)), np.sin(np.deg2rad(turned))
     x = cosine * shift[:, 0] - sine * shift[:, 1]
     y = sine * shift[:, 0] + cosine * shift[:, 1]
-    return (turned + 180.0) % 360.0 - 180.0, displacements - np.stack([x, y], 1)
+    return wrap_degrees(turned), displacements - np.stack([x, y], 1)

@@ -70,21 +70,20 @@ def finish_run(
     """
     count = len(job.particles)
     sets, computing = load_sets(folder / SETS, job.shared.first_row), read_computing(folder)
-    batches = sum(1 for _ in gather_batches(sets, job.halves, computing.images_per_batch))
+    batches = list(enumerate(gather_batches(sets, job.halves, computing.images_per_batch)))
     with UnfinishedStack(folder, 0, count, job.box) as stack:
-        stack.finish(job.pixel_size, batches, job.shared.shown_by(np.arange(count)))
-    complete = read_journals(folder, batches).values()
+        stack.finish(job.pixel_size, len(batches), job.shared.shown_by(np.arange(count)))
+    complete = read_journals(folder, len(batches)).values()
     counts = {name: sum(batch.counts.get(name, 0) for batch in complete) for name in COUNTED}
     precision = name_precision(computing.precision)
     run = hash_facts(facts)
     matches, classes, score = None, None, None
     with open_preparation(job, folder) as preparation:
         if job.keeps_matches:
-            found = list_matches_files(folder, batches)
+            found = list_matches_files(folder, len(batches))
             matches = join_matches(found, job.halves, job.working_pixel_size, job.shared)
             score = float(np.median(matches["score"][job.shared.first_row]))
-            clusters = list(enumerate(gather_batches(sets, job.halves, computing.images_per_batch)))
-            classes = find_job_classes(job, folder, preparation, clusters, matches["score"])
+            classes = find_job_classes(job, folder, preparation, batches, matches["score"])
             matches |= {name: getattr(classes, name) for name in OF_MATCHES}
             matches["pixel_size"] = job.working_pixel_size
         scores = {}

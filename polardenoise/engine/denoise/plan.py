@@ -31,9 +31,9 @@ from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 from polardenoise.engine.runtime.file_list import FileList, check_room, list_model_files
 
 #: The fact that a resumed run may leave out: what was kept for pictures and matches is then not needed.
+KEEPS_MATCHES = "--matches or --report"
 #: Bytes of each value of a template: two rounds of estimates, and of templates of two kinds, in half precision.
 TEMPLATE_BYTES = 12
-KEEPS_MATCHES = "--matches or --report"
 #: What to do where a file that an earlier run has left cannot be used.
 START_ANEW = "leave --resume out to start anew"
 #: What follows the name of the output in those of the files of classes, and their kinds.

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from polardenoise.engine.evaluate.against_truth import BYTES_READ_AT_ONCE
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
+from polardenoise.engine.imaging.rotation import wrap_degrees
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images
 from polardenoise.engine.runtime.arrays import read_arrays
 from polardenoise.engine.runtime.errors import InputError
@@ -258,11 +259,6 @@ def area_under_curve(score: np.ndarray, junk: np.ndarray) -> float | None:
 def between_directions(cosine: Tensor) -> Tensor:
     """Turn cosines into degrees."""
     return cosine.clamp(-1, 1).arccos().rad2deg()
-
-
-def wrap_degrees(degrees: Tensor) -> Tensor:
-    """Bring angles to [-180, 180)."""
-    return (degrees + 180.0) % 360.0 - 180.0
 
 
 def find_median(values: Tensor) -> float | None:

@@ -60,7 +60,7 @@ def correlate_corners(images: np.ndarray) -> np.ndarray:
     corners = (corners - corners.mean(1, keepdims=True)) / corners.std(1, keepdims=True)
     masked = np.zeros(images.shape)
     masked[:, outside] = corners
-    return sum_products(masked) / sum_products(outside[None].astype(float))
+    return sum_products(masked, box // 4) / sum_products(outside[None].astype(float), box // 4)
 
 
 def select_corners(box: int) -> np.ndarray:
@@ -69,18 +69,19 @@ def select_corners(box: int) -> np.ndarray:
     return np.hypot(pixel[:, None], pixel) >= box / 2
 
 
-def sum_products(planes: np.ndarray) -> np.ndarray:
-    """Sum the products of all pairs of pixels of `(n, N, N)` planes by their distance, `(n, N // 4 + 1)`."""
-    box = planes.shape[-1]
-    padded = (2 * box, 2 * box)  # so that no lag wraps around
-    lag = np.fft.fftfreq(2 * box) * 2 * box
-    distance = np.hypot(lag[:, None], lag).round().astype(int).ravel()
-    kept = box // 4 + 1
-    products = np.empty((len(planes), kept))
-    for number, plane in enumerate(planes):
-        correlation = np.fft.irfft2(np.abs(np.fft.rfft2(plane, padded)) ** 2, padded)
-        products[number] = np.bincount(distance, correlation.ravel())[:kept]
-    return products
+def sum_products(planes: np.ndarray, last: int) -> np.ndarray:
+    """Sum the products of all pairs of pixels of `(n, H, W)` planes by their distance, `(n, last + 1)` up to `last`."""
+    padded = (
+        planes.shape[1] + last,
+        planes.shape[2] + last,
+    )  # so that no lag that counts wraps around
+    down, across = (np.fft.fftfreq(size) * size for size in padded)
+    distance = np.hypot(down[:, None], across).round().astype(int).ravel()
+    order = np.argsort(distance, kind="stable")
+    first = np.searchsorted(distance[order], np.arange(last + 2))
+    correlation = np.fft.irfft2(np.abs(np.fft.rfft2(planes, padded)) ** 2, padded)
+    near = correlation.reshape(len(planes), -1)[:, order[: first[-1]]]
+    return np.add.reduceat(near, first[:-1], axis=1)
 
 
 def transform_autocorrelation(autocorrelation: np.ndarray, pixel_size: float) -> NoiseSpectrum:
@@ -131,16 +132,20 @@ def measure_ring_powers(images: np.ndarray) -> np.ndarray:
     means = np.stack([images[:, corner].mean(1) for corner in corners], axis=1)
     centred = images - np.median(means, axis=1)[:, None, None]
     correlations = np.stack(
-        [
-            sum_products(centred * corner) / sum_products(corner[None].astype(float))
-            for corner in corners
-        ],
-        axis=1,
+        [correlate_masked(centred, corner, box // 4) for corner in corners], axis=1
     )  # (n, 4, lags)
     variance = np.median(correlations[:, :, 0], axis=1)
     flat = (correlations / variance[:, None, None]).reshape(4 * len(images), -1)
     powers = [transform_autocorrelation(one, 1.0).at(rings) for one in flat]
     return np.array(powers).reshape(len(images), 4, box // 2)
+
+
+def correlate_masked(images: np.ndarray, inside: np.ndarray, last: int) -> np.ndarray:
+    """Find the radial autocorrelation `(n, last + 1)` of images `(n, N, N)` in a part `(N, N)` bool of them."""
+    part = np.ix_(inside.any(1), inside.any(0))
+    mask = inside[part].astype(float)
+    seen = images[:, part[0], part[1]] * mask
+    return sum_products(seen, last) / sum_products(mask[None], last)
 
 
 def divide_corners(box: int) -> list[np.ndarray]:

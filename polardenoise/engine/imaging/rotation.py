@@ -5,7 +5,9 @@ turn it towards +y (rows count y).
 """
 
 import math
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,6 +19,13 @@ from polardenoise.engine.imaging.rings import ring_index
 #: Images are sampled so much more finely before they are interpolated: bicubic splines are then good to 1e-4.
 FINER = 3
 IMAGES_AT_ONCE = 256
+
+Degrees = TypeVar("Degrees", Tensor, np.ndarray)
+
+
+def wrap_degrees(degrees: Degrees) -> Degrees:
+    """Bring angles to [-180, 180)."""
+    return (degrees + 180.0) % 360.0 - 180.0
 
 
 def rotate_images(images: Tensor, degrees: Tensor) -> Tensor:

@@ -268,6 +268,7 @@ def find_displacements(
     current: Tensor,
     spread_factor: float = SPREAD_FACTOR,
     step_factor: float = STEP_FACTOR,
+    sharpness: float = SHARPNESS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find the posterior mean of each displacement, the spread of each group, and the error of a single one.
 
@@ -279,6 +280,8 @@ def find_displacements(
         `(groups, n, 2)` pixels, `(x, y)`.
     spread_factor, step_factor : float
         1 where the references have nothing of the images that are compared with them.
+    sharpness : float
+        Factor of the likelihood; 1 where the references are not blurred by the displacements.
 
     Returns
     -------
@@ -287,7 +290,7 @@ def find_displacements(
         of the largest likelihood (expectation maximisation) where that of a displacement is taken as normal about its
         peak; and `(groups,)` the median standard deviation of these peaks.
     """
-    sharp = SHARPNESS * likelihood
+    sharp = sharpness * likelihood
     radius = likelihood.shape[-1] // 2
     steps = torch.arange(-radius, radius + 1, device=likelihood.device, dtype=likelihood.dtype)
     from_centre_y = (current[..., 1, None] + steps).square()[..., :, None]

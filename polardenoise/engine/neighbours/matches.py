@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from polardenoise.engine.imaging.rotation import wrap_degrees
 from polardenoise.engine.imaging.rotational_matching import (
     ROTATIONS,
     measure_affinity,
@@ -91,8 +92,7 @@ def look_up_weights(denoised: DenoisedCluster, others: Tensor) -> Tensor:
 
 def as_degrees(steps: Tensor) -> np.ndarray:
     """Turn steps of rotation into degrees from -180 to 180, float32."""
-    degrees = steps.cpu().numpy() * (360.0 / ROTATIONS)
-    return ((degrees + 180.0) % 360.0 - 180.0).astype(np.float32)
+    return wrap_degrees(steps.cpu().numpy() * (360.0 / ROTATIONS)).astype(np.float32)
 
 
 def name_matches_file(folder: Path, number: int) -> Path:

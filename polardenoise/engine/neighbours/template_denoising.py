@@ -8,7 +8,7 @@ frequencies from both, with weights that are learned without the truth (`ring_we
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -142,6 +142,5 @@ def join_estimates(
     seen: SeenImages, cluster: Cluster, denoised: DenoisedCluster, weights: Tensor
 ) -> CentredCluster:
     """Add up all estimates of a cluster by ring weights `(k + 1, box // 2)`."""
-    together = seen.add(denoised.estimates, weights)
-    finished = DenoisedCluster(together, denoised.neighbours, denoised.attention)
+    finished = replace(denoised, estimates=seen.add(denoised.estimates, weights))
     return CentredCluster(cluster, finished, seen.displacements)

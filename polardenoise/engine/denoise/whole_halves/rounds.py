@@ -27,13 +27,14 @@ from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
 from polardenoise.engine.denoise.whole_halves.sample import enumerate_sample, select_fold
 from polardenoise.engine.denoise.whole_halves.template_file import (
     ROUNDS,
-    load_templates,
+    load_earlier,
     name_templates_file,
     save_templates,
 )
 from polardenoise.engine.denoise.whole_halves.weight_learning import (
     count_learning,
     learn_ring_weights,
+    read_learning_images,
 )
 from polardenoise.engine.neighbours.folds import FOLDS, next_fold
 from polardenoise.engine.neighbours.templates import prepare_templates, smooth_templates
@@ -110,15 +111,13 @@ def prepare_half(
             progress.advance(len(estimates))
     parts = []
     for fold, own in enumerate(clusters, 1):
-        seen_through = [
-            load_templates(job, name_templates_file(folder, before, half), fold)[:1]
-            for before in range(1, number)
-        ]
+        seen_through = load_earlier(job, folder, number, half, fold)
         seen_through.append(images[next_fold(fold) - 1])
-        templates = [prepare_templates(one, grid) for one in seen_through]
-        parts.append((read_batch(scratch, *own[0]), templates))
+        batch = read_learning_images(scratch, own[0], number)
+        parts.append((batch, [prepare_templates(one, grid) for one in seen_through]))
+    off_centre = any(off for _, off in found)
     with Progress(f"learn ring weights of half {half}", count_learning(parts)) as progress:
-        of_half = learn_ring_weights(runner, parts, any(off for _, off in found), progress.advance)
+        of_half = learn_ring_weights(runner, parts, number, off_centre, progress.advance)
     save_templates(path, images, of_half)
 
 

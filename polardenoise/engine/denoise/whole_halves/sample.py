@@ -26,7 +26,7 @@ def draw_sample(job: Job) -> np.ndarray:
     """Draw the rows of the sample, of all folds of all divided halves; ascending in each fold."""
     shared = job.shared
     halves, folds = job.halves[shared.first_row], job.folds[shared.first_row]
-    chosen = []
+    chosen = [np.empty(0, dtype=np.int64)]  # no half may be divided
     divided = np.stack([halves, folds], 1)[folds > 0]
     for half, fold in np.unique(divided, axis=0).tolist():
         rows = shared.first_row[(halves == half) & (folds == fold)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.plan import START_ANEW, Job
+from polardenoise.engine.denoise.whole_halves.sample import draw_sample
 from polardenoise.engine.neighbours.folds import FOLDS, next_fold
 from polardenoise.engine.neighbours.templates import Templates, prepare_templates
 from polardenoise.engine.networks.registry import as_joint
@@ -90,14 +91,19 @@ def load_whole_fold(job: Job, folder: Path, number: int, half: int, fold: int) -
     wanted = {"guess": ("f", 2), "weights": ("f", 2), "off_centre": ("i", 1)}
     saved = read_arrays(name_templates_file(folder, number, half), wanted, START_ANEW)
     guess, weights = (torch.from_numpy(saved[name]).to(job.device) for name in ("guess", "weights"))
-    earlier = [
+    images = load_earlier(job, folder, number, half, fold)
+    images.append(load_templates(job, name_templates_file(folder, number, half), fold))
+    grid = as_joint(job.model).average_grid
+    templates = tuple(prepare_templates(one, grid) for one in images)
+    return WholeFold(templates, WeightsOfHalf(guess, weights, bool(saved["off_centre"].any())))
+
+
+def load_earlier(job: Job, folder: Path, number: int, half: int, fold: int) -> list[Tensor]:
+    """Load the templates of earlier rounds, `(1, m, box, box)` each, that the images of a fold are seen through."""
+    return [
         load_templates(job, name_templates_file(folder, before, half), fold)[:1]
         for before in range(1, number)
     ]
-    last = load_templates(job, name_templates_file(folder, number, half), fold)
-    grid = as_joint(job.model).average_grid
-    templates = tuple(prepare_templates(images, grid) for images in (*earlier, last))
-    return WholeFold(templates, WeightsOfHalf(guess, weights, bool(saved["off_centre"].any())))
 
 
 def load_templates(job: Job, path: Path, fold: int) -> Tensor:
@@ -110,17 +116,24 @@ def load_templates(job: Job, path: Path, fold: int) -> Tensor:
 def state_templates(job: Job, folder: Path) -> dict[str, Any]:
     """State for the provenance how the images of divided halves were estimated, by half."""
     stated = {}
-    names = [name_fold(fold) for fold in range(1, FOLDS + 1)]
-    wanted: dict[str, tuple[str, int]] = {"weights": ("f", 2), **dict.fromkeys(names, ("f", 4))}
+    sample = draw_sample(job)
     for half in np.unique(job.halves[job.folds > 0]).tolist():
-        saved = read_arrays(name_templates_file(folder, ROUNDS, half), wanted, START_ANEW)
+        saved = read_arrays(
+            name_templates_file(folder, ROUNDS, half), {"weights": ("f", 2)}, START_ANEW
+        )
         images = job.shared.first_row[job.halves[job.shared.first_row] == half]
         stated[str(half)] = {
-            "folds": np.bincount(job.folds[images], minlength=FOLDS + 1)[1:].tolist(),
-            "templates": [saved[name].shape[1] for name in names],
+            "folds": count_folds(job, images),
+            "templates": count_folds(job, sample[job.halves[sample] == half]),
             "ring_weights": {
                 kind: [round(float(weight), 4) for weight in own]
                 for kind, own in zip(KINDS[-1], saved["weights"], strict=True)
             },
         }
     return stated
+
+
+def count_folds(job: Job, rows: np.ndarray) -> list[int]:
+    """Count how many of some rows are in each fold."""
+    counts: list[int] = np.bincount(job.folds[rows], minlength=FOLDS + 1)[1:].tolist()
+    return counts

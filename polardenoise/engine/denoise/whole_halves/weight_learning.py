@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
-from polardenoise.engine.denoise.batches import BatchOfImages
+from polardenoise.engine.denoise.batches import BatchOfImages, NumberedBatch, read_batch
 from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
 from polardenoise.engine.denoise.whole_halves.template_file import WeightsOfHalf
 from polardenoise.engine.neighbours.centring import Centred
+from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.ring_weights import (
     PROBE,
     RingProducts,
@@ -18,6 +21,7 @@ from polardenoise.engine.neighbours.ring_weights import (
 )
 from polardenoise.engine.neighbours.template_denoising import SeenImages
 from polardenoise.engine.neighbours.templates import Templates
+from polardenoise.engine.particles.scratch_file import ScratchImages
 
 #: Images of each fold that the ring weights are learned from, in each round: those of templates are needed less exact.
 LEARNING_IMAGES = (128, 256)
@@ -64,6 +68,7 @@ class ProbedImages:
 def learn_ring_weights(
     runner: WholeHalfRunner,
     parts: Sequence[tuple[BatchOfImages, Sequence[Templates]]],
+    number: int,
     off_centre: bool,
     advance: Callable[[int], None],
 ) -> WeightsOfHalf:
@@ -75,6 +80,8 @@ def learn_ring_weights(
         Sees and denoises images.
     parts : sequence
         Some images of each fold, and the templates that they are seen through.
+    number : int
+        The round.
     off_centre : bool
         Whether particles lie off the centres of their images.
     advance : callable
@@ -82,14 +89,12 @@ def learn_ring_weights(
     """
     probed = []
     for batch, templates in parts:
-        probed.append(
-            probe_images(runner, take_first(batch, len(templates)), templates, off_centre)
-        )
+        probed.append(probe_images(runner, batch, templates, off_centre))
         advance(2 * len(probed[-1].probe))
-    prior = next(one for one in PRIOR_GUESSES if len(one) == len(probed[0].before.expected))
+    prior = PRIOR_GUESSES[number - 1]
     with torch.inference_mode():
         guess = solve_ring_weights(
-            add_products([one.measure(one.before.expected, one.after.expected) for one in probed]),
+            reduce(add, (one.measure(one.before.expected, one.after.expected) for one in probed)),
             prior,
         )
     products = []
@@ -103,26 +108,22 @@ def learn_ring_weights(
             products.append(one.measure(*kinds))
     with torch.inference_mode():
         weights = solve_ring_weights(
-            add_products(products), [*(0.6 * one for one in prior), PRIOR_SHARE]
+            reduce(add, products), [*(0.6 * one for one in prior), PRIOR_SHARE]
         )
     return WeightsOfHalf(guess, weights, off_centre)
 
 
 def count_learning(parts: Sequence[tuple[BatchOfImages, Sequence[Templates]]]) -> int:
     """Count the images that are seen, and denoised, for learning."""
-    return sum(4 * len(take_first(batch, len(templates)).own_rows) for batch, templates in parts)
+    return sum(4 * len(batch.own_rows) for batch, _ in parts)
 
 
-def take_first(batch: BatchOfImages, number: int) -> BatchOfImages:
-    """Take the first images of a cluster, as many as are learned from in a round."""
-    count = min(LEARNING_IMAGES[number - 1], len(batch.own_rows))
-    return BatchOfImages(
-        batch.number,
-        batch.images[:, :count],
-        batch.ctf_rings[:, :count],
-        batch.kept[:, :count],
-        batch.own_rows[:count],
-    )
+def read_learning_images(
+    scratch: ScratchImages, cluster: NumberedBatch, number: int
+) -> BatchOfImages:
+    """Read the first images of a cluster, as many as are learned from in a round."""
+    rows = cluster[1][0].rows[: LEARNING_IMAGES[number - 1]]
+    return read_batch(scratch, cluster[0], [ImageSet(rows, len(rows))])
 
 
 def probe_images(
@@ -141,11 +142,3 @@ def probe_images(
         for pixels in (images, images + PROBE * probe)
     )
     return ProbedImages(batch, probe, before, after)
-
-
-def add_products(parts: list[RingProducts]) -> RingProducts:
-    """Add up what the folds of a half say."""
-    return RingProducts(
-        torch.stack([one.gram for one in parts]).sum(0),
-        torch.stack([one.target for one in parts]).sum(0),
-    )
