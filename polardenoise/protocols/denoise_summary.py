@@ -3,7 +3,7 @@
 import os
 
 from polardenoise.convert.chunks import read_chunks
-from polardenoise.protocols.denoise_form import CTF_CORRECTED
+from polardenoise.protocols.forms.denoise_form import CTF_CORRECTED
 
 OUTPUT_PARTICLES, OUTPUT_CLASSES = "outputParticles", "outputClasses"
 

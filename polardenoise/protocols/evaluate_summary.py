@@ -1,6 +1,6 @@
 """What *evaluate* says of a run: its figures, what to do next, and what it did."""
 
-from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH
+from polardenoise.protocols.forms.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH
 
 # Relative squared error from which an image is no better than an empty one.
 NOTHING = 1.0

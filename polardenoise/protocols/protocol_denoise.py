@@ -19,15 +19,15 @@ from polardenoise.convert.matches_file import join_matches, read_matches
 from polardenoise.convert.particle_columns import get_group_label
 from polardenoise.convert.star_loops import read_loop
 from polardenoise.protocols.chunk_steps import ChunkSteps
-from polardenoise.protocols.denoise_form import (
+from polardenoise.protocols.denoise_summary import DenoiseSummary
+from polardenoise.protocols.engine_runner import EngineRunner
+from polardenoise.protocols.forms.denoise_form import (
     CONTRAST_CHOICES,
     GROUP_ATTRIBUTE,
     GROUP_CLASS,
     GROUP_NEIGHBOURS,
     DenoiseForm,
 )
-from polardenoise.protocols.denoise_summary import DenoiseSummary
-from polardenoise.protocols.engine_runner import EngineRunner
 
 PIXEL_SIZE_TOLERANCE = 1e-4
 

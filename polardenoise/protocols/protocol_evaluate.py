@@ -16,8 +16,13 @@ from polardenoise.convert.paired_sets import write_matching_star
 from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
 from polardenoise.convert.volume_files import prepare_volume
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH, EvaluateForm
 from polardenoise.protocols.evaluate_summary import EvaluateSummary
+from polardenoise.protocols.forms.evaluate_form import (
+    TEST_HALVES,
+    TEST_NULL,
+    TEST_TRUTH,
+    EvaluateForm,
+)
 from polardenoise.protocols.protocol_denoise import ProtPolarDenoise
 from polardenoise.protocols.run_settings import write_json
 from polardenoise.protocols.upstream import find_maker

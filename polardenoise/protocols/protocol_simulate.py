@@ -7,7 +7,7 @@ from pyworkflow.constants import BETA
 from polardenoise.convert.convert import write_particles_star
 from polardenoise.convert.import_particles import fill_particle_set
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.protocols.simulate_form import (
+from polardenoise.protocols.forms.simulate_form import (
     SOURCE_PHANTOMS,
     SOURCE_STRUCTURES,
     SOURCE_VOLUMES,

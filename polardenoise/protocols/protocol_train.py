@@ -16,9 +16,9 @@ from polardenoise.convert.particle_columns import RANDOM_SUBSET
 from polardenoise.convert.shipped_models import PRETRAINED_FOLDER
 from polardenoise.objects import PolarModel
 from polardenoise.protocols.engine_runner import EngineRunner
+from polardenoise.protocols.forms.train_form import FROM_PAIRS, NO_SHIPPED_START, TrainForm
 from polardenoise.protocols.run_settings import read_json, write_json
 from polardenoise.protocols.sources import list_phantoms
-from polardenoise.protocols.train_form import FROM_PAIRS, NO_SHIPPED_START, TrainForm
 
 # What may change between two runs of one training without making it another training.
 LENGTH_KEYS = ("minutes", "steps")

@@ -26,7 +26,7 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
 from polardenoise.protocols import ProtPolarDenoise
-from polardenoise.protocols.denoise_form import GROUP_RANDOM
+from polardenoise.protocols.forms.denoise_form import GROUP_RANDOM
 from polardenoise.tests.scipion_project import read_stack
 
 BOX, COUNT = 32, 36

@@ -205,7 +205,7 @@ def get_denoised():
 @functools.lru_cache(maxsize=None)
 def get_denoised_views():
     """Return the run that denoises the few small images of four views with the tiny model."""
-    from polardenoise.protocols.denoise_form import GROUP_CLASS
+    from polardenoise.protocols.forms.denoise_form import GROUP_CLASS
 
     return denoise_views(grouping=GROUP_CLASS, binThreads=1)
 
@@ -213,7 +213,7 @@ def get_denoised_views():
 @functools.lru_cache(maxsize=None)
 def get_denoised_chunks():
     """Return the run that denoises the few small images in two chunks, in random sets, with the tiny model."""
-    from polardenoise.protocols.denoise_form import GROUP_RANDOM
+    from polardenoise.protocols.forms.denoise_form import GROUP_RANDOM
 
     return denoise_views(grouping=GROUP_RANDOM, particlesPerChunk=32)
 

@@ -12,7 +12,7 @@ from pwem.constants import ALIGN_2D, ALIGN_NONE, ALIGN_PROJ  # isort: skip
 from pwem.protocols import ProtSubSet, ProtUnionSet  # isort: skip
 from pyworkflow.object import Integer  # isort: skip
 
-from polardenoise.protocols.denoise_form import GROUP_CLASS
+from polardenoise.protocols.forms.denoise_form import GROUP_CLASS
 from polardenoise.tests.known_particles import (
     ADDED,
     COUNT,

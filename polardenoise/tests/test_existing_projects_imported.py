@@ -21,7 +21,7 @@ from pyworkflow.object import Integer  # isort: skip
 
 from polardenoise.convert.alignment import make_projection_matrix
 from polardenoise.engine.imaging.ctf import CtfParameters
-from polardenoise.protocols.denoise_form import CONTRAST_DARK
+from polardenoise.protocols.forms.denoise_form import CONTRAST_DARK
 from polardenoise.tests.known_particles import (
     ADDED,
     COUNT,

@@ -17,7 +17,7 @@ from polardenoise.convert.shipped_models import get_default_model
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarReconstruct
-from polardenoise.protocols.denoise_form import (
+from polardenoise.protocols.forms.denoise_form import (
     CONTRAST_CHOICES,
     GROUP_ATTRIBUTE,
     GROUP_CLASS,

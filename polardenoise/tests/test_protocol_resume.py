@@ -18,7 +18,7 @@ from pwem.protocols import ProtImportParticles  # isort: skip
 
 from polardenoise.convert.chunks import read_chunks
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarTrain
-from polardenoise.protocols.denoise_form import GROUP_RANDOM
+from polardenoise.protocols.forms.denoise_form import GROUP_RANDOM
 
 # Several launches each: minutes on a machine that is busy with other work.
 pytestmark = [pytest.mark.usefixtures("project"), pytest.mark.timeout(900)]

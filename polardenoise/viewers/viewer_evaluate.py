@@ -8,7 +8,7 @@ from pwem.viewers import EmPlotter, EmProtocolViewer
 from pyworkflow.viewer import DESKTOP_TKINTER
 
 from polardenoise.protocols import ProtPolarEvaluate
-from polardenoise.protocols.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH
+from polardenoise.protocols.forms.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH
 from polardenoise.viewers.fsc_figure import draw_fsc
 from polardenoise.viewers.images import read_image
 from polardenoise.viewers.picking import ParticlePicker, tell_errors

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from polardenoise.engine.simulate import parakeet
+from polardenoise.engine.simulate.parakeet import exchange as parakeet
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Work in an empty folder: image names are relative to it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

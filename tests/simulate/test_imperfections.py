@@ -25,13 +25,6 @@ from polardenoise.engine.train.recipe import Recipe, lay_file_over
 BOX = 32
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Work in an empty folder: image names are relative to it."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def simulate(folder, **options):
     plan = SimulationPlan(**{"sources": ("phantom:10002",), "box": BOX, "particles": 60, **options})
     simulate_particles(plan, folder)

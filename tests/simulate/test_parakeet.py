@@ -17,8 +17,8 @@ from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.simulate import parakeet
-from polardenoise.engine.simulate.parakeet import (
+from polardenoise.engine.simulate.parakeet import exchange as parakeet
+from polardenoise.engine.simulate.parakeet.exchange import (
     describe_micrograph,
     gather_particles,
     write_configurations,

@@ -7,7 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from polardenoise.engine.simulate.parakeet import write_configurations
+from polardenoise.engine.simulate.parakeet.exchange import write_configurations
 from tests.simulate.parakeet_inputs import BOX, PIXEL_SIZE, call, make_plan, simulate, write_nexus
 
 h5py = pytest.importorskip("h5py")

@@ -151,7 +151,10 @@ def list_inputs(*star_files: Path | None) -> list[Path]:
 
 def simulate_with_parakeet(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the configurations of Parakeet, or make the particle set of what it has simulated with them."""
-    from polardenoise.engine.simulate.parakeet import gather_particles, write_configurations
+    from polardenoise.engine.simulate.parakeet.exchange import (
+        gather_particles,
+        write_configurations,
+    )
     from polardenoise.engine.simulate.plan import SimulationPlan
 
     for option in (

@@ -29,7 +29,7 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.files import Outputs, write_text_atomically
 from polardenoise.engine.simulate import particle_table as table
-from polardenoise.engine.simulate.parakeet_files import (
+from polardenoise.engine.simulate.parakeet.files import (
     find_images,
     read_configuration,
     read_image,

@@ -1,0 +1,1 @@
+"""The forms of the larger protocols: what is asked for, in which order, with which help."""
