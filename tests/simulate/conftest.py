@@ -1,4 +1,4 @@
-"""What the tests of Parakeet's files share."""
+"""What the tests of simulation share."""
 
 import numpy as np
 import pytest

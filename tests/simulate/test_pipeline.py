@@ -22,13 +22,6 @@ POSES = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 DEFOCUS = ["rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """Work in an empty folder: image names are relative to it."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def simulate(folder, **options):
     plan = SimulationPlan(**{"sources": ("phantom:10002",), "box": 24, "particles": 60, **options})
     return simulate_particles(plan, folder)
