@@ -17,7 +17,7 @@ from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
-from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot
+from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot, stack_parts
 
 #: Particles whose neighbours are shown, and neighbours of each.
 WITH_NEIGHBOURS, NEIGHBOURS = 3, 6
@@ -101,7 +101,7 @@ def show_neighbours(
         "The nearest images of the same half of the first particles above, turned onto them (degrees "
         "counter-clockwise), raw and denoised, in the network's box with phases flipped. They should show the same "
         "view. The mean of the raw ones owes nothing to the network but the choice and the angles.",
-        "\n".join(lines),
+        stack_parts(lines),
         folded=True,
     )
 

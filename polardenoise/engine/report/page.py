@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import shlex
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,12 @@ from polardenoise.engine.report.html import (
     make_facts,
     make_grid,
     make_listing,
+    make_paragraph,
     make_picture,
     make_plot,
     make_threes,
     make_verdict,
+    stack_parts,
     write_page,
 )
 from polardenoise.engine.report.images import measure_residual, take_gallery
@@ -97,9 +98,9 @@ def tell_verdict(summary: dict[str, Any], matches: dict[str, Any] | None) -> Sec
     nothing = f"No check speaks against these images: {use}"
     if cautions:
         nothing = f"These images can be used, but mind what stands below: {use}"
-    lines = [make_verdict(verdict or nothing, not verdict), f"<p>{html.escape(count)}</p>"]
+    lines = [make_verdict(verdict or nothing, not verdict), make_paragraph(count)]
     lines += [make_caution(caution) for caution in cautions]
-    return Section("", "", "\n".join(lines))
+    return Section("", "", stack_parts(lines))
 
 
 def list_cautions(summary: dict[str, Any]) -> list[str]:
@@ -134,7 +135,7 @@ def tell_warnings(summary: dict[str, Any]) -> Section:
         f"network's box of {summary['working_box']} px.",
         "The FSC between halves of denoised images is consistency, not resolution: one prior was applied to both.",
     ]
-    body = "\n".join(make_caution(caution) for caution in cautions)
+    body = stack_parts([make_caution(caution) for caution in cautions])
     return Section("Before you use them", "", body)
 
 
@@ -176,8 +177,9 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     ]
     if summary["halves"] == "ignored":
         rows = [(name, "ignored" if name == "halves" else text) for name, text in rows]
-    command = make_listing(shlex.join(job.plan.command)) if job.plan.command else ""
-    return Section("What was done, and with what", "", make_facts(rows) + command, folded=True)
+    parts = [make_facts(rows)]
+    parts += [make_listing(shlex.join(job.plan.command))] if job.plan.command else []
+    return Section("What was done, and with what", "", stack_parts(parts), folded=True)
 
 
 def word_images(summary: dict[str, Any]) -> str:
@@ -217,7 +219,7 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
         "greys of the raw image; the estimate has greys of its own, and is far weaker than the noise (values of black "
         f"and white: hold the pointer on a picture).{without} A residual in which the particle can be seen says that "
         "the estimate lacks signal.",
-        "\n".join(lines),
+        stack_parts(lines),
     )
 
 
