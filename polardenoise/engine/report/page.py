@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
-from polardenoise.engine.denoise.residual import (
-    AVERAGED,
-    LOWEST_RING,
-    pick_rows,
-    take_working,
-)
+from polardenoise.engine.denoise.residual import LOWEST_RING, AveragedImages, pick_rows
 from polardenoise.engine.denoise.verdict import (
     list_warnings,
     word_finest_detail,
@@ -47,40 +42,20 @@ from polardenoise.engine.runtime.files import make_folder, remove_tree
 SHOWN = 8
 
 
-def write_report(
-    folder: Path,
-    job: Job,
-    preparation: Preparation,
-    stack: Path,
-    summary: dict[str, Any],
-    matches: dict[str, Any] | None,
-) -> None:
-    """Write the page, which holds its pictures.
-
-    Parameters
-    ----------
-    folder : Path
-        Receives `index.html`, and nothing else.
-    job, preparation
-        Of the run.
-    stack : Path
-        The complete images of the output.
-    summary : dict
-        What `OUT.json` says.
-    matches : dict or None
-        The arrays of `--matches`; None where images were not compared.
-    """
+def write_report(folder: Path, run: FinishedRun) -> None:
+    """Write the page, which holds its pictures, into a folder: `index.html`, and nothing else."""
     remove_tree(folder)  # what a run that was killed has left
     make_folder(folder)
+    job, summary, matches = run.job, run.summary, run.matches
     once = job.shared.first_row
     picked = once[pick_rows(len(once), SHOWN, job.plan.seed)]
-    gallery = show_gallery(job, stack, picked)
+    gallery = show_gallery(job, run.stack, picked)
     sections = [tell_verdict(summary, matches), gallery, tell_warnings(summary)]
     if matches is not None:
         sections[1:2] = [show_classes(job, matches), gallery, show_scores(matches)]
-    sections += show_residuals(job, preparation, stack)
+    sections += show_residuals(job, run.averaged)
     if matches is not None:
-        sections.append(show_neighbours(job, preparation, stack, matches, picked))
+        sections.append(show_neighbours(run, matches, picked))
     sections += [tell_run(job, summary), explain_numbers(summary)]
     write_page(folder / PAGE, f"Denoised particles: {job.plan.output.name}", sections, GENERATOR)
 
@@ -197,7 +172,7 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
     gallery = take_gallery(job, stack, rows)
     lines = []
     for row, *images in zip(rows, gallery.noisy, gallery.denoised, gallery.residual, strict=True):
-        number = job.particles.first_row + row + 1
+        number = job.particles.row_number(row)
         name = f"particle_{number:06d}"
         noisy, denoised, residual = images
         greys = choose_grey_range(noisy)
@@ -223,13 +198,10 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
     )
 
 
-def show_residuals(job: Job, preparation: Preparation, stack: Path) -> list[Section]:
+def show_residuals(job: Job, averaged: AveragedImages) -> list[Section]:
     """Show what was taken from some particles: the mean image, its power, and a map where there are poses."""
-    once = np.flatnonzero(job.shared.count_once(job.halves))
-    rows = once[pick_rows(len(once), AVERAGED, job.plan.seed)]
-    noisy, estimates = take_working(job, preparation, stack, rows)
-    as_map = show_residual_map(job, rows, noisy, estimates)
-    mean = show_mean_residual(job, noisy, estimates)
+    as_map = show_residual_map(job, averaged.rows, averaged.noisy, averaged.estimates)
+    mean = show_mean_residual(job, averaged.noisy, averaged.estimates)
     return [mean] if as_map is None else [mean, as_map]
 
 
