@@ -1,6 +1,7 @@
 """What a finished run of `denoise` leaves beside the images: its STAR file, its provenance, its summary."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from polardenoise.engine.denoise.preparation import (
     open_preparation,
     read_computing,
 )
-from polardenoise.engine.denoise.residual import state_residual
+from polardenoise.engine.denoise.residual import AveragedImages, state_residual, take_averaged
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, judge_run
@@ -52,8 +53,34 @@ MATCHES = "matches.npz"
 REPORT = "report"
 
 
-#: Writes the page of a report: its folder, the run, its preparation, the images, the summary, the matches.
-ReportWriter = Callable[[Path, Job, Preparation, Path, dict[str, Any], dict[str, Any] | None], None]
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose images are complete: what a report shows.
+
+    Attributes
+    ----------
+    job, preparation
+        Of the run.
+    stack : Path
+        The complete images of the output.
+    averaged : AveragedImages
+        Those whose residuals the summary compares.
+    summary : dict
+        What `OUT.json` says.
+    matches : dict or None
+        The arrays of `--matches`; None where images were not compared.
+    """
+
+    job: Job
+    preparation: Preparation
+    stack: Path
+    averaged: AveragedImages
+    summary: dict[str, Any]
+    matches: dict[str, Any] | None
+
+
+#: Writes the page of a report into a folder.
+ReportWriter = Callable[[Path, FinishedRun], None]
 
 
 def finish_run(
@@ -100,7 +127,8 @@ def finish_run(
             "peak_memory_bytes": read_process_memory("VmHWM"),
             "classes": None if classes is None else describe_classes(job, classes),
         }
-        summary["residual"] = state_residual(job, preparation, folder / IMAGES)
+        averaged = take_averaged(job, preparation, folder / IMAGES)
+        summary["residual"] = state_residual(averaged, job.halves)
         summary["verdict"] = judge_run(job, summary, score)
         write_data_set(job, folder / DATA_SET, summary["contrast"] == "bright")
         write_json(
@@ -109,7 +137,8 @@ def finish_run(
         if matches is not None and job.plan.matches is not None:
             save_arrays(folder / MATCHES, **matches)
         if job.plan.report is not None and write_report is not None:
-            write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
+            finished = FinishedRun(job, preparation, folder / IMAGES, averaged, summary, matches)
+            write_report(folder / REPORT, finished)
     publish(folder, name_outputs(job), run)
 
 

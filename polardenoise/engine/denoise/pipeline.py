@@ -267,7 +267,7 @@ def refuse_bad_estimates(images: Tensor, particles: ParticleSet, rows: np.ndarra
     """
     bad = ~images.flatten(1).isfinite().all(1).numpy()
     if bad.any():
-        row = particles.first_row + int(rows[bad].min()) + 1
+        row = particles.row_number(rows[bad].min())
         raise InputError(
             f"{particles.star_path}: {int(bad.sum())} images, the first of row {row}, came out of the network as NaN;"
             " repeat the command with --resume, with --device cpu if it stays"

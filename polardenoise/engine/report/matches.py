@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.residual import take_working
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
-from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot
+from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot, stack_parts
 
 #: Particles whose neighbours are shown, and neighbours of each.
 WITH_NEIGHBOURS, NEIGHBOURS = 3, 6
@@ -64,15 +63,10 @@ def show_classes(job: Job, matches: dict[str, Any]) -> Section:
     )
 
 
-def show_neighbours(
-    job: Job,
-    preparation: Preparation,
-    stack: Path,
-    matches: dict[str, Any],
-    picked: np.ndarray,
-) -> Section:
+def show_neighbours(run: FinishedRun, matches: dict[str, Any], picked: np.ndarray) -> Section:
     """Show the neighbours of some particles, turned onto them."""
     lines = []
+    job = run.job
     for row in picked[:WITH_NEIGHBOURS]:
         others = matches["neighbours"][row, :NEIGHBOURS]
         degrees = matches["in_plane_degrees"][row, :NEIGHBOURS][others >= 0]
@@ -80,8 +74,8 @@ def show_neighbours(
         if len(others) == 0:
             continue
         order, inverse = np.unique(np.append(others, row), return_inverse=True)
-        kinds = take_working(job, preparation, stack, order)
-        number = job.particles.first_row + row + 1
+        kinds = take_working(job, run.preparation, run.stack, order)
+        number = job.particles.row_number(row)
         for kind, images in zip(("noisy", "denoised"), kinds, strict=True):
             own, theirs = images[inverse[-1]].numpy(), images[torch.from_numpy(inverse[:-1])]
             turned = turn_neighbours(theirs, degrees, job).numpy()
@@ -93,7 +87,7 @@ def show_neighbours(
             for place, (other, angle, image) in enumerate(
                 zip(others, degrees, turned, strict=True), start=1
             ):
-                caption = f"row {job.particles.first_row + other + 1}, turned {angle:+.0f}°"
+                caption = f"row {job.particles.row_number(other)}, turned {angle:+.0f}°"
                 panels.append(make_picture(f"{name}_{place}", image, caption))
             lines.append(make_grid(panels))
     return Section(
@@ -101,7 +95,7 @@ def show_neighbours(
         "The nearest images of the same half of the first particles above, turned onto them (degrees "
         "counter-clockwise), raw and denoised, in the network's box with phases flipped. They should show the same "
         "view. The mean of the raw ones owes nothing to the network but the choice and the angles.",
-        "\n".join(lines),
+        stack_parts(lines),
         folded=True,
     )
 
