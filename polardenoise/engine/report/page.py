@@ -13,9 +13,10 @@ from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
 from polardenoise.engine.denoise.residual import LOWEST_RING, AveragedImages, pick_rows
-from polardenoise.engine.denoise.verdict import (
-    list_warnings,
+from polardenoise.engine.denoise.wording import (
+    list_cautions,
     word_finest_detail,
+    word_overlaps,
     word_verdict,
 )
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
@@ -74,31 +75,8 @@ def tell_verdict(summary: dict[str, Any], matches: dict[str, Any] | None) -> Sec
     if cautions:
         nothing = f"These images can be used, but mind what stands below: {use}"
     lines = [make_verdict(verdict or nothing, not verdict), make_paragraph(count)]
-    lines += [make_caution(caution) for caution in cautions]
+    lines += [make_caution(f"{caution[0].upper()}{caution[1:]}.") for caution in cautions]
     return Section("", "", stack_parts(lines))
-
-
-def list_cautions(summary: dict[str, Any]) -> list[str]:
-    """List what speaks against this very run, or must be known to use it."""
-    cautions = []
-    if summary["halves"] == "ignored":
-        cautions.append("Halves shared information: the FSC between them means nothing.")
-    if summary["faint"]:
-        cautions.append(
-            f"In {summary['faint']} of {summary['particles']} particles the network found no more than it finds in "
-            "pure noise: their raw images stand there, faint."
-        )
-    if not summary["noise_guard"]:
-        cautions.append(
-            f"The card of {summary['model']} does not state what it makes of pure noise: nothing keeps it from drawing "
-            "particles into noise."
-        )
-    cautions += [f"{warning[0].upper()}{warning[1:]}." for warning in list_warnings(summary)]
-    if summary["ctf_output"] == "corrected":
-        cautions.append(
-            "The images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)."
-        )
-    return cautions
 
 
 def tell_warnings(summary: dict[str, Any]) -> Section:
@@ -133,7 +111,7 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     counts = " and ".join(str(count) for count in summary["half_counts"])
     rows = [
         ("particles", f"{summary['particles']} of {summary['input']}"),
-        ("images", word_images(summary)),
+        ("images", f"{summary['images']}, each denoised once; {word_overlaps(summary)}"),
         ("written to", summary["output"]),
         ("model", f"{summary['model']} ({job.card.architecture}) {summary['model_sha256'][:16]}"),
         ("trained on", "; ".join(filter(None, [job.card.description, ", ".join(seen)]))),
@@ -155,16 +133,6 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     parts = [make_facts(rows)]
     parts += [make_listing(shlex.join(job.plan.command))] if job.plan.command else []
     return Section("What was done, and with what", "", stack_parts(parts), folded=True)
-
-
-def word_images(summary: dict[str, Any]) -> str:
-    """Say how many images the particles are, and which of them may not meet."""
-    words = [f"{summary['images']}, each denoised once"]
-    if summary["overlapping"]:
-        words.append(f"{summary['overlapping']} share pixels with others, which never met")
-    if summary["overlapping_across_halves"]:
-        words.append(f"{summary['overlapping_across_halves']} overlap one of the other half")
-    return "; ".join(filter(None, [*words, summary["overlaps_unchecked"]]))
 
 
 def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
