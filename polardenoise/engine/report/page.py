@@ -76,7 +76,11 @@ def write_report(
     gallery = show_gallery(job, stack, picked)
     sections = [tell_verdict(summary, matches), gallery, tell_warnings(summary)]
     if matches is not None:
-        sections[1:2] = [show_classes(job, matches), gallery, show_scores(matches)]
+        sections[1:2] = [
+            show_classes(job, matches),
+            gallery,
+            show_scores(matches, summary["classes"]["proposed"]),
+        ]
     sections += show_residuals(job, preparation, stack)
     if matches is not None:
         sections.append(show_neighbours(job, preparation, stack, matches, picked))
