@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from polardenoise.engine.classes.joined_classes import OF_MATCHES
+from polardenoise.engine.classes.proposal import propose
 from polardenoise.engine.classes.relion_files import word_scores
 from polardenoise.engine.denoise.batches import gather_batches
 from polardenoise.engine.denoise.class_stage import (
@@ -114,10 +115,13 @@ def finish_run(
             classes = find_job_classes(job, folder, preparation, batches, matches["score"])
             matches |= {name: getattr(classes, name) for name in OF_MATCHES}
             matches["pixel_size"] = job.working_pixel_size
-        scores = {}
-        if matches is not None and classes is not None and job.writes_classes:
-            write_class_files(job, folder, classes, matches["score"])
-            scores = word_scores(classes, matches["score"])
+        scores, described = {}, None
+        if matches is not None and classes is not None:
+            proposal = propose(matches["score"], classes.shown_number)
+            described = describe_classes(job, classes, proposal)
+            if job.writes_classes:
+                write_class_files(job, folder, classes, matches["score"], proposal)
+                scores = word_scores(classes, matches["score"])
         write_star(job, folder / STAR, scores)
         summary = summarise_run(job, sets, preparation, counts, precision)
         summary |= {
@@ -126,7 +130,7 @@ def finish_run(
             "whole_halves": state_templates(job, folder),
             "seconds": {stage: round(spent, 1) for stage, spent in seconds.items()},
             "peak_memory_bytes": read_process_memory("VmHWM"),
-            "classes": None if classes is None else describe_classes(job, classes),
+            "classes": described,
         }
         averaged = take_averaged(job, preparation, folder / IMAGES)
         summary["residual"] = state_residual(averaged, job.halves)

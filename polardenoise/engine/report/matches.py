@@ -30,14 +30,16 @@ TWINS = (
 NO_TWINS = "There is no other half to compare them with."
 
 
-def show_scores(matches: dict[str, Any]) -> Section:
-    """Show how the scores are distributed."""
-    score = matches["score"]
+def show_scores(matches: dict[str, Any], proposed: dict[str, Any]) -> Section:
+    """Show how the scores are distributed, and which are proposed."""
+    score, least = matches["score"], proposed["min_score"]
     return Section(
         "Scores",
         "How much of what its nearest neighbours show is in each raw image: 1 all of it, 0 nothing. Junk gathers at "
-        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5.",
-        make_plot("scores", plot_scores(score, matches["half"]), "histogram of the scores"),
+        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5. "
+        f"Proposed, and yours to change: the {proposed['particles']} particles of {least:g} and more "
+        "(polardenoise select --proposed, or --min-score).",
+        make_plot("scores", plot_scores(score, matches["half"], least), "histogram of the scores"),
     )
 
 

@@ -53,7 +53,11 @@ def write_report(folder: Path, run: FinishedRun) -> None:
     gallery = show_gallery(job, run.stack, picked)
     sections = [tell_verdict(summary, matches), gallery, tell_warnings(summary)]
     if matches is not None:
-        sections[1:2] = [show_classes(job, matches), gallery, show_scores(matches)]
+        sections[1:2] = [
+            show_classes(job, matches),
+            gallery,
+            show_scores(matches, summary["classes"]["proposed"]),
+        ]
     sections += show_residuals(job, run.averaged)
     if matches is not None:
         sections.append(show_neighbours(run, matches, picked))
