@@ -48,6 +48,7 @@ STUDIES = (
     "rotation",
     "settings",
     "whole_halves",
+    "work_counts",
 )
 
 #: What measures times: the standing training waits meanwhile.
