@@ -34,13 +34,15 @@ ENGINE = [
     for requirement in [
         "torch>=2.4",
         "torch-ctf>=0.6",
-        "torch-fourier-shell-correlation>=0.6",
         "torch-fourier-shift>=0.6",
         "gemmi>=0.7",
         "safetensors>=0.4",
         "msgspec>=0.19",
-        "scipy",
+        "scipy>=1.10",
         "matplotlib",
+        "pillow",
+        "jinja2>=3.1",
+        "markupsafe",
     ]
 ]
 
@@ -58,6 +60,7 @@ DEVELOPMENT = [
     "pytest-timeout",
     "pytest-xdist",
     "starfile>=0.5",
+    "torch-fourier-shell-correlation>=0.6",
     "torch-fourier-slice>=0.6",
     "ruff",
     "mypy",
@@ -104,6 +107,7 @@ setup(
         "polardenoise": [
             "*.png",
             "protocols.conf",
+            "engine/report/*.j2",
             "pretrained/*/*",
             "templates/*.json.template",
         ]

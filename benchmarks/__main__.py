@@ -36,6 +36,7 @@ STUDIES = (
     "ablations",
     "acceptance",
     "centring",
+    "classes",
     "one_view_sets",
     "orientations",
     "pure_noise",
@@ -50,7 +51,7 @@ STUDIES = (
 )
 
 #: What measures times: the standing training waits meanwhile.
-TIMED = ("speed", "rotation", "settings", "whole_halves")
+TIMED = ("classes", "speed", "rotation", "settings", "whole_halves")
 
 
 def main(words: Sequence[str] | None = None) -> int:

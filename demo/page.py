@@ -1,8 +1,9 @@
 """The page that `make demo` leaves is made like the engine's reports; its pictures lie beside it."""
 
 import functools
-import html
 from collections.abc import Sequence
+
+from markupsafe import Markup
 
 from polardenoise.engine.report import html as report_html
 from polardenoise.engine.report.html import make_caution, make_listing, write_page
@@ -20,16 +21,16 @@ __all__ = [
 Section = functools.partial(report_html.Section, whole=True)
 
 
-def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
     """Make an HTML table; every cell but the first of a row is a figure."""
-    lines = ["<table><tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
+    heads, cell = Markup("<th>{}</th>"), Markup('<td class="figure">{}</td>')
+    lines = [Markup("<table><tr>") + Markup().join(map(heads.format, head)) + Markup("</tr>")]
     for first, *others in rows:
-        cells = "".join(f'<td class="figure">{html.escape(cell)}</td>' for cell in others)
-        lines.append(f"<tr><td>{html.escape(first)}</td>{cells}</tr>")
-    return "\n".join([*lines, "</table>"])
+        cells = Markup().join(map(cell.format, others))
+        lines.append(Markup("<tr><td>{}</td>{}</tr>").format(first, cells))
+    return Markup("\n").join([*lines, Markup("</table>")])
 
 
-def make_picture(name: str, description: str) -> str:
+def make_picture(name: str, description: str) -> Markup:
     """Make an image element; `name` is a file beside the page."""
-    words = html.escape(description)
-    return f'<p><img class="plot" src="{html.escape(name)}" alt="{words}"></p>'
+    return Markup('<p><img class="plot" src="{}" alt="{}"></p>').format(name, description)

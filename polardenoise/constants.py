@@ -23,7 +23,11 @@ ENGINE_LIBRARIES = {
     "safetensors": "safetensors",
     "numpy": "numpy",
     "scipy": "scipy",
+    "mrcfile": "mrcfile",
     "matplotlib": "matplotlib",
+    "PIL": "pillow",
+    "jinja2": "jinja2",
+    "markupsafe": "markupsafe",
 }
 
 # Processor threads that a form proposes; more help little with images of this size.

@@ -1,7 +1,10 @@
 """Folders of the repository and of the data beside it."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+from polardenoise.engine.train.sources import read_splits
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKPOINTS = REPOSITORY / "benchmarks" / "checkpoints"
@@ -16,3 +19,16 @@ def find_shared_data() -> Path:
 def find_structures() -> Path:
     """Name the folder of real structures."""
     return find_shared_data() / "structures"
+
+
+def list_molecules(phantoms: Sequence[str], structures: Sequence[str]) -> list[str]:
+    """Give phantoms and, of structures named by their files, those that are there."""
+    found = [find_structures() / name for name in structures]
+    return [*phantoms, *(str(path) for path in found if path.is_file())]
+
+
+def list_test_structures() -> list[str]:
+    """List the structures of split `test`; none where the shared data are not there."""
+    manifest = find_structures() / "MANIFEST.tsv"
+    splits = read_splits(manifest) if manifest.is_file() else {}
+    return [str(path) for path, split in splits.items() if split == "test"]

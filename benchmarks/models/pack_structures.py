@@ -58,10 +58,9 @@ def main() -> None:
     )
     parser.add_argument("sources", nargs="+", help="as for `polardenoise train`")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--recipe", type=Path, help="its largest `fill` is how maps are filled")
     parser.add_argument("--box", type=int, default=64)
     arguments = parser.parse_args()
-    fill = choose_recipe("base", DEFAULT_ARCHITECTURE, arguments.recipe).fill[1]
+    fill = choose_recipe("base", DEFAULT_ARCHITECTURE, None).fill[1]
     sources = expand_sources(arguments.sources)
     splits = {source: "train" for source in sources.training}
     splits |= {source: "validation" for source in sources.validation}

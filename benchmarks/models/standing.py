@@ -35,6 +35,8 @@ from polardenoise.engine.runtime.files import make_folder, write_json
 from polardenoise.engine.runtime.stopping import unwinding_when_terminated
 from polardenoise.engine.train.run import TrainingPlan, run_training
 
+#: As seen from the repository, unlike `places.find_structures`: the words go into the model's card, where no path of a
+#: machine may stand, and a training goes on only from the sources that it began with.
 SOURCES = ("phantom:0-119", "../shared/data/structures/MANIFEST.tsv")
 #: A heap that is not given back keeps the page faults of large tensors away, a third of a step.
 HEAP = (

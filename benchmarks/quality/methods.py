@@ -17,8 +17,8 @@ from benchmarks.quality.images import SimulatedImages
 from benchmarks.quality.journal import Figures
 from benchmarks.quality.networks import TrainedNetwork
 from benchmarks.quality.points import BASE_SET_SIZE, MIXED, Point
+from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.pipeline import denoise_particles
-from polardenoise.engine.denoise.plan import DenoisePlan
 from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 

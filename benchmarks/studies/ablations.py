@@ -10,7 +10,6 @@ of up to 1.5 px, of what is kept (estimate and truth times |CTF|); of 32 images 
 """
 
 import argparse
-import csv
 import dataclasses
 import json
 import platform
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common.places import find_structures
+from benchmarks.common.places import list_test_structures
 from benchmarks.common.tables import write_table
 from benchmarks.studies import ablation_networks as networks
 from benchmarks.studies.attention_supervision import supervise_attention
@@ -195,14 +194,7 @@ def measure_row(name: str, seed: int, steps: int, molecules: list[Density], fold
 
 def find_molecules() -> tuple[str, ...]:
     """Name validation, training and test sources; real test molecules where the shared data are."""
-    structures = find_structures()
-    manifest = structures / "MANIFEST.tsv"
-    real: list[str] = []
-    if manifest.is_file():
-        lines = [line for line in manifest.read_text().splitlines() if not line.startswith("#")]
-        rows = csv.DictReader(lines, delimiter="\t")
-        real = [str(structures / row["file"]) for row in rows if row["split"] == "test"]
-    return (*VALIDATED_ON, *TRAINED_ON, *TESTED_ON, *real)
+    return (*VALIDATED_ON, *TRAINED_ON, *TESTED_ON, *list_test_structures())
 
 
 def tabulate(measured: list[dict], baseline: dict[str, float]) -> list[dict[str, str]]:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.command import run
-from benchmarks.common.places import find_structures
+from benchmarks.common.places import list_molecules
 from benchmarks.common.tables import Row, write_table
 from benchmarks.quality.aspire import run_script
 from benchmarks.quality.baselines import ask_oracle, filter_radially
@@ -165,12 +165,6 @@ def cut_to_one_pass(model: str, folder: Path) -> str:
     return str(folder)
 
 
-def find_sources() -> list[str]:
-    """Test phantoms and, where the shared data are, test structures without symmetry."""
-    found = [find_structures() / name for name in STRUCTURES]
-    return [*(str(path) for path in found if path.is_file()), *PHANTOMS]
-
-
 def main(words: Sequence[str]) -> None:
     """Measure everything and write the table."""
     parser = argparse.ArgumentParser(
@@ -182,7 +176,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--baseline", default="base-dncnn", help="name or folder of a DnCNN")
     parser.add_argument("--aspire-python", help="an interpreter that imports aspire")
     arguments = parser.parse_args(words)
-    sources = arguments.sources or find_sources()
+    sources = arguments.sources or list_molecules(PHANTOMS, STRUCTURES)
     for model in (arguments.model, arguments.baseline):
         check_unseen(read_card(find_model(model)), sources)
     rows: list[Row] = []

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common.places import find_structures
+from benchmarks.common.places import list_molecules
 from benchmarks.common.tables import write_table
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.imaging.ctf import apply_ctf
@@ -34,7 +34,7 @@ from polardenoise.engine.train.simulated_sets import (
     stack_molecules,
 )
 
-MOLECULES = ("phantom:9990", "phantom:9991", "1gyt.pdb.gz", "6rku.cif.gz")
+PHANTOMS, STRUCTURES = ("phantom:9990", "phantom:9991"), ("1gyt.pdb.gz", "6rku.cif.gz")
 SET_SIZE = 32
 LARGEST_SHIFT = 3.0
 
@@ -67,14 +67,6 @@ def relative_error(estimate: Tensor, batch: TrainingBatch) -> float:
     return float((seen - truth).square().sum() / truth.square().sum())
 
 
-def find_molecules() -> list[str]:
-    """Phantoms, and the structures that are there."""
-    paths = [
-        name if name.startswith("phantom") else str(find_structures() / name) for name in MOLECULES
-    ]
-    return [path for path in paths if path.startswith("phantom") or Path(path).is_file()]
-
-
 def main(words: Sequence[str]) -> None:
     """Measure every case and write the table."""
     parser = argparse.ArgumentParser(
@@ -85,7 +77,10 @@ def main(words: Sequence[str]) -> None:
     arguments = parser.parse_args(words)
     network, _ = load_model(arguments.model)
     model = as_joint(network)
-    densities = [load_molecule(source, model.config.box, 0.9) for source in find_molecules()]
+    densities = [
+        load_molecule(source, model.config.box, 0.9)
+        for source in list_molecules(PHANTOMS, STRUCTURES)
+    ]
     molecules = stack_molecules(densities, torch.device("cpu"))
     rows = []
     for views, snr in (("one", 0.02), ("one", 0.05), ("cone", 0.1)):

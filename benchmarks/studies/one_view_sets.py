@@ -10,7 +10,6 @@ users have.
 """
 
 import argparse
-import csv
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.common.command import run
-from benchmarks.common.places import find_structures
+from benchmarks.common.places import list_test_structures
 from benchmarks.common.tables import write_table
 from polardenoise.engine.evaluate.against_truth import relative_mse, truth_as_observed
 from polardenoise.engine.imaging.ctf import compute_ctf, phase_flip
@@ -85,17 +84,6 @@ def measure_noise(models: list[str], folder: Path) -> dict[str, float]:
     return figures
 
 
-def find_test_molecules() -> list[str]:
-    """Test phantoms, and the real molecules of split `test` where the shared data are."""
-    structures = find_structures()
-    manifest = structures / "MANIFEST.tsv"
-    if not manifest.is_file():
-        return list(PHANTOMS)
-    lines = [line for line in manifest.read_text().splitlines() if not line.startswith("#")]
-    rows = csv.DictReader(lines, delimiter="\t")
-    return [*PHANTOMS, *(str(structures / row["file"]) for row in rows if row["split"] == "test")]
-
-
 def main(words: Sequence[str]) -> None:
     """Measure everything and write the tables."""
     parser = argparse.ArgumentParser(
@@ -108,7 +96,7 @@ def main(words: Sequence[str]) -> None:
     )
     arguments = parser.parse_args(words)
     models = arguments.models or list_shipped_models()
-    sources = arguments.sources or find_test_molecules()
+    sources = arguments.sources or [*PHANTOMS, *list_test_structures()]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for ctf in ("--no-ctf", "--ctf"):

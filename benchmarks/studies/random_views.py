@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.common.command import run
-from benchmarks.common.places import find_structures
+from benchmarks.common.places import list_molecules
 from benchmarks.common.tables import write_table
 from benchmarks.studies.one_view_sets import apply_radial
 from polardenoise.engine.evaluate.against_truth import relative_mse
@@ -94,13 +94,6 @@ def measure_true_neighbours(noisy: Path, clean: Path, model_name: str, size: int
     return relative_mse(estimates * background.deviation, truth)
 
 
-def find_molecules() -> list[str]:
-    """Test phantoms and, where the shared data are, test structures."""
-    structures = find_structures()
-    found = [str(structures / name) for name in STRUCTURES if (structures / name).is_file()]
-    return [*PHANTOMS, *found]
-
-
 def main(words: Sequence[str]) -> None:
     """Measure everything and write the tables."""
     parser = argparse.ArgumentParser(
@@ -115,7 +108,7 @@ def main(words: Sequence[str]) -> None:
     rows: list[dict[str, str]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for snr, ctf in CASES:
-            for source in arguments.sources or find_molecules():
+            for source in arguments.sources or list_molecules(PHANTOMS, STRUCTURES):
                 figures = measure_molecule(
                     source, snr, ctf, arguments.model, arguments.baseline, arguments.set_size, Path(scratch),
                 )  # fmt: skip

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common.command import run
-from benchmarks.common.places import find_structures
+from benchmarks.common.places import list_molecules
 from benchmarks.common.tables import Row, write_table
 from benchmarks.quality.images import simulate_images
 from benchmarks.quality.points import Images
@@ -47,8 +47,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="base", help="name or folder of a polar transformer")
     arguments = parser.parse_args(words)
-    found = [find_structures() / name for name in STRUCTURES]
-    sources = [*PHANTOMS, *(str(path) for path in found if path.is_file())]
+    sources = list_molecules(PHANTOMS, STRUCTURES)
     run("models")  # loads what is loaded once
     rows: list[Row] = []
     for case, images in CASES.items():

@@ -19,7 +19,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.common.command import run
-from benchmarks.common.places import find_structures
+from benchmarks.common.places import list_molecules
 from benchmarks.common.study_sets import name_molecule
 from benchmarks.common.tables import write_table
 from benchmarks.quality.baselines import sum_in_frames
@@ -74,15 +74,6 @@ def average_true_neighbours(noisy: Path, clean: Path) -> float:
     return relative_mse(best_radial_filter(sums, truth), truth)
 
 
-def find_molecules() -> list[str]:
-    """Give validation phantoms and, where the shared data are, validation structures."""
-    structures = find_structures()
-    return [
-        *PHANTOMS,
-        *(str(structures / name) for name in STRUCTURES if (structures / name).is_file()),
-    ]
-
-
 def main(words: Sequence[str]) -> None:
     """Measure everything and write the tables."""
     parser = argparse.ArgumentParser(
@@ -96,7 +87,7 @@ def main(words: Sequence[str]) -> None:
     rows: list[dict[str, str]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for snr, options in (CASES[number] for number in arguments.case):
-            for source in arguments.sources or find_molecules():
+            for source in arguments.sources or list_molecules(PHANTOMS, STRUCTURES):
                 for count in arguments.particles:
                     figures = measure_set(Path(scratch), source, count, snr, options)
                     row = {

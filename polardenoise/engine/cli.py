@@ -49,8 +49,11 @@ LONGEST_VALUE, LONGEST_WORD, LONGEST_LINE = 60, 400, 4000
 LISTS = ("sources",)
 #: What the extra `engine` installs, by the names that Python imports.
 ENGINE_LIBRARIES = (
+    "PIL",
     "einops",
     "gemmi",
+    "jinja2",
+    "markupsafe",
     "matplotlib",
     "mrcfile",
     "msgspec",
@@ -59,11 +62,8 @@ ENGINE_LIBRARIES = (
     "scipy",
     "torch",
     "torch_ctf",
-    "torch_fourier_shell_correlation",
     "torch_fourier_shift",
-    "torch_fourier_slice",
     "torch_grid_utils",
-    "torch_image_interpolation",
 )
 INSTALL = (
     "install the engine with pip install 'scipion-em-polardenoise[engine]' (Python 3.11 or later)"

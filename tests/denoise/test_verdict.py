@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.denoise.verdict import VERDICT, find_dotted, word_finest_detail
+from polardenoise.engine.denoise.verdict import find_dotted
+from polardenoise.engine.denoise.wording import VERDICT, word_finest_detail
 from tests.denoise_files import denoise, write_set
 from tests.particle_files import lumps
 

@@ -20,6 +20,7 @@ from polardenoise.engine.particles.mrc import (
     write_stack,
     write_volume,
 )
+from polardenoise.engine.particles.mrc_header import PixelStatistics, make_header
 from polardenoise.engine.runtime.errors import InputError
 
 
@@ -51,6 +52,25 @@ def test_a_stack_is_read_back_and_is_valid_mrc2014(tmp_path, images, capsys):
         assert theirs.header.dmean == pytest.approx(images.mean(), rel=1e-5)
         assert theirs.header.rms == pytest.approx(images.std(), rel=1e-5)
         assert (theirs.header.dmin, theirs.header.dmax) == (images.min(), images.max())
+
+
+@pytest.mark.parametrize("is_volume", [False, True])
+def test_a_header_has_every_byte_of_the_book(is_volume):
+    """MRC2014, word by word; nothing else is set."""
+    statistics = PixelStatistics()
+    statistics.add(np.array([-1.0, 0.0, 4.0], dtype=np.float32))
+    depth = 7 if is_volume else 1
+    words = {0: 5, 1: 6, 2: 7, 3: 2, 7: 5, 8: 6, 9: depth, 16: 1, 17: 2, 18: 3, 27: 20140, 55: 1}
+    words |= {22: 1} if is_volume else {}
+    numbers = {10: 10.0, 11: 12.0, 12: 2.0 * depth, 13: 90, 14: 90, 15: 90, 19: -1, 20: 4, 21: 1}
+    expected = np.zeros(256, "<i4")
+    expected[list(words)] = list(words.values())
+    expected[[*numbers, 54]] = np.array([*numbers.values(), (14 / 3) ** 0.5], "<f4").view("<i4")
+    expected[52:54] = np.frombuffer(b"MAP DD\0\0", "<i4")
+    raw = make_header((7, 6, 5), 2.0, statistics, is_volume=is_volume)
+    assert raw[:224] == expected.tobytes()[:224]
+    assert raw[224:304].startswith(b"polardenoise")
+    assert not any(raw[304:])
 
 
 def test_relion_reads_a_stack(relion, tmp_path, images):

@@ -42,6 +42,7 @@ def test_the_sdist_holds_what_is_built_and_neither_checkpoints_nor_results(sdist
         REPOSITORY / "polardenoise" / name for name in ("protocols.conf", "polardenoise_logo.png")
     ]
     needed += (REPOSITORY / "polardenoise").rglob("*.py")
+    needed += (REPOSITORY / "polardenoise" / "engine" / "report").glob("*.j2")
     needed += (REPOSITORY / "polardenoise" / "pretrained").glob("*/*.*")
     needed += (REPOSITORY / "polardenoise" / "templates").glob("*.json.template")
     needed += [REPOSITORY / name for name in ("setup.py", "README.rst", "LICENSE", "CITATION.cff")]

@@ -15,8 +15,8 @@ from tests.places import PACKAGE, REPOSITORY
 
 SCIPION = {"pwem", "pyworkflow", "relion", "scipion", "xmipp3", "tkinter"}
 HEAVY = {"torch", "torch_ctf", "torch_fourier_slice", "gemmi", "safetensors"}
-#: For Parakeet's files alone: mrcfile, which the plugin itself requires, and h5py, where it is installed.
-PARAKEET_LIBRARIES = {"h5py", "mrcfile"}
+#: For Parakeet's files alone, where it is installed.
+PARAKEET_LIBRARIES = {"h5py"}
 
 ENGINE_FILES = sorted((PACKAGE / "engine").rglob("*.py"))
 SCIPION_FILES = sorted(

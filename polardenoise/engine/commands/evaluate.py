@@ -159,13 +159,13 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.imaging.fsc import resolution_at
     from polardenoise.engine.imaging.symmetry import symmetry_matrices
     from polardenoise.engine.particles.particle_set import read_particles
-    from polardenoise.engine.particles.set_checks import common_pixel_size
+    from polardenoise.engine.particles.set_checks import check_match, common_pixel_size
 
     symmetry = symmetry_matrices(arguments.symmetry or "c1")
     denoised = read_particles(arguments.denoised, cryosparc=read_cryosparc_options(arguments))
     truth = read_particles(arguments.truth)
     pixel_size = common_pixel_size(denoised)
-    evaluate.check_match(denoised, truth)
+    check_match(denoised, truth)
     matches = None
     if arguments.matches is not None:
         matches = read_matches(arguments.matches, len(denoised))
@@ -173,7 +173,7 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         noisy = evaluate.find_noisy_input(denoised)
     else:
         noisy = read_particles(arguments.noisy)
-        evaluate.check_match(noisy, denoised)
+        check_match(noisy, denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
     for particles in (denoised, truth, noisy):
         if particles is not None:

@@ -1,12 +1,14 @@
 """What a finished run of `denoise` leaves beside the images: its STAR file, its provenance, its summary."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polardenoise.engine.classes.joined_classes import OF_MATCHES
+from polardenoise.engine.classes.proposal import propose
 from polardenoise.engine.classes.relion_files import word_scores
 from polardenoise.engine.denoise.batches import gather_batches
 from polardenoise.engine.denoise.class_stage import (
@@ -26,7 +28,7 @@ from polardenoise.engine.denoise.preparation import (
     open_preparation,
     read_computing,
 )
-from polardenoise.engine.denoise.residual import state_residual
+from polardenoise.engine.denoise.residual import AveragedImages, state_residual, take_averaged
 from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, judge_run
@@ -35,6 +37,7 @@ from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.cryosparc.as_star import UID_LABEL
+from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.cryosparc.new_images import write_images_slot
 from polardenoise.engine.particles.half_sets import count_overlaps
 from polardenoise.engine.particles.image_names import name_in_star
@@ -52,8 +55,34 @@ MATCHES = "matches.npz"
 REPORT = "report"
 
 
-#: Writes the page of a report: its folder, the run, its preparation, the images, the summary, the matches.
-ReportWriter = Callable[[Path, Job, Preparation, Path, dict[str, Any], dict[str, Any] | None], None]
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose images are complete: what a report shows.
+
+    Attributes
+    ----------
+    job, preparation
+        Of the run.
+    stack : Path
+        The complete images of the output.
+    averaged : AveragedImages
+        Those whose residuals the summary compares.
+    summary : dict
+        What `OUT.json` says.
+    matches : dict or None
+        The arrays of `--matches`; None where images were not compared.
+    """
+
+    job: Job
+    preparation: Preparation
+    stack: Path
+    averaged: AveragedImages
+    summary: dict[str, Any]
+    matches: dict[str, Any] | None
+
+
+#: Writes the page of a report into a folder.
+ReportWriter = Callable[[Path, FinishedRun], None]
 
 
 def finish_run(
@@ -86,10 +115,13 @@ def finish_run(
             classes = find_job_classes(job, folder, preparation, batches, matches["score"])
             matches |= {name: getattr(classes, name) for name in OF_MATCHES}
             matches["pixel_size"] = job.working_pixel_size
-        scores = {}
-        if matches is not None and classes is not None and job.writes_classes:
-            write_class_files(job, folder, classes, matches["score"])
-            scores = word_scores(classes, matches["score"])
+        scores, described = {}, None
+        if matches is not None and classes is not None:
+            proposal = propose(matches["score"], classes.shown_number)
+            described = describe_classes(job, classes, proposal)
+            if job.writes_classes:
+                write_class_files(job, folder, classes, matches["score"], proposal)
+                scores = word_scores(classes, matches["score"])
         write_star(job, folder / STAR, scores)
         summary = summarise_run(job, sets, preparation, counts, precision)
         summary |= {
@@ -98,9 +130,10 @@ def finish_run(
             "whole_halves": state_templates(job, folder),
             "seconds": {stage: round(spent, 1) for stage, spent in seconds.items()},
             "peak_memory_bytes": read_process_memory("VmHWM"),
-            "classes": None if classes is None else describe_classes(job, classes),
+            "classes": described,
         }
-        summary["residual"] = state_residual(job, preparation, folder / IMAGES)
+        averaged = take_averaged(job, preparation, folder / IMAGES)
+        summary["residual"] = state_residual(averaged, job.halves)
         summary["verdict"] = judge_run(job, summary, score)
         write_data_set(job, folder / DATA_SET, summary["contrast"] == "bright")
         write_json(
@@ -109,7 +142,8 @@ def finish_run(
         if matches is not None and job.plan.matches is not None:
             save_arrays(folder / MATCHES, **matches)
         if job.plan.report is not None and write_report is not None:
-            write_report(folder / REPORT, job, preparation, folder / IMAGES, summary, matches)
+            finished = FinishedRun(job, preparation, folder / IMAGES, averaged, summary, matches)
+            write_report(folder / REPORT, finished)
     publish(folder, name_outputs(job), run)
 
 
@@ -181,7 +215,11 @@ def summarise_run(
         "output": str(plan.output),
         "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),
-        **{key: str(path.resolve()) for key, path in vars(plan.cryosparc).items() if path},
+        **{
+            key: str(path.resolve())
+            for key, path in vars(plan.cryosparc or CryosparcFiles()).items()
+            if path
+        },
         "particles": len(particles),
         "images": len(shared),
         "overlapping": overlapping,

@@ -21,8 +21,8 @@ from polardenoise.engine.denoise.class_stage import name_class_files
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
+from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.plan import (
-    DenoisePlan,
     Job,
     check_disk,
     check_plan,
@@ -267,7 +267,7 @@ def refuse_bad_estimates(images: Tensor, particles: ParticleSet, rows: np.ndarra
     """
     bad = ~images.flatten(1).isfinite().all(1).numpy()
     if bad.any():
-        row = particles.first_row + int(rows[bad].min()) + 1
+        row = particles.row_number(rows[bad].min())
         raise InputError(
             f"{particles.star_path}: {int(bad.sum())} images, the first of row {row}, came out of the network as NaN;"
             " repeat the command with --resume, with --device cpu if it stays"

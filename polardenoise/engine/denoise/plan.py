@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,13 @@ import numpy as np
 import torch
 
 from polardenoise import __version__
-from polardenoise.architectures import DEFAULT_MODEL
+from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.neighbours.folds import FOLDS, divide_into_folds
 from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.neighbours.templates import MOST_TEMPLATES
 from polardenoise.engine.networks.checkpoint import ModelCard, find_model, hash_file, load_model
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
-from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
-from polardenoise.engine.particles.cryosparc.new_images import name_data_set
 from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
@@ -29,6 +27,7 @@ from polardenoise.engine.particles.token_numbers import number_tokens
 from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 from polardenoise.engine.runtime.file_list import FileList, check_room, list_model_files
+from polardenoise.engine.runtime.options import state_options
 
 #: The fact that a resumed run may leave out: what was kept for pictures and matches is then not needed.
 KEEPS_MATCHES = "--matches or --report"
@@ -41,42 +40,6 @@ DATA, AVERAGES, MODEL = "_2d_data.star", "_2d_classes.mrcs", "_2d_model.star"
 CLASS_FILES = {AVERAGES: "mrc", DATA: "star", MODEL: "star"}
 #: Bytes that a report takes, and a row of the file of matches.
 REPORT_BYTES, MATCHES_BYTES = 4_000_000, 600
-
-
-@dataclass(frozen=True)
-class DenoisePlan:
-    """What `polardenoise denoise` was asked for; see its options."""
-
-    particles: Path
-    output: Path
-    model: str = DEFAULT_MODEL
-    set_size: int = 32
-    group_by: str = "neighbours"
-    ctf_output: str = "kept"
-    ctf_state: str = "auto"
-    contrast: str = "auto"
-    ignore_halves: bool = False
-    output_box: str = "original"
-    rows: slice = field(default_factory=lambda: slice(None))
-    pixel_size: float | None = None
-    cryosparc: CryosparcFiles = field(default_factory=CryosparcFiles)
-    resume: bool = False
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    batch: int | None = None
-    matches: Path | None = None
-    #: 2D classes of each half: None as many as can be told apart, 0 none.
-    class_count: int | None = None
-    report: Path | None = None
-    command: tuple[str, ...] = ()
-    #: What the command line writes besides.
-    files: FileList = field(default_factory=FileList)
-
-    @property
-    def data_set(self) -> Path | None:
-        """The .cs that joins the new images to a project of cryoSPARC; None where they are of none."""
-        return name_data_set(self.particles, self.output)
 
 
 @dataclass(frozen=True)
@@ -340,27 +303,15 @@ def check_disk(job: Job, folder: Path) -> None:
 
 def state_facts(job: Job) -> dict[str, Any]:
     """State all that the result depends on, by the names that a message can give it."""
-    plan = job.plan
     return {
         "version": __version__,
         "input": [
             *map(hash_file, job.particles.files),
             *map(state_file, job.particles.stacks),
         ],
-        "--pixel-size": plan.pixel_size,
+        **state_options(job.plan),
         "model": job.card.weights_sha256,
-        "--set-size": plan.set_size,
-        "--group-by": plan.group_by,
-        "--ctf-output": plan.ctf_output,
-        "--ctf-state": plan.ctf_state,
-        "--contrast": plan.contrast,
-        "--ignore-halves": plan.ignore_halves,
-        "--output-box": plan.output_box,
-        "--rows": [plan.rows.start, plan.rows.stop],
-        "--seed": plan.seed,
         "--device": job.device.type,
-        "--precision": plan.precision,
-        "--class-count": plan.class_count,
         KEEPS_MATCHES: job.keeps_matches,
     }
 

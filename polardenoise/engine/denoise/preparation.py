@@ -76,7 +76,7 @@ class Preparation:
         doubts = doubt_contrasts(self.contrasts, job.plan.contrast, job.optics[1])
         rows = np.flatnonzero(self.hot)
         if len(rows):
-            first = job.particles.first_row + int(rows[0]) + 1
+            first = job.particles.row_number(rows[0])
             doubts.append(
                 f"{len(rows)} image{'s have' if len(rows) > 1 else ' has'} pixels far beyond all others of it ("
                 f"{'the first in ' if len(rows) > 1 else ''}row {first} of {job.particles.star_path}): what surrounds "

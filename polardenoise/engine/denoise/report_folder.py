@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from polardenoise.engine.denoise.plan import DenoisePlan
+from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import is_real_folder
 from polardenoise.engine.runtime.input_files import open_input

@@ -69,6 +69,30 @@ def take_working(
 
 
 @dataclass(frozen=True)
+class AveragedImages:
+    """The particles whose residuals are averaged, each image once, before and after.
+
+    Attributes
+    ----------
+    rows : ndarray
+        `(m,)` ascending, at most `AVERAGED`, chosen at random.
+    noisy, estimates : Tensor
+        `(m, box, box)` as `take_working` gives them.
+    """
+
+    rows: np.ndarray
+    noisy: Tensor
+    estimates: Tensor
+
+
+def take_averaged(job: Job, preparation: Preparation, stack: Path) -> AveragedImages:
+    """Take the particles whose residuals are averaged, of a complete stack."""
+    once = job.shared.first_row
+    rows = once[pick_rows(len(once), AVERAGED, job.plan.seed)]
+    return AveragedImages(rows, *take_working(job, preparation, stack, rows))
+
+
+@dataclass(frozen=True)
 class CommonResidual:
     """What the mean residuals of two halves, which share no noise, have in common.
 
@@ -141,11 +165,12 @@ def measure_common_residual(
     return CommonResidual(multiply(*taken) / power**0.5, share, error, len(noisy))
 
 
-def state_residual(job: Job, preparation: Preparation, stack: Path) -> dict[str, Any] | None:
-    """State for the provenance what a run's mean residuals have in common; None where that cannot be told."""
-    once = job.shared.first_row
-    rows = once[pick_rows(len(once), AVERAGED, job.plan.seed)]
-    found = measure_common_residual(*take_working(job, preparation, stack, rows), job.halves[rows])
+def state_residual(averaged: AveragedImages, halves: np.ndarray) -> dict[str, Any] | None:
+    """State for the provenance what mean residuals have in common; None where that cannot be told.
+
+    `halves` are those of all rows, `(n,)`.
+    """
+    found = measure_common_residual(averaged.noisy, averaged.estimates, halves[averaged.rows])
     if found is None:
         return None
     return {

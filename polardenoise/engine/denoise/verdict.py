@@ -29,7 +29,6 @@ TILT_COLUMNS = ("rlnCoordinateZ", "rlnOriginZ", "rlnOriginZAngst", "rlnTiltIndex
 TILT_PREFIX = "rlnTomo"
 #: The cosine of the tilt, as M writes it for the images of a tilt series; 1 for all particles elsewhere.
 TILT_WEIGHTS = "rlnCtfScalefactor"
-VERDICT = "VERDICT: do not trust these images: "
 
 
 def find_dotted(estimates: Tensor) -> Tensor:
@@ -155,27 +154,3 @@ def says_all(facts: dict[str, Any], run: str) -> bool:
         return msgspec.convert(facts, Told).run == run
     except msgspec.ValidationError:
         return False
-
-
-def word_verdict(summary: dict[str, Any]) -> str | None:
-    """Put the verdict of a summary into one line; None where there is nothing to say."""
-    reasons = summary.get("verdict") or []
-    return VERDICT + "; ".join(reasons) if reasons else None
-
-
-def list_warnings(summary: dict[str, Any]) -> list[str]:
-    """List what a summary warns of: contradictions in the set, and what was taken away besides noise."""
-    taken = (summary.get("residual") or {}).get("said")
-    return [*summary["warnings"], *([taken] if taken else [])]
-
-
-def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
-    """Say what the finest detail is, for each pixel size where there are several, with the unit as it is written."""
-    sizes = summary["pixel_sizes"]
-    if len(sizes) == 1:
-        return f"{summary['finest_detail_angstrom']:.2f} {angstrom}"
-    return ", ".join(
-        f"{one['finest_detail_angstrom']:.2f} {angstrom} ({one['particles']} particles of {one['pixel_size']:.4g}"
-        f" {angstrom}/px)"
-        for one in sizes
-    )

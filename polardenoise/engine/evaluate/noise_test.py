@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.pipeline import denoise_particles
-from polardenoise.engine.denoise.plan import DenoisePlan
 from polardenoise.engine.evaluate.noise_images import (
     Conditions,
     draw_conditions,

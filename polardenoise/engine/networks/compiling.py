@@ -26,4 +26,4 @@ def compile_for_training(chain: nn.Module) -> None:
     def forward(features: Tensor) -> Tensor:
         return compiled(features) if chain.training else plain(features)
 
-    chain.forward = forward  # type: ignore[method-assign]
+    chain.forward = forward

@@ -63,7 +63,7 @@ class AngularConv(nn.Module):
 
     def forward(self, polar: Tensor) -> Tensor:
         """Map `(images, channels_in, angles)` to `(images, channels_out, angles)`."""
-        return self.conv(WrapAngle.apply(polar, self.margin))
+        return self.conv(WrapAngle.apply(polar, self.margin))  # type: ignore[no-untyped-call]
 
 
 class AngularBlock(nn.Module):

@@ -62,7 +62,7 @@ def doubt_halves(particles: ParticleSet, halves: np.ndarray) -> list[str]:
         first[units] = halves
         divided = np.unique(units[halves != first[units]])
         if len(divided):
-            row = particles.first_row + int(np.flatnonzero(np.isin(units, divided))[0]) + 1
+            row = particles.row_number(np.flatnonzero(np.isin(units, divided))[0])
             some = f"{what}s stand" if len(divided) > 1 else f"{what} stands"
             doubts.append(
                 f"{len(divided)} {some} in both halves (rlnRandomSubset; the first in row {row}): the halves are not "

@@ -60,10 +60,12 @@ class ImageFaults:
             raise InputError(f"{self.particles.star_path}: {'; '.join(said)}")
 
     def _word(self, fault: str, rows: np.ndarray) -> str:
-        first = f"row {self.particles.first_row + int(rows[0]) + 1}: {name_image(self.particles, int(rows[0]))}"
+        first = (
+            f"row {self.particles.row_number(rows[0])}: {name_image(self.particles, int(rows[0]))}"
+        )
         if len(rows) == 1:
             return f"{first} is {fault}; {CURES[fault]}"
-        numbers = [str(self.particles.first_row + int(row) + 1) for row in rows[:ROWS_NAMED]]
+        numbers = [str(self.particles.row_number(row)) for row in rows[:ROWS_NAMED]]
         more = f" and {len(rows) - ROWS_NAMED} more" if len(rows) > ROWS_NAMED else ""
         cure = CURES[fault].replace("the row", "the rows").replace("extract it", "extract them")
         return f"{len(rows)} images are {fault} (rows {', '.join(numbers)}{more}); {cure}"

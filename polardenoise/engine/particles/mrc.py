@@ -1,7 +1,9 @@
 """Stacks of images and volumes in MRC files: checked headers, sequential reading, atomic writing.
 
 The format is MRC2014 (Cheng et al., J. Struct. Biol. 192, 146, 2015): a header of 1024 bytes, an extended header, and
-the pixels, x fastest. Nothing is allocated from what a header claims before the file's size has borne it out.
+the pixels, x fastest. Read and written by our own code rather than by mrcfile's: nothing is allocated from what a
+header claims before the file's size has borne it out, a packed map is unpacked only so far, images stream in large
+pieces, and files take their names when they are complete, without the time of day in them.
 """
 
 from __future__ import annotations

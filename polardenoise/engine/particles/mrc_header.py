@@ -1,22 +1,27 @@
 """The 1024 bytes at the head of an MRC file, read with suspicion and written by the book.
 
 The format is MRC2014 (Cheng et al., J. Struct. Biol. 192, 146, 2015): this header, an extended header, and the pixels,
-x fastest.
+x fastest. Its fields are mrcfile's; they are judged here, because a header is untrusted input: mrcfile takes the byte
+order from the machine stamp, which is often wrong, and bytes for signed ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.utils import dtype_from_mode, machine_stamp_from_byte_order
 
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_kinds import LABEL
 
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
-PIXEL_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+#: Modes that hold real numbers; the others hold complex ones, or are not in the book.
+REAL_MODES = (0, 1, 2, 6, 12)
 
 
 @dataclass(frozen=True)
@@ -69,34 +74,31 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
         cure = "fetch the real file" if "LFS" in kind else "copy or make it again"
         raise InputError(f"{path}: {kind}{', not' if 'LFS' in kind else ''} an MRC file; {cure}")
     # A whole number that is plausible in one byte order is larger than 65535 in the other.
-    for order in "<>":
-        words = np.frombuffer(raw, f"{order}i4")
-        columns, rows, count, mode = (int(word) for word in words[:4])
+    orders: tuple[Literal["<"], Literal[">"]] = ("<", ">")
+    for order in orders:
+        header = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order), 1)[0]
+        columns, rows, count, mode = (int(header[name]) for name in ("nx", "ny", "nz", "mode"))
         if 0 < columns < 65536 and 0 < rows < 65536 and count > 0 and 0 <= mode < 128:
             break
     else:
         raise InputError(
             f"{path}: not an MRC file; convert it to an MRC stack (relion_image_handler does)"
         )
-    if mode not in PIXEL_TYPES:
+    if mode not in REAL_MODES:
         raise InputError(
             f"{path}: MRC mode {mode} holds no real images; convert it to mode 2 (float32)"
         )
-    pixel_type = np.dtype(order + PIXEL_TYPES[mode])
-    least, most = np.frombuffer(raw, f"{order}f4", 2, 76)
-    if mode == 0 and is_unsigned(words, float(least), float(most)):
+    pixel_type = np.dtype(dtype_from_mode(mode)).newbyteorder(order)
+    if mode == 0 and is_unsigned(header, order):
         pixel_type = np.dtype("u1")
-    offset = HEADER_BYTES + int(words[23])
-    if words[23] < 0 or offset > file_bytes:
+    offset = HEADER_BYTES + int(header["nsymbt"])
+    if offset < HEADER_BYTES or offset > file_bytes:
         raise InputError(
             f"{path}: truncated or corrupt, its extended header lies past its end; copy it again"
         )
-    cell = np.frombuffer(raw, f"{order}f4", 1, 40)[0]
-    intervals = int(words[7])
-    pixel_size = (
-        float(cell) / intervals if intervals > 0 and np.isfinite(cell) and cell > 0 else 0.0
-    )
-    axes = tuple(int(word) for word in words[16:19])
+    cell, intervals = float(header["cella"]["x"]), int(header["mx"])
+    pixel_size = cell / intervals if intervals > 0 and np.isfinite(cell) and cell > 0 else 0.0
+    axes = tuple(int(header[name]) for name in ("mapc", "mapr", "maps"))
     return StackHeader(
         path=path,
         columns=columns,
@@ -110,18 +112,16 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
     )
 
 
-def is_unsigned(words: np.ndarray, least: float, most: float) -> bool:
+def is_unsigned(header: np.void, order: str) -> bool:
     """Tell whether bytes (mode 0) run from 0 to 255: the book says signed, older programs have written the other.
 
-    Parameters
-    ----------
-    words : ndarray
-        `(256,)` the header. IMOD's bytes are unsigned unless its stamp (word 39) comes with flag 1.
-    least, most : float
-        The smallest and largest pixel, as the header has them: what is above 127 is no signed byte.
+    IMOD's bytes are unsigned unless its stamp (the 39th word of a header in this byte order) comes with flag 1. Of
+    others the smallest and largest pixel tell, as the header has them: what is above 127 is no signed byte.
     """
-    if words[38] == IMOD_STAMP:
-        return not words[39] & 1
+    stamp, flags = np.frombuffer(header["extra2"].tobytes(), f"{order}i4", 2, 40)
+    if stamp == IMOD_STAMP:
+        return not flags & 1
+    least, most = float(header["dmin"]), float(header["dmax"])
     return 0 <= least < most <= 255 and most > 127
 
 
@@ -177,19 +177,16 @@ def make_header(
     """Write the 1024 bytes of an MRC2014 header, little-endian, mode 2; ispg 1 for a volume, 0 for a stack."""
     sections, rows, columns = shape
     intervals = (columns, rows, sections if is_volume else 1)
-    least, most, mean, deviation = statistics.summary()
-    whole, real = np.zeros(256, "<i4"), np.zeros(256, "<f4")
-    whole[0:4] = columns, rows, sections, 2
-    whole[7:10] = intervals
-    real[10:13] = [pixel_size * interval for interval in intervals]
-    real[13:16] = 90
-    whole[16:19] = 1, 2, 3
-    real[19:22] = least, most, mean
-    whole[22] = 1 if is_volume else 0
-    whole[27] = 20140
-    real[54] = deviation
-    raw = bytearray((whole.view("<u4") | real.view("<u4")).tobytes())
-    raw[208:216] = b"MAP \x44\x44\x00\x00"
-    raw[220:224] = (1).to_bytes(4, "little")
-    raw[224 : 224 + 80] = LABEL.ljust(80)
-    return bytes(raw)
+    header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+    header["nx"], header["ny"], header["nz"], header["mode"] = columns, rows, sections, 2
+    header["mx"], header["my"], header["mz"] = intervals
+    header["cella"] = tuple(pixel_size * interval for interval in intervals)
+    header["cellb"] = (90, 90, 90)
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    header["dmin"], header["dmax"], header["dmean"], header["rms"] = statistics.summary()
+    header["ispg"] = 1 if is_volume else 0
+    header["nversion"] = 20140
+    header["map"], header["machst"] = b"MAP ", machine_stamp_from_byte_order("<")
+    header["nlabl"] = 1
+    header["label"][0] = LABEL.ljust(80)
+    return header.tobytes()

@@ -152,6 +152,10 @@ class ParticleSet:
         """All files that the set was read from, stacks and all: no command may write over them."""
         return (*self.files, *self.stacks)
 
+    def row_number(self, row: int) -> int:
+        """Give the number that people know a row of this set (from 0) by: from 1, in the whole file."""
+        return self.first_row + int(row) + 1
+
     def column(self, label: str) -> list[str] | None:
         """Give a column as text.
 
@@ -402,7 +406,7 @@ def read_images(particles: ParticleSet, rows: np.ndarray | slice) -> np.ndarray:
     if bad.any():
         row = int(rows[bad].min())
         raise InputError(
-            f"{particles.star_path}: row {particles.first_row + row + 1}: {name_image(particles, row)} has pixels that"
+            f"{particles.star_path}: row {particles.row_number(row)}: {name_image(particles, row)} has pixels that"
             " are not finite numbers; remove the row or extract it again"
         )
     return images

@@ -88,7 +88,7 @@ def doubt_pixel_sizes(particles: ParticleSet) -> list[str]:
             continue
         doubts.append(
             f"{header.path}: its header says {header.pixel_size:.4g} A a pixel, {particles.star_path} {size:.4g} A "
-            f"(row {particles.first_row + row + 1}), which was taken; correct the one that is wrong"
+            f"(row {particles.row_number(row)}), which was taken; correct the one that is wrong"
         )
         break
     return doubts

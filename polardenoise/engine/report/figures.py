@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,16 +38,9 @@ def draw_picture(image: np.ndarray, grey_range: GreyRange) -> bytes:
     """
     black, white = grey_range
     grey = np.round(255 * np.clip((image - black) / (white - black), 0, 1)).astype(np.uint8)[::-1]
-    height, width = grey.shape
-    # Each line begins with a byte that says how it is filtered: not at all.
-    lines = np.concatenate([np.zeros((height, 1), dtype=np.uint8), grey], axis=1).tobytes()
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-    chunks = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    png = io.BytesIO()
+    Image.fromarray(grey).save(png, "PNG")
+    return png.getvalue()
 
 
 def plot_residual_power(frequencies: np.ndarray, of_mean: np.ndarray, of_each: np.ndarray) -> bytes:
@@ -76,8 +68,8 @@ def plot_residual_power(frequencies: np.ndarray, of_mean: np.ndarray, of_each: n
     return _draw_plot(draw)
 
 
-def plot_scores(score: np.ndarray, half: np.ndarray) -> bytes:
-    """Draw how the scores `(n,)` of each half are distributed, as a PNG."""
+def plot_scores(score: np.ndarray, half: np.ndarray, proposed: float) -> bytes:
+    """Draw how the scores `(n,)` of each half are distributed, and the least one that is proposed, as a PNG."""
 
     def draw(axes: Axes) -> None:
         halves = np.unique(half)
@@ -87,6 +79,7 @@ def plot_scores(score: np.ndarray, half: np.ndarray) -> bytes:
             stacked=True,
             label=[f"half {one}" for one in halves],
         )
+        axes.axvline(proposed, color="black", linestyle="--", label=f"proposed: {proposed:g}")
         axes.set(xlabel="score", ylabel="particles", xlim=(0, 1))
 
     return _draw_plot(draw)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.residual import take_working
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
-from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot
+from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot, stack_parts
 
 #: Particles whose neighbours are shown, and neighbours of each.
 WITH_NEIGHBOURS, NEIGHBOURS = 3, 6
@@ -31,14 +30,16 @@ TWINS = (
 NO_TWINS = "There is no other half to compare them with."
 
 
-def show_scores(matches: dict[str, Any]) -> Section:
-    """Show how the scores are distributed."""
-    score = matches["score"]
+def show_scores(matches: dict[str, Any], proposed: dict[str, Any]) -> Section:
+    """Show how the scores are distributed, and which are proposed."""
+    score, least = matches["score"], proposed["min_score"]
     return Section(
         "Scores",
         "How much of what its nearest neighbours show is in each raw image: 1 all of it, 0 nothing. Junk gathers at "
-        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5.",
-        make_plot("scores", plot_scores(score, matches["half"]), "histogram of the scores"),
+        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5. "
+        f"Proposed, and yours to change: the {proposed['particles']} particles of {least:g} and more "
+        "(polardenoise select --proposed, or --min-score).",
+        make_plot("scores", plot_scores(score, matches["half"], least), "histogram of the scores"),
     )
 
 
@@ -64,15 +65,10 @@ def show_classes(job: Job, matches: dict[str, Any]) -> Section:
     )
 
 
-def show_neighbours(
-    job: Job,
-    preparation: Preparation,
-    stack: Path,
-    matches: dict[str, Any],
-    picked: np.ndarray,
-) -> Section:
+def show_neighbours(run: FinishedRun, matches: dict[str, Any], picked: np.ndarray) -> Section:
     """Show the neighbours of some particles, turned onto them."""
     lines = []
+    job = run.job
     for row in picked[:WITH_NEIGHBOURS]:
         others = matches["neighbours"][row, :NEIGHBOURS]
         degrees = matches["in_plane_degrees"][row, :NEIGHBOURS][others >= 0]
@@ -80,8 +76,8 @@ def show_neighbours(
         if len(others) == 0:
             continue
         order, inverse = np.unique(np.append(others, row), return_inverse=True)
-        kinds = take_working(job, preparation, stack, order)
-        number = job.particles.first_row + row + 1
+        kinds = take_working(job, run.preparation, run.stack, order)
+        number = job.particles.row_number(row)
         for kind, images in zip(("noisy", "denoised"), kinds, strict=True):
             own, theirs = images[inverse[-1]].numpy(), images[torch.from_numpy(inverse[:-1])]
             turned = turn_neighbours(theirs, degrees, job).numpy()
@@ -93,7 +89,7 @@ def show_neighbours(
             for place, (other, angle, image) in enumerate(
                 zip(others, degrees, turned, strict=True), start=1
             ):
-                caption = f"row {job.particles.first_row + other + 1}, turned {angle:+.0f}°"
+                caption = f"row {job.particles.row_number(other)}, turned {angle:+.0f}°"
                 panels.append(make_picture(f"{name}_{place}", image, caption))
             lines.append(make_grid(panels))
     return Section(
@@ -101,7 +97,7 @@ def show_neighbours(
         "The nearest images of the same half of the first particles above, turned onto them (degrees "
         "counter-clockwise), raw and denoised, in the network's box with phases flipped. They should show the same "
         "view. The mean of the raw ones owes nothing to the network but the choice and the angles.",
-        "\n".join(lines),
+        stack_parts(lines),
         folded=True,
     )
 

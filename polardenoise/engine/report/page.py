@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
-from polardenoise.engine.denoise.residual import (
-    AVERAGED,
-    LOWEST_RING,
-    pick_rows,
-    take_working,
-)
-from polardenoise.engine.denoise.verdict import (
-    list_warnings,
+from polardenoise.engine.denoise.residual import LOWEST_RING, AveragedImages, pick_rows
+from polardenoise.engine.denoise.wording import (
+    list_cautions,
     word_finest_detail,
+    word_overlaps,
     word_verdict,
 )
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
@@ -31,10 +26,12 @@ from polardenoise.engine.report.html import (
     make_facts,
     make_grid,
     make_listing,
+    make_paragraph,
     make_picture,
     make_plot,
     make_threes,
     make_verdict,
+    stack_parts,
     write_page,
 )
 from polardenoise.engine.report.images import measure_residual, take_gallery
@@ -46,40 +43,24 @@ from polardenoise.engine.runtime.files import make_folder, remove_tree
 SHOWN = 8
 
 
-def write_report(
-    folder: Path,
-    job: Job,
-    preparation: Preparation,
-    stack: Path,
-    summary: dict[str, Any],
-    matches: dict[str, Any] | None,
-) -> None:
-    """Write the page, which holds its pictures.
-
-    Parameters
-    ----------
-    folder : Path
-        Receives `index.html`, and nothing else.
-    job, preparation
-        Of the run.
-    stack : Path
-        The complete images of the output.
-    summary : dict
-        What `OUT.json` says.
-    matches : dict or None
-        The arrays of `--matches`; None where images were not compared.
-    """
+def write_report(folder: Path, run: FinishedRun) -> None:
+    """Write the page, which holds its pictures, into a folder: `index.html`, and nothing else."""
     remove_tree(folder)  # what a run that was killed has left
     make_folder(folder)
+    job, summary, matches = run.job, run.summary, run.matches
     once = job.shared.first_row
     picked = once[pick_rows(len(once), SHOWN, job.plan.seed)]
-    gallery = show_gallery(job, stack, picked)
+    gallery = show_gallery(job, run.stack, picked)
     sections = [tell_verdict(summary, matches), gallery, tell_warnings(summary)]
     if matches is not None:
-        sections[1:2] = [show_classes(job, matches), gallery, show_scores(matches)]
-    sections += show_residuals(job, preparation, stack)
+        sections[1:2] = [
+            show_classes(job, matches),
+            gallery,
+            show_scores(matches, summary["classes"]["proposed"]),
+        ]
+    sections += show_residuals(job, run.averaged)
     if matches is not None:
-        sections.append(show_neighbours(job, preparation, stack, matches, picked))
+        sections.append(show_neighbours(run, matches, picked))
     sections += [tell_run(job, summary), explain_numbers(summary)]
     write_page(folder / PAGE, f"Denoised particles: {job.plan.output.name}", sections, GENERATOR)
 
@@ -97,32 +78,9 @@ def tell_verdict(summary: dict[str, Any], matches: dict[str, Any] | None) -> Sec
     nothing = f"No check speaks against these images: {use}"
     if cautions:
         nothing = f"These images can be used, but mind what stands below: {use}"
-    lines = [make_verdict(verdict or nothing, not verdict), f"<p>{html.escape(count)}</p>"]
-    lines += [make_caution(caution) for caution in cautions]
-    return Section("", "", "\n".join(lines))
-
-
-def list_cautions(summary: dict[str, Any]) -> list[str]:
-    """List what speaks against this very run, or must be known to use it."""
-    cautions = []
-    if summary["halves"] == "ignored":
-        cautions.append("Halves shared information: the FSC between them means nothing.")
-    if summary["faint"]:
-        cautions.append(
-            f"In {summary['faint']} of {summary['particles']} particles the network found no more than it finds in "
-            "pure noise: their raw images stand there, faint."
-        )
-    if not summary["noise_guard"]:
-        cautions.append(
-            f"The card of {summary['model']} does not state what it makes of pure noise: nothing keeps it from drawing "
-            "particles into noise."
-        )
-    cautions += [f"{warning[0].upper()}{warning[1:]}." for warning in list_warnings(summary)]
-    if summary["ctf_output"] == "corrected":
-        cautions.append(
-            "The images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)."
-        )
-    return cautions
+    lines = [make_verdict(verdict or nothing, not verdict), make_paragraph(count)]
+    lines += [make_caution(f"{caution[0].upper()}{caution[1:]}.") for caution in cautions]
+    return Section("", "", stack_parts(lines))
 
 
 def tell_warnings(summary: dict[str, Any]) -> Section:
@@ -134,7 +92,7 @@ def tell_warnings(summary: dict[str, Any]) -> Section:
         f"network's box of {summary['working_box']} px.",
         "The FSC between halves of denoised images is consistency, not resolution: one prior was applied to both.",
     ]
-    body = "\n".join(make_caution(caution) for caution in cautions)
+    body = stack_parts([make_caution(caution) for caution in cautions])
     return Section("Before you use them", "", body)
 
 
@@ -157,7 +115,7 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     counts = " and ".join(str(count) for count in summary["half_counts"])
     rows = [
         ("particles", f"{summary['particles']} of {summary['input']}"),
-        ("images", word_images(summary)),
+        ("images", f"{summary['images']}, each denoised once; {word_overlaps(summary)}"),
         ("written to", summary["output"]),
         ("model", f"{summary['model']} ({job.card.architecture}) {summary['model_sha256'][:16]}"),
         ("trained on", "; ".join(filter(None, [job.card.description, ", ".join(seen)]))),
@@ -176,18 +134,9 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     ]
     if summary["halves"] == "ignored":
         rows = [(name, "ignored" if name == "halves" else text) for name, text in rows]
-    command = make_listing(shlex.join(job.plan.command)) if job.plan.command else ""
-    return Section("What was done, and with what", "", make_facts(rows) + command, folded=True)
-
-
-def word_images(summary: dict[str, Any]) -> str:
-    """Say how many images the particles are, and which of them may not meet."""
-    words = [f"{summary['images']}, each denoised once"]
-    if summary["overlapping"]:
-        words.append(f"{summary['overlapping']} share pixels with others, which never met")
-    if summary["overlapping_across_halves"]:
-        words.append(f"{summary['overlapping_across_halves']} overlap one of the other half")
-    return "; ".join(filter(None, [*words, summary["overlaps_unchecked"]]))
+    parts = [make_facts(rows)]
+    parts += [make_listing(shlex.join(job.plan.command))] if job.plan.command else []
+    return Section("What was done, and with what", "", stack_parts(parts), folded=True)
 
 
 def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
@@ -195,7 +144,7 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
     gallery = take_gallery(job, stack, rows)
     lines = []
     for row, *images in zip(rows, gallery.noisy, gallery.denoised, gallery.residual, strict=True):
-        number = job.particles.first_row + row + 1
+        number = job.particles.row_number(row)
         name = f"particle_{number:06d}"
         noisy, denoised, residual = images
         greys = choose_grey_range(noisy)
@@ -217,17 +166,14 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
         "greys of the raw image; the estimate has greys of its own, and is far weaker than the noise (values of black "
         f"and white: hold the pointer on a picture).{without} A residual in which the particle can be seen says that "
         "the estimate lacks signal.",
-        "\n".join(lines),
+        stack_parts(lines),
     )
 
 
-def show_residuals(job: Job, preparation: Preparation, stack: Path) -> list[Section]:
+def show_residuals(job: Job, averaged: AveragedImages) -> list[Section]:
     """Show what was taken from some particles: the mean image, its power, and a map where there are poses."""
-    once = np.flatnonzero(job.shared.count_once(job.halves))
-    rows = once[pick_rows(len(once), AVERAGED, job.plan.seed)]
-    noisy, estimates = take_working(job, preparation, stack, rows)
-    as_map = show_residual_map(job, rows, noisy, estimates)
-    mean = show_mean_residual(job, noisy, estimates)
+    as_map = show_residual_map(job, averaged.rows, averaged.noisy, averaged.estimates)
+    mean = show_mean_residual(job, averaged.noisy, averaged.estimates)
     return [mean] if as_map is None else [mean, as_map]
 
 

@@ -111,4 +111,4 @@ def read_npy_header(
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"version {version} of .npy is not known")
-    return readers[version](member, max_header_size=longest)  # type: ignore[call-arg]
+    return readers[version](member, max_header_size=longest)  # type: ignore[call-arg, no-untyped-call]

@@ -66,7 +66,7 @@ def patient_streams() -> Iterator[None]:
         open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
         for stream in before
     ]
-    sys.stdout, sys.stderr = (PatientStream(stream) for stream in streams)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (PatientStream(stream) for stream in streams)
     try:
         yield
     finally:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.simulate.noise_spectrum import MEASURED, NoiseSpectrum
+from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
+from polardenoise.engine.simulate.noise_spectrum import MEASURED
 
 
 def sample_noise_power(spectrum: NoiseSpectrum, box: int, pixel_size: float) -> Tensor:

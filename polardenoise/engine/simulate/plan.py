@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polardenoise.engine.imaging.ctf import CtfParameters
+from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.particles.star_columns import LIMITS
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.simulate.detector import ModulationTransfer
-from polardenoise.engine.simulate.noise_spectrum import MEASURED, NoiseSpectrum
+from polardenoise.engine.simulate.noise_spectrum import MEASURED
 
 SMALLEST_BOX, LARGEST_BOX = 8, 1024
 MOST_PARTICLES = 10_000_000

@@ -1,0 +1,67 @@
+"""What is said of a finished run of `denoise`, in the same words on the terminal and in the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+VERDICT = "VERDICT: do not trust these images: "
+
+
+def word_verdict(summary: dict[str, Any]) -> str | None:
+    """Put the verdict of a summary into one line; None where there is nothing to say."""
+    reasons = summary.get("verdict") or []
+    return VERDICT + "; ".join(reasons) if reasons else None
+
+
+def list_warnings(summary: dict[str, Any]) -> list[str]:
+    """List what a summary warns of: contradictions in the set, and what was taken away besides noise."""
+    taken = (summary.get("residual") or {}).get("said")
+    return [*summary["warnings"], *([taken] if taken else [])]
+
+
+def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
+    """Say what the finest detail is, for each pixel size where there are several, with the unit as it is written."""
+    sizes = summary["pixel_sizes"]
+    if len(sizes) == 1:
+        return f"{summary['finest_detail_angstrom']:.2f} {angstrom}"
+    return ", ".join(
+        f"{one['finest_detail_angstrom']:.2f} {angstrom} ({one['particles']} particles of {one['pixel_size']:.4g}"
+        f" {angstrom}/px)"
+        for one in sizes
+    )
+
+
+def list_cautions(summary: dict[str, Any]) -> list[str]:
+    """List what speaks against a run, or must be known to use its images: no capital first, no full stop last."""
+    cautions = []
+    if summary["halves"] == "ignored":
+        cautions.append("halves shared information: the FSC between them means nothing")
+    if summary["faint"]:
+        cautions.append(
+            f"{summary['faint']} of {summary['particles']} particles show no more than pure noise would: their raw "
+            "images stand there, faint"
+        )
+    if not summary["noise_guard"]:
+        cautions.append(
+            f"the card of {summary['model']} does not state what it makes of pure noise: nothing keeps it from drawing "
+            "particles into noise"
+        )
+    cautions += list_warnings(summary)
+    if summary["ctf_output"] == "corrected":
+        cautions.append(
+            "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"
+        )
+    return cautions
+
+
+def word_overlaps(summary: dict[str, Any]) -> str:
+    """Say how many boxes overlap others, and what could not be checked."""
+    count, across = summary["overlapping"], summary["overlapping_across_halves"]
+    said = []
+    if count:
+        said.append(f"{count} images share pixels with others: these never met")
+    if across:
+        said.append(f"{across} overlap one of the other half: their noise is in both")
+    if not said and not summary["overlaps_unchecked"]:
+        said.append("no boxes overlap")
+    return "; ".join(filter(None, [*said, summary["overlaps_unchecked"]]))

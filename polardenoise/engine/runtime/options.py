@@ -1,0 +1,98 @@
+"""Options of a command as fields of its plan: each makes the parser, the plan and the fingerprint of a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+#: By what a field of a plan keeps its option.
+KEY = "option"
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field of a plan is asked for on the command line.
+
+    Attributes
+    ----------
+    flags : tuple of str
+        As argparse takes them; empty for `--name-of-the-field`.
+    words : dict
+        Further words for argparse: help, type, choices, metavar.
+    unset : object
+        What the parser holds where nothing is given, if that is not the default of the field.
+    read : callable, optional
+        Checks what the parser has read and makes the field's value of it; raises an `InputError`.
+    is_fact : bool
+        Whether the result depends on it: a run goes on only with the same.
+    """
+
+    flags: tuple[str, ...]
+    words: dict[str, Any]
+    unset: object
+    read: Callable[[Any], Any] | None
+    is_fact: bool
+
+
+def option(
+    *flags: str,
+    default: Any = MISSING,
+    default_factory: Any = MISSING,
+    unset: object = MISSING,
+    read: Callable[[Any], Any] | None = None,
+    is_fact: bool = False,
+    **words: Any,
+) -> Any:
+    """Make a field of a plan that is an option: the attributes of `Option`, and words as argparse takes them."""
+    made = Option(flags, words, default if unset is MISSING else unset, read, is_fact)
+    if default_factory is not MISSING:
+        return field(default_factory=default_factory, metadata={KEY: made})
+    return field(default=default, metadata={KEY: made})
+
+
+def list_options(plan: Any) -> dict[str, Option]:
+    """List the options of a plan, or of its class, by the names of their fields, in their order."""
+    return {one.name: one.metadata[KEY] for one in fields(plan) if KEY in one.metadata}
+
+
+def name_option(name: str) -> str:
+    """Give the option of a field as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def add_options(parser: argparse.ArgumentParser, plan: type) -> None:
+    """Declare the options of a plan's class."""
+    for name, one in list_options(plan).items():
+        words = dict(one.words)
+        if one.unset is not MISSING:
+            words["default"] = one.unset
+        parser.add_argument(*(one.flags or [name_option(name)]), **words)
+
+
+def read_options(arguments: argparse.Namespace, plan: type) -> dict[str, Any]:
+    """Give the values of a plan's fields as they were asked for.
+
+    Raises
+    ------
+    InputError
+        If one cannot be used.
+    """
+    values = {}
+    for name, one in list_options(plan).items():
+        value = getattr(arguments, name)
+        values[name] = one.read(value) if one.read else value
+    return values
+
+
+def state_options(plan: Any) -> dict[str, Any]:
+    """State what of a plan its result depends on, by the names of the options; of a slice both ends."""
+    facts = {}
+    for name, one in list_options(plan).items():
+        if one.is_fact:
+            value = getattr(plan, name)
+            facts[name_option(name)] = (
+                [value.start, value.stop] if isinstance(value, slice) else value
+            )
+    return facts

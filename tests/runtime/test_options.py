@@ -1,0 +1,81 @@
+"""An option is written once: the parser, the plan and the fingerprint of a run come of one field."""
+
+import argparse
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import pytest
+
+from polardenoise.engine.denoise.options import DenoisePlan
+from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.options import (
+    add_options,
+    list_options,
+    option,
+    read_options,
+    state_options,
+)
+
+
+def check_even(number: int) -> int:
+    if number % 2:
+        raise InputError(f"--half-width {number}: give an even number")
+    return number // 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    name: str = option("name")
+    half_width: int = option(default=2, unset=4, type=int, read=check_even, is_fact=True)
+    rows: slice = option(
+        default_factory=lambda: slice(None), unset=":", read=lambda _: slice(1, 2), is_fact=True
+    )
+    loud: bool = option(default=False, action="store_true")
+    note: str = "not asked for"
+
+
+def parse(plan, *words):
+    parser = argparse.ArgumentParser()
+    add_options(parser, plan)
+    return read_options(parser.parse_args(words), plan)
+
+
+def test_what_is_not_given_is_the_default():
+    assert parse(Plan, "a") == {"name": "a", "half_width": 2, "rows": slice(1, 2), "loud": False}
+
+
+def test_what_is_given_is_read_and_checked():
+    asked = parse(Plan, "a", "--half-width", "6", "--loud")
+    assert Plan(**asked).half_width == 3
+    assert Plan(**asked).loud
+    with pytest.raises(InputError, match="--half-width 7"):
+        parse(Plan, "a", "--half-width", "7")
+
+
+def test_the_fingerprint_holds_what_the_result_depends_on():
+    assert state_options(Plan("a", rows=slice(3, 9))) == {"--half-width": 2, "--rows": [3, 9]}
+
+
+def test_without_options_denoise_does_what_its_plan_says():
+    asked = parse(DenoisePlan, "in.star", "-o", "out.star")
+    assert DenoisePlan(**asked) == DenoisePlan(Path("in.star"), Path("out.star"))
+    given = {one.name for one in fields(DenoisePlan)} - set(list_options(DenoisePlan))
+    assert given == {"cryosparc", "command", "files"}
+
+
+#: Other values of what a run of denoise goes on only with, and of what it goes on without.
+CHANGES = {
+    "set_size": 16, "group_by": "random", "ctf_output": "corrected", "ctf_state": "raw", "contrast": "dark",
+    "ignore_halves": True, "output_box": "working", "rows": slice(0, 5), "pixel_size": 1.5, "seed": 3,
+    "precision": "float32", "class_count": 0,
+}  # fmt: skip
+
+
+def test_every_option_of_denoise_that_changes_images_changes_the_fingerprint():
+    plan = DenoisePlan(Path("in.star"), Path("out.star"))
+    before = state_options(plan)
+    assert set(before) == {f"--{name.replace('_', '-')}" for name in CHANGES}
+    for name, value in CHANGES.items():
+        assert state_options(replace(plan, **{name: value})) != before
+    for name, value in {"batch": 7, "resume": True, "report": Path("r")}.items():
+        assert state_options(replace(plan, **{name: value})) == before
