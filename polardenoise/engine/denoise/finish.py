@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from polardenoise.engine.classes.joined_classes import OF_MATCHES
+from polardenoise.engine.classes.joined_classes import OF_MATCHES, JoinedClasses
 from polardenoise.engine.classes.proposal import propose
 from polardenoise.engine.classes.relion_files import word_scores
 from polardenoise.engine.denoise.batches import gather_batches
@@ -71,6 +71,8 @@ class FinishedRun:
         What `OUT.json` says.
     matches : dict or None
         The arrays of `--matches`; None where images were not compared.
+    classes : JoinedClasses or None
+        Of the halves and, as the output numbers them, of both; None where images were not compared.
     """
 
     job: Job
@@ -79,6 +81,7 @@ class FinishedRun:
     averaged: AveragedImages
     summary: dict[str, Any]
     matches: dict[str, Any] | None
+    classes: JoinedClasses | None
 
 
 #: Writes the page of a report into a folder.
@@ -142,7 +145,9 @@ def finish_run(
         if matches is not None and job.plan.matches is not None:
             save_arrays(folder / MATCHES, **matches)
         if job.plan.report is not None and write_report is not None:
-            finished = FinishedRun(job, preparation, folder / IMAGES, averaged, summary, matches)
+            finished = FinishedRun(
+                job, preparation, folder / IMAGES, averaged, summary, matches, classes
+            )
             write_report(folder / REPORT, finished)
     publish(folder, name_outputs(job), run)
 
