@@ -36,10 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--set-size",
-        type=int,
-        default=32,
-        metavar="K",
-        help="images of one half that are denoised together (default: 32)",
+        default="auto",
+        metavar="auto|K",
+        help="images of one half that are denoised together; auto (default): 32, or what the model was adapted to",
     )
     parser.add_argument(
         "--group-by",
@@ -141,8 +140,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             "--matches: is found by --group-by neighbours only; add it or leave this out"
         )
-    if not 1 <= arguments.set_size <= LARGEST_SET:
-        raise InputError(f"--set-size {arguments.set_size}: give a number from 1 to {LARGEST_SET}")
+    set_size = parse_set_size(arguments.set_size)
     from polardenoise.engine.denoise.pipeline import denoise_particles
     from polardenoise.engine.denoise.plan import DenoisePlan
     from polardenoise.engine.report.page import write_report
@@ -157,7 +155,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             particles=arguments.particles,
             output=arguments.output,
             model=arguments.model,
-            set_size=arguments.set_size,
+            set_size=set_size,
             group_by=arguments.group_by,
             ctf_output=arguments.ctf_output,
             ctf_state=arguments.ctf_state,
@@ -179,6 +177,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             files=arguments.files,
         )
         return denoise_particles(plan, processes, write_report)
+
+
+def parse_set_size(text: str) -> int | None:
+    """Read `--set-size`: None for auto."""
+    if text == "auto":
+        return None
+    number = int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0
+    if not 1 <= number <= LARGEST_SET:
+        raise InputError(f"--set-size {text[:40]}: give auto or a number from 1 to {LARGEST_SET}")
+    return number
 
 
 def parse_rows(text: str) -> slice:
