@@ -26,6 +26,8 @@ MOST_NOISE = 0.01
 MOST_CHANGE = 0.05
 #: Rings below are the offset of the background.
 LOWEST_RING = 2
+#: Nothing is divided by less.
+LEAST_ENERGY = 1e-12
 #: Share of the energy of the mean square estimate within the radius that is taken for the particle's.
 INSIDE = 0.95
 
@@ -120,11 +122,13 @@ def observe(
         )
         energies.append(measure_energy(estimates, cluster.ctf_rings))
         residual += sum_residual_power(pair.seen, estimates, cluster.ctf_rings)
+    white, coloured = (measure_noise(model, kind, computing) for kind in noise)
     return Behaviour(
-        torch.cat(losses),
-        *(measure_noise(model, kind, computing) for kind in noise),
-        float(torch.cat(energies).mean()),
-        residual,
+        losses=torch.cat(losses),
+        noise=white,
+        own_noise=coloured,
+        particles=float(torch.cat(energies).mean()),
+        residual=residual,
     )
 
 
@@ -175,15 +179,7 @@ def judge(before: Behaviour, after: Behaviour, constant: float) -> Verdict:
     gain = float(gains.mean())
     error = float(gains.std() / len(gains) ** 0.5) if len(gains) > 1 else float("inf")
     own_error = float(before.losses.mean()) - constant
-    shares = [
-        energy / max(one.particles, 1e-12)
-        for one, energy in (
-            (before, before.noise),
-            (after, after.noise),
-            (before, before.own_noise),
-            (after, after.own_noise),
-        )
-    ]
+    old_energy, new_energy = (max(one.particles, LEAST_ENERGY) for one in (before, after))
     counted = slice(LOWEST_RING, None)
     change = float((after.residual[counted] / before.residual[counted] - 1).abs().max())
     refusals = []
@@ -191,8 +187,9 @@ def judge(before: Behaviour, after: Behaviour, constant: float) -> Verdict:
         refusals.append(
             f"the loss of the images held out falls by {gain:.2g}, with a standard error of {error:.2g}"
         )
-    if shares[1] > MOST_NOISE:
-        refusals.append(f"white noise comes out with {shares[1]:.1%} of a particle's energy")
+    if after.noise > MOST_NOISE * new_energy:
+        share = after.noise / new_energy
+        refusals.append(f"white noise comes out with {share:.1%} of a particle's energy")
     for what, old, new in (
         ("white noise", before.noise, after.noise),
         ("noise like its own", before.own_noise, after.own_noise),
@@ -201,5 +198,14 @@ def judge(before: Behaviour, after: Behaviour, constant: float) -> Verdict:
             refusals.append(f"more of {what} comes out than before (energy {new:.2g}, {old:.2g})")
     if not change <= MOST_CHANGE:
         refusals.append(f"residuals outside the particles change by {change:.0%} on a ring")
-    share = gain / own_error if own_error > 0 else 0.0
-    return Verdict(gain, error, share, *shares, change, tuple(refusals))
+    return Verdict(
+        gain=gain,
+        gain_error=error,
+        error_share=gain / own_error if own_error > 0 else 0.0,
+        noise_before=before.noise / old_energy,
+        noise_after=after.noise / new_energy,
+        own_noise_before=before.own_noise / old_energy,
+        own_noise_after=after.own_noise / new_energy,
+        residual_change=change,
+        refusals=tuple(refusals),
+    )

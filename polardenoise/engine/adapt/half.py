@@ -40,8 +40,20 @@ EPOCHS = 6
 NOISE_IMAGES = 128
 #: Of the draws: one to choose and learn by, one to judge by; noise to learn from, and to judge by.
 CHOOSING, JUDGING, NOISE_LEARNED, NOISE_JUDGED = 1, 2, 3, 4
-#: Share of a half's time after which nothing more is tried or learned: the gates take the rest.
-TIME_TO_LEARN = 0.6
+#: What noise takes beside the images in the gates, and how many times as long twice as large sets take at most.
+WITH_NOISE, SLOWER = 1.3, 2.0
+#: Of a half whose minutes were too few.
+NO_TIME = Verdict(
+    gain=0.0,
+    gain_error=0.0,
+    error_share=0.0,
+    noise_before=0.0,
+    noise_after=0.0,
+    own_noise_before=0.0,
+    own_noise_after=0.0,
+    residual_change=0.0,
+    refusals=("the minutes do not suffice to learn and to judge; give more",),
+)
 
 
 @dataclass(frozen=True)
@@ -94,27 +106,42 @@ def adapt_half(
     tell : callable
         Told in words what is done.
     """
-    began = time.monotonic()
-    learn_until = began + TIME_TO_LEARN * seconds
+    end = time.monotonic() + seconds
     parts = [hold_out(one, HELD_OUT, computing.seed) for one in clusters]
     learned, held = ([part[side] for part in parts] for side in (0, 1))
+    counts = [sum(map(len, side)) for side in (learned, held)]
     old = {name: value.detach().clone() for name, value in list_numbers(model).items()}
-    size, draws = choose_set_size(model, clusters, learned, computing, learn_until, tell)
+    chosen = choose_set_size(model, clusters, learned, computing, end, tell)
+    size = chosen.set_size
     ours = replace(computing, images_per_set=size)
-    noise = [leave_empty(one, one.draw_noise(computing.seed + NOISE_LEARNED)) for one in clusters]
-    empty = join_draws([gather_draw(model, pair_up(one), one, ours) for one in noise])
-    tell(f"learns {sum(value.numel() for value in old.values())} numbers")
-    numbers = learn_numbers(
-        model,
-        [one.select(torch.from_numpy(places)) for one, places in zip(draws, learned, strict=True)],
-        empty,
-        EPOCHS,
-        computing.seed,
-        learn_until,
-        ours,
-        lambda count: None,
-    )
-    del draws, empty
+    tries = 1 if size == computing.images_per_set else 2
+    while tries > 1 and time.monotonic() + chosen.predict_gates(tries) > end:
+        tries -= 1
+    learn_until = end - chosen.predict_gates(tries)
+    tried: list[tuple[dict[str, Tensor], int]] = []
+    if time.monotonic() + chosen.seconds_per_pass < learn_until:
+        tell(f"learns {sum(value.numel() for value in old.values())} numbers")
+        empty = [
+            leave_empty(one, one.draw_noise(computing.seed + NOISE_LEARNED)) for one in clusters
+        ]
+        numbers = learn_numbers(
+            model,
+            [
+                one.select(torch.from_numpy(places))
+                for one, places in zip(chosen.draws, learned, strict=True)
+            ],
+            join_draws([gather_draw(model, pair_up(one), one, ours) for one in empty]),
+            EPOCHS,
+            computing.seed,
+            learn_until,
+            ours,
+        )
+        tried.append((numbers, size))
+    if size != computing.images_per_set and len(tried) < tries:
+        tried.append((old, size))
+    if not tried:
+        return AdaptedModel(old, computing.images_per_set, NO_TIME, *counts)
+    del chosen
     tell("judges by images held out and by noise")
     pairs = [recorrupt(one, computing.seed + JUDGING) for one in clusters]
     number = computing.seed + NOISE_JUDGED
@@ -128,20 +155,36 @@ def adapt_half(
 
     constant = 1 + 1 / STRENGTH**2 if clusters[0].other is None else 1.0
     before = see(model, computing)
-    tried = (
-        [(numbers, size)] if size == computing.images_per_set else [(numbers, size), (old, size)]
-    )
     for own, one in tried:
-        verdict = judge(
-            before, see(give_numbers(model, own), replace(ours, images_per_set=one)), constant
-        )
-        taken = not verdict.refusals
-        if taken:
-            break
-    else:
-        own, one = old, computing.images_per_set
-    counts = (sum(map(len, side)) for side in (learned, held))
-    return AdaptedModel(own, one, verdict, *counts)
+        after = see(give_numbers(model, own), replace(ours, images_per_set=one))
+        verdict = judge(before, after, constant)
+        if not verdict.refusals:
+            return AdaptedModel(own, one, verdict, *counts)
+    return AdaptedModel(old, computing.images_per_set, verdict, *counts)
+
+
+@dataclass(frozen=True)
+class ChosenSize:
+    """How many images are denoised together, and what it took to find out.
+
+    Attributes
+    ----------
+    set_size : int
+        K.
+    draws : list of Draw
+        Of the clusters at this K.
+    first_pass, seconds_per_pass : float
+        Seconds that all clusters take once, with the K that the model came with and with this one.
+    """
+
+    set_size: int
+    draws: list[Draw]
+    first_pass: float
+    seconds_per_pass: float
+
+    def predict_gates(self, tries: int) -> float:
+        """Predict the seconds that the gates take: the model as it came, and so many tries, on images and noise."""
+        return WITH_NOISE * (self.first_pass + tries * self.seconds_per_pass)
 
 
 def choose_set_size(
@@ -149,44 +192,40 @@ def choose_set_size(
     clusters: list[ClusterImages],
     learned: list[np.ndarray],
     computing: Computing,
-    deadline: float,
+    end: float,
     tell: Callable[[str], None],
-) -> tuple[int, list[Draw]]:
+) -> ChosenSize:
     """Choose how many images are denoised together: larger sets while the loss of the images learned from falls.
 
     Of a molecule whose views come again and again, or that looks alike from many sides, more images than 32 show the
-    same; of others, further ones only blur.
-
-    Returns
-    -------
-    tuple
-        K, and the draws of the clusters at this K.
+    same; of others, further ones only blur. Nothing is tried that would leave the gates no time before `end`.
     """
 
-    def draw(size: int) -> tuple[list[Draw], Tensor]:
+    def draw(size: int) -> tuple[list[Draw], Tensor, float]:
         tell(f"denoises recorrupted images, {size} together")
+        began = time.monotonic()
         ours = replace(computing, images_per_set=size)
         draws = [draw_pair(model, one, CHOOSING, ours) for one in clusters]
         losses = [
             measure_draw(model, one, torch.from_numpy(places), ours)
             for one, places in zip(draws, learned, strict=True)
         ]
-        return draws, torch.cat(losses)
+        return draws, torch.cat(losses), time.monotonic() - began
 
     size = computing.images_per_set
-    began = time.monotonic()
-    draws, losses = draw(size)
+    draws, losses, first = draw(size)
+    chosen = ChosenSize(size, draws, first, first)
     for larger in SET_SIZES:
-        spent = time.monotonic() - began
-        # A pass takes as long as all before it together, or less.
-        if larger <= size or time.monotonic() + spent > deadline:
+        expected = replace(chosen, seconds_per_pass=SLOWER * chosen.seconds_per_pass)
+        needed = expected.seconds_per_pass + expected.predict_gates(1)
+        if larger <= size or time.monotonic() + needed > end:
             continue
-        tried, new = draw(larger)
+        tried, new, seconds = draw(larger)
         gains = losses - new
         if not gains.mean() > LEAST_ERRORS * gains.std() / len(gains) ** 0.5:
             break
-        size, draws, losses = larger, tried, new
-    return size, draws
+        chosen, losses = ChosenSize(larger, tried, first, seconds), new
+    return chosen
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -33,7 +33,6 @@ def learn_numbers(
     seed: int,
     deadline: float,
     computing: Computing,
-    advance: Callable[[int], None],
 ) -> dict[str, Tensor]:
     """Learn the numbers of one half.
 
@@ -53,8 +52,6 @@ def learn_numbers(
         Time of `time.monotonic` at which the learning ends, however far it is.
     computing : Computing
         How networks are run.
-    advance : callable
-        Told the number of images done.
 
     Returns
     -------
@@ -84,7 +81,7 @@ def learn_numbers(
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * done))
         beside = torch.from_numpy(generator.choice(len(noise), NOISE_AT_ONCE))
-        loss = sum(
+        losses = [
             weight
             * measure_losses(
                 decode_draw(learner, part, computing), part.ctf_rings, part.target
@@ -93,14 +90,12 @@ def learn_numbers(
                 (1.0, draw.select(places)),
                 (NOISE_WEIGHT, noise.select(beside)),
             )
-        )
-        loss = loss + PULL * sum(
-            (value - old[name]).square().sum() for name, value in numbers.items()
-        )
+        ]
+        changes = [(value - old[name]).square().sum() for name, value in numbers.items()]
+        loss = torch.stack(losses).sum() + PULL * torch.stack(changes).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        advance(len(places))
     return {name: value.detach().clone() for name, value in numbers.items()}
 
 

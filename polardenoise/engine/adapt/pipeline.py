@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,17 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
             clusters.pop(half),
             computing,
             max(left, 0.0) / (len(digests) - place),
-            lambda words, half=half: print(f"adapt: half {half} {words}", flush=True),
+            partial(tell_half, half),
         )
     minutes = (time.monotonic() - began) / 60
     summary = summarise_run(adaptation, adapted, minutes, name_precision(computing.precision))
     write_model(adaptation, adapted, digests, summary)
     return summary
+
+
+def tell_half(half: int, words: str) -> None:
+    """Say what is done with a half."""
+    print(f"adapt: half {half} {words}", flush=True)
 
 
 @contextmanager

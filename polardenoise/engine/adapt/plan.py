@@ -70,6 +70,7 @@ def check_adaptation(plan: AdaptPlan) -> Adaptation:
     InputError
         If anything given cannot be used.
     """
+    refuse_training(plan.folder)
     card = read_card(find_model(plan.model))
     if not is_joint(card.architecture):
         raise InputError(
@@ -84,7 +85,7 @@ def check_adaptation(plan: AdaptPlan) -> Adaptation:
     job = check_plan(
         DenoisePlan(
             particles=plan.particles,
-            output=plan.folder / "particles.star",
+            output=plan.folder / ".adapt.star",  # nothing is written there
             model=plan.model,
             ctf_state=plan.ctf_state,
             contrast=plan.contrast,
@@ -108,6 +109,12 @@ def check_adaptation(plan: AdaptPlan) -> Adaptation:
     files.check()
     files.probe()
     return Adaptation(plan, job, other)
+
+
+def refuse_training(folder: Path) -> None:
+    """Refuse the folder of a training, whose model would be replaced."""
+    if any((folder / name).exists() for name in ("resume", "history.csv")):
+        raise InputError(f"-o {folder}: holds a training; name another folder")
 
 
 def check_halves(job: Job) -> None:
