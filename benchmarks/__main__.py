@@ -36,6 +36,7 @@ STUDIES = (
     "ablations",
     "acceptance",
     "centring",
+    "classes",
     "one_view_sets",
     "orientations",
     "pure_noise",
@@ -47,10 +48,11 @@ STUDIES = (
     "rotation",
     "settings",
     "whole_halves",
+    "work_counts",
 )
 
 #: What measures times: the standing training waits meanwhile.
-TIMED = ("speed", "rotation", "settings", "whole_halves")
+TIMED = ("classes", "speed", "rotation", "settings", "whole_halves")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from tkinter import ttk
 from pyworkflow.gui.project import ProjectWindow
 from pyworkflow.gui.project.viewprotocols import FormWindow
 from pyworkflow.project import Manager
-from pyworkflow.protocol import LEVEL_ADVANCED
+from pyworkflow.protocol import LEVEL_ADVANCED, PointerParam
 from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer
 
 # How often the window looks for commands, milliseconds.
@@ -85,6 +85,40 @@ class Probe:
                 )
                 return {"x": int(canvas.winfo_rootx() + x), "y": int(canvas.winfo_rooty() + y)}
         return {}
+
+    def leaf(self, name):
+        """Answer where a protocol is in the tree on the left, its branches opened; null where it is not drawn."""
+        tree = self.window.getViewWidget().protTree
+        self.unfold(name)
+        (item,) = [item for item in walk_tree(tree) if str(item).split(".")[-1] == name]
+        tree.see(item)
+        tree.update()
+        place = tree.bbox(item)
+        if not place:
+            return {}
+        # Near the left end of its text: a click on the column's far side would hit the frame.
+        x, y = place[0] + min(place[2] // 2, 60), place[1] + place[3] // 2
+        return {"x": tree.winfo_rootx() + x, "y": tree.winfo_rooty() + y}
+
+    def selected(self):
+        """Answer the label of the run that is selected, and the outputs that the window knows of."""
+        run = self.window.getViewWidget().getSelectedProtocol()
+        if run is None:
+            return {"label": "", "outputs": []}
+        return {
+            "label": run.getObjLabel(),
+            "outputs": [name for name, _ in run.iterOutputAttributes()],
+        }
+
+    def inputs(self):
+        """Answer what the newest form has in its inputs that are shown, as it shows them."""
+        form = self.forms[-1]
+        return {
+            name: pointer.getUniqueId() if pointer.hasValue() else ""
+            for name, param in form.protocol.getDefinition().iterParams()
+            if isinstance(param, PointerParam) and form.protocol.evalParamCondition(name)
+            for pointer in [form.widgetDict[name].get()]
+        }
 
     def button(self, text):
         """Answer where a button of the newest form is."""

@@ -9,11 +9,9 @@ if a picture is missing or blank.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +20,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
 
+from clicks import execute_form, open_run, raise_project, wait_until_finished
 from forms_shown import record_forms
 from headless import prepare_scipion
-from screen import Screen, find_missing_programs, save_small, wait_for
+from screen import Screen, find_missing_programs, save_small
+from window import Window
 
 HERE = Path(__file__).resolve().parent
 
@@ -57,47 +57,6 @@ FIGURES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
 )
 WIZARDS = (("ProtPolarEvaluate", "evaluate", "maskRadius", "wizard_mask_radius", "Wizard"),)
 CLICKED = "denoise by clicks"
-
-
-class Window:
-    """Scipion's project window in a process of its own, and its probe."""
-
-    def __init__(self, screen: Screen, project: str) -> None:
-        # -O keeps Scipion in this process, as `python -O -m scipion project` does.
-        command = [sys.executable, "-O", str(HERE / "gui.py"), project]
-        self.process = subprocess.Popen(
-            command,
-            env=screen.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=open("gui.log", "w"),  # noqa: SIM115 - lives as long as the process
-            text=True,
-        )
-        self.read()
-
-    def ask(self, do: str, **command: Any) -> dict[str, Any]:
-        """Send a command to the probe and return its answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"do": do, **command}) + "\n")
-        self.process.stdin.flush()
-        answer = self.read()
-        if "error" in answer:
-            raise RuntimeError(f"{do}: {answer['error']}")
-        return answer
-
-    def read(self) -> dict[str, Any]:
-        """Return the next answer; other lines on standard output are Scipion's talk."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise RuntimeError(f"the project window ended: {Path('gui.log').read_text()[-2000:]}")
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(20)
 
 
 class Camera:
@@ -171,25 +130,12 @@ def window_title() -> str:
 
 def run_by_clicks(window: Window, camera: Camera, project: Any) -> None:
     """Carry out the prepared run with the mouse: double-click its box, click *Execute*, wait for the project."""
-    screen = camera.screen
-    screen.run("xdotool", "windowraise", screen.wait_for_window(f"^{window_title()}"))
-    box = wait_for(lambda: window.ask("box", label=CLICKED), f"the box of {CLICKED!r}", 30)
-    screen.click(box["x"], box["y"], times=2)
-    title = "ProtPolarDenoise$"
-    screen.wait_for_window(title)
+    screen, title, start = camera.screen, "ProtPolarDenoise$", time.monotonic()
+    raise_project(screen, window_title())
+    open_run(window, screen, CLICKED, title)
     camera.take("clicks_form", title)
-    button = wait_for(lambda: window.ask("button", text="Execute"), "the button Execute", 30)
-    screen.click(button["x"], button["y"])
-    screen.wait_until_closed(title)
-    start = time.monotonic()
-
-    def find_state() -> Any:
-        run = next(run for run in project.getRuns(refresh=True) if run.getObjLabel() == CLICKED)
-        if run.isFailed() or run.isAborted():
-            raise RuntimeError(f"{CLICKED!r} failed: {run.getErrorMessage()}")
-        return run if run.isFinished() else None
-
-    run = wait_for(find_state, f"the end of {CLICKED!r}", 600)
+    execute_form(window, screen, title)
+    run = wait_until_finished(project, CLICKED, 600)
     size = run.outputParticles.getSize()
     assert size == run.inputParticles.get().getSize(), size
     print(f"{CLICKED}: finished, {size} particles, {time.monotonic() - start:.0f} s", flush=True)

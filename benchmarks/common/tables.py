@@ -16,6 +16,7 @@ from polardenoise.engine.runtime.files import write_text_atomically
 Row = Mapping[str, str | int | float | None]
 #: A number with decimals, as a cell of its own.
 DECIMAL = re.compile(r"-?\d*\.\d+(e[+-]?\d+)?")
+SPREAD = re.compile(r"(-?\d*\.\d+) ± (\d*\.\d+)")
 
 
 def write_table(rows: Sequence[Row], folder: Path, name: str) -> None:
@@ -64,7 +65,15 @@ def format_cell(value: str | int | float | None) -> str:
 
 
 def round_cell(cell: str) -> str:
-    """Round a cell that is a number with decimals to two digits, all whole ones kept; others stay as they are."""
+    """Round a cell that is a number with decimals to two digits, all whole ones kept; others stay as they are.
+
+    Of a value with its spread (`0.1613 ± 0.0018`), what has more than two decimals is rounded: to two digits, and one.
+    """
+    value_and_spread = SPREAD.fullmatch(cell)
+    if value_and_spread:
+        value, spread = value_and_spread.groups()
+        value = value if has_few_decimals(value) else round_cell(value)
+        return f"{value} ± {spread if has_few_decimals(spread) else f'{float(spread):.1g}'}"
     if not DECIMAL.fullmatch(cell):
         return cell
     value = float(cell)
@@ -72,6 +81,11 @@ def round_cell(cell: str) -> str:
         return f"{value:.0f}"
     # `#` keeps zeros at the end: 0.40 is known to two digits, too.
     return f"{value:#.2g}" if value else "0"
+
+
+def has_few_decimals(number: str) -> bool:
+    """Tell whether a number has no more than two decimals."""
+    return len(number.partition(".")[2]) <= 2
 
 
 def main() -> None:

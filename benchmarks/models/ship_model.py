@@ -12,11 +12,13 @@ import json
 import shutil
 from pathlib import Path
 
+from benchmarks.common.tables import round_cell
 from benchmarks.models.keep_checkpoint import drop_private_facts
 from polardenoise.engine.networks.checkpoint import SHIPPED_FOLDER, hash_file
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.runtime.files import write_json, write_text_atomically
 
+FIGURES = "benchmarks/results/one_view_sets.csv"
 FIGURES_COMMAND = "python -m benchmarks one_view_sets -o benchmarks/results"
 LIMITS = {
     True: """\
@@ -92,13 +94,16 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
         "Relative MSE on molecules it has not seen: 8 views, 32 images of each in each half, SNR 0.05, 64 px, sets of",
         f"one view. Made by ``{FIGURES_COMMAND}``.",
         "",
-        ".. list-table::",
+        f".. list-table:: All digits: ``{FIGURES}``",
         "   :header-rows: 1",
         "",
     ]
     columns = ["molecule", "CTF", "noisy", "radial filter", name]
-    for cells in [columns, *([row[column] for column in columns] for row in rows)]:
-        lines += [f"   {'* -' if place == 0 else '  -'} {cell}" for place, cell in enumerate(cells)]
+    for cells in [columns, *([round_cell(row[column]) for column in columns] for row in rows)]:
+        lines += [
+            f"   {'* -' if place == 0 else '  -'} {cell}".rstrip()
+            for place, cell in enumerate(cells)
+        ]
     noise_energy = facts["noise_energy"]
     lines += noise_energy and [
         "",

@@ -29,7 +29,7 @@ from polardenoise.engine.runtime.stopping import (
     unwinding_when_terminated,
 )
 
-COMMANDS = ("simulate", "train", "denoise", "select", "evaluate", "reconstruct", "models")
+COMMANDS = ("simulate", "train", "adapt", "denoise", "select", "evaluate", "reconstruct", "models")
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -39,6 +39,7 @@ RESUMABLE = ("train", "denoise")
 MEMORY_CURES = {
     "simulate": "lower --box or --particles",
     "train": "give a --recipe with fewer images_per_step, or sources of a smaller box",
+    "adapt": "give fewer particles, or use --device cpu",
     "denoise": "lower --batch or the box size",
     "evaluate": "give particles of a smaller box, or fewer (--images of the null test)",
     "reconstruct": "give particles of a smaller box, or fewer",

@@ -2,6 +2,8 @@
 
 import os
 
+import numpy as np
+
 from polardenoise.convert.chunks import read_chunks
 from polardenoise.protocols.forms.denoise_form import CTF_CORRECTED
 
@@ -112,7 +114,22 @@ class DenoiseSummary:
         if classes is None or not scores:
             return []
         score = sum(scores) / len(scores)
-        return [f"{classes.getSize()} classes; median score {score:.2f} (0 to 1; junk scores low)."]
+        lines = [
+            f"{classes.getSize()} classes; median score {score:.2f} (0 to 1; junk scores low)."
+        ]
+        proposed = self.getProposedScore()
+        if proposed is not None:
+            lines.append(
+                f"Proposed, and yours to change: keep scores of {proposed:g} and more (the wand of *select "
+                "particles* fills it in)."
+            )
+        return lines
+
+    def getProposedScore(self):
+        """Return the least score that the engine proposes, the median of the chunks'; None where it proposes none."""
+        found = [summary.get("classes") or {} for summary in self.readSummaries()]
+        proposed = [one["proposed"]["min_score"] for one in found if "proposed" in one]
+        return round(float(np.median(proposed)), 4) if proposed else None
 
     def _methods(self):
         if not hasattr(self, OUTPUT_PARTICLES):

@@ -55,8 +55,8 @@ def tell_truth(summary):
     before = "" if noisy is None else f" (raw {noisy:.2f})"
     lines = [
         f"Relative squared error of {summary['particles']} images: "
-        f"{summary['relative_mse']:.3f}{before}; "
-        f"{summary['relative_mse_scaled']:.3f} after one common scale.",
+        f"{summary['relative_mse']:.2g}{before}; "
+        f"{summary['relative_mse_scaled']:.2g} after one common scale.",
         f"Mean FRC of 0.5 with the truth at {summary['frc_0.5_angstrom']:.2f} Å.",
     ]
     if noisy is not None and summary["relative_mse"] >= noisy:
@@ -81,8 +81,8 @@ def tell_null(model, summary):
         f"Of pure noise {100 * summary['energy_to_particle']:.2g} % of a particle's energy "
         "(SNR 0.02) comes out.",
         "Half maps of noise, mean correlation to half Nyquist: random poses "
-        f"{fsc['random/denoised']:.3f} (raw {fsc['random/raw']:.3f}), aligned to a reference "
-        f"{fsc['aligned/denoised']:.3f} (raw {fsc['aligned/raw']:.3f}).",
+        f"{fsc['random/denoised']:.2f} (raw {fsc['random/raw']:.2f}), aligned to a reference "
+        f"{fsc['aligned/denoised']:.2f} (raw {fsc['aligned/raw']:.2f}).",
     ]
     missed = [name for name, bar in summary.get("bars", {}).items() if not bar["met"]]
     if missed:

@@ -242,6 +242,12 @@ class ProtPolarEvaluate(EvaluateSummary, EvaluateForm, EngineRunner, EMProtocol)
         return self._getExtraPath("evaluation.png")
 
     # --------------------------- checks and texts --------------------------------------------
+    def isNoTruth(self, truth):
+        """Tell whether the truth is what is judged: Scipion fills in every input with what the selected run gives."""
+        return truth.getObjId() == self.inputParticles.get().getObjId() or has_values(
+            truth, DENOISED_BY
+        )
+
     def _validate(self):
         if self.test == TEST_NULL:
             return self.findMissingInputs() + self.validateModel()
@@ -258,6 +264,11 @@ class ProtPolarEvaluate(EvaluateSummary, EvaluateForm, EngineRunner, EMProtocol)
                 return ["The particles have no projection directions: align them first."]
         elif others["truth"] is None:
             return ["Choose the truth: the same particles without noise."]
+        elif self.isNoTruth(others["truth"]):
+            return [
+                "*Their truth* are the denoised images, or the noisy ones: choose the same particles "
+                "without noise, for example *outputClean* of *simulate particles*."
+            ]
         elif self.maskRadius.get() > particles.getXDim() // 2 - 1:
             return [f"The mask radius is at most {particles.getXDim() // 2 - 1} px in this box."]
         for name, other in others.items():

@@ -174,12 +174,16 @@ class ProtPolarSelect(EngineRunner, ProtProcessParticles):
         """Return what points to the raw particles; an empty input where they are not known."""
         if self.useRawParticles:
             return self.rawParticles
-        maker = find_maker(
+        maker = self.findDenoiseRun()
+        return Pointer() if maker is None else maker.inputParticles
+
+    def findDenoiseRun(self):
+        """Return the run of `denoise particles` that the denoised particles come from; None where none is known."""
+        return find_maker(
             self.inputParticles,
             self.getProject(),
             lambda protocol: isinstance(protocol, ProtPolarDenoise),
         )
-        return Pointer() if maker is None else maker.inputParticles
 
     def getSummaryPath(self):
         """Return the numbers of the selection."""

@@ -268,10 +268,14 @@ class ProtPolarTrain(EngineRunner, TrainForm, EMProtocol):
             if summary.get("validation_relative_mse") is not None:
                 words += (
                     " Relative error on images not trained on: "
-                    f"{summary['validation_relative_mse']:.3f}."
+                    f"{summary['validation_relative_mse']:.2g} (0 perfect, 1 an empty image)."
                 )
             lines.append(words)
-        return [*lines, "*Next*: *denoise particles* with *Model: trained*."]
+        return [
+            *lines,
+            "*Next*: *evaluate* it on *pure noise*, then *denoise particles* with *Model: trained*; or train "
+            "it longer (*Train an earlier run longer?*) while its curves still fall.",
+        ]
 
     def _methods(self):
         if not any(hasattr(self, output.name) for output in TrainOutputs):

@@ -133,6 +133,10 @@ def test_what_cannot_be_judged_is_said_before_the_run(project):
     other = (scipion_project.get_simulation(), "outputClean")
     wide = {"inputParticles": noisy, "referenceParticles": other}
     assert "64 pixels wide" in validate(wide)
+    for images in (noisy, (scipion_project.get_denoised_views(), "outputParticles")):
+        # As Scipion fills in a new form from the selected run.
+        itself = {"inputParticles": images, "referenceParticles": images}
+        assert "*outputClean* of *simulate particles*" in validate(itself)
     halves = {"test": HALVES, "useRawParticles": True}
     assert validate({"inputParticles": noisy, "rawParticles": noisy}, **halves) == ""
     assert "answer *Raw particles beside them?* with No" in validate(

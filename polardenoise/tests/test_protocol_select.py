@@ -21,6 +21,7 @@ from pyworkflow.object import (  # isort: skip
     String,
 )
 
+from polardenoise.convert.chunks import Chunk, write_chunk
 from polardenoise.convert.denoised_set import (
     PixelsReplaced,
     change_pixel_size,
@@ -28,7 +29,10 @@ from polardenoise.convert.denoised_set import (
 )
 from polardenoise.convert.selection import ScoredParticles, choose_particles, word_difference
 from polardenoise.protocols import ProtPolarDenoise, ProtPolarSelect
+from polardenoise.protocols.run_settings import write_json
 from polardenoise.tests.known_particles import differ, make_run, read_items
+from polardenoise.wizards import PolarScoreWizard
+from polardenoise.wizards.wizard_score import find_proposed_score
 
 COUNT, BOX, PIXEL_SIZE = 24, 8, 1.5
 # Ids are not 1..N, nor in the order of the stacks; the one that is disabled was never denoised.
@@ -264,6 +268,43 @@ def test_a_changed_threshold_replaces_the_output(project, raw, denoised):
     project.launchProtocol(run, wait=True)
     assert run.isFinished(), scipion_project.read_log(run)
     check_raw(run, raw, [number for number in SCORED if SCORES[number] >= 0.8])
+
+
+def test_the_wand_fills_in_what_the_run_before_proposes(project, raw):
+    """Of several chunks the median; nothing where the run is of a version that proposed nothing, or not known."""
+    run = make_denoised(project, raw, "proposing")
+    form = Form(prepare(project, {"inputParticles": (run, "outputParticles")}))
+    assert find_proposed_score(form.protocol) is None
+    for number, proposed in enumerate((0.31, 0.55, 0.42), 1):
+        write_chunk(run._getExtraPath(), Chunk(number, np.array(SCORED[number::3])))
+        summary = {"median_score": 0.7, "classes": {"proposed": {"min_score": proposed}}}
+        write_json(run.getChunkPath("summary.json", number), summary)
+    PolarScoreWizard().show(form)
+    assert form.filled == {"minScore": 0.42}
+    (told,) = [line for line in run.summary() if "Proposed" in line]
+    assert "scores of 0.42 and more" in told
+    subset = scipion_project.run_protocol(
+        project,
+        ProtSubSet,
+        {"inputFullSet": (run, "outputParticles")},
+        chooseAtRandom=True,
+        nElements=5,
+    )
+    form = Form(prepare(project, {"inputParticles": (subset, "outputParticles")}))
+    assert find_proposed_score(form.protocol) == 0.42
+    form = Form(prepare(project, {"inputParticles": (raw, "outputParticles")}))
+    assert find_proposed_score(form.protocol) is None
+    assert find_proposed_score(prepare(project, {})) is None
+
+
+class Form:
+    """What a wizard sees of a form."""
+
+    def __init__(self, protocol):
+        self.protocol, self.filled = protocol, {}
+
+    def setVar(self, name, value):
+        self.filled[name] = value
 
 
 def test_what_is_missing_is_said_in_one_line_before_the_run(project, raw, denoised):

@@ -201,6 +201,9 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
             stacked=True,
             label=[f"half {half}" for half in halves],
         )
+        proposed = self.protocol.getProposedScore()
+        if proposed is not None:
+            axis.axvline(proposed, color="black", linestyle="--", label=f"proposed: {proposed:g}")
         axis.legend(fontsize=8)
         plotter.figure.supxlabel(
             f"{len(matches.score)} particles, median {np.median(matches.score):.2f}. Junk gathers at the low "

@@ -2,5 +2,6 @@
 
 from .wizard_box import PolarBoxWizard
 from .wizard_mask import PolarMaskRadiusWizard
+from .wizard_score import PolarScoreWizard
 
-__all__ = ["PolarBoxWizard", "PolarMaskRadiusWizard"]
+__all__ = ["PolarBoxWizard", "PolarMaskRadiusWizard", "PolarScoreWizard"]

@@ -79,8 +79,10 @@ def test_cells_are_rounded_to_two_digits_and_no_further():
     given = ["9.949", "9.96", "0.4", "0.0996", "-0.0123", "123.4", "3.21e-05", "0.0", "2.0"]
     rounded = ["9.9", "10", "0.40", "0.10", "-0.012", "123", "3.2e-05", "0", "2.0"]
     assert list(map(round_cell, given)) == rounded
-    kept = ["2000", "10001", "SNR 0.25", "90 %", "0.35 ± 0.04", "yes", ""]
+    kept = ["2000", "10001", "SNR 0.25", "90 %", "0.35 ± 0.04", "1.00 ± 0.00", "yes", ""]
     assert list(map(round_cell, kept)) == kept
+    assert round_cell("0.1613 ± 0.0018") == "0.16 ± 0.002"
+    assert round_cell("-1.234 ± 0.25") == "-1.2 ± 0.25"
 
 
 def test_the_tables_of_the_repository_are_those_of_their_csv(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from polardenoise.engine.classes.joined_classes import JoinedClasses
+from polardenoise.engine.classes.proposal import Proposal
 from polardenoise.engine.classes.relion_files import write_averages, write_data, write_model
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.polar_grid import PolarGrid
@@ -67,7 +68,8 @@ def written(classes, tmp_path, monkeypatch):
     particles = read_particles("raw/in.star")
     write_data("out_data.star", particles, classes, np.full(COUNT, 0.5), None, BOX)
     write_averages("out_classes.mrcs", particles, classes)
-    write_model("out_model.star", "out_classes.mrcs", particles, classes, BOX)
+    proposal = Proposal(0.4, (1, 3), 40)
+    write_model("out_model.star", "out_classes.mrcs", particles, classes, proposal, BOX)
     return particles
 
 

@@ -68,6 +68,23 @@ def test_the_raw_rows_are_kept_token_by_token(scored, words, kept):
     assert said["kept"] + sum(said[name] for name in gone) == said["particles"] == COUNT
 
 
+def test_the_proposal_is_what_its_scores_say(scored, capsys):
+    """As `denoise` proposes it: a hump of good ones, and a few far below."""
+    good = np.linspace(0.88, 0.95, COUNT - 6).round(4)
+    scores = np.append(good, [0.0, 0.01, 0.02, 0.1, 0.15, 0.2])
+    add_columns(scored, "out.star", polardenoiseScore=[str(score) for score in scores])
+    assert select("--proposed", "--json", "said.json") == 0
+    said = json.loads(Path("said.json").read_text())
+    assert said["kept"] == COUNT - 6
+    assert 0.2 < said["min_score"] < 0.7
+    assert f"at the proposed score of {said['min_score']:g};" in capsys.readouterr().out
+    assert rows_of("clean.star") == rows_of(scored)[: COUNT - 6]
+    assert select("--min-score", str(said["min_score"])) == 0
+    assert rows_of("clean.star") == rows_of(scored)[: COUNT - 6]
+    assert select("--proposed", "--classes", "2") == 0
+    assert rows_of("clean.star") == rows_of(scored)[1 : COUNT - 6 : 4]
+
+
 def test_a_line_says_what_went_where_and_the_output_can_be_replaced(scored, capsys):
     for _ in range(2):
         assert select("--classes", "1,2", "--min-score", "0.5") == 0
@@ -104,7 +121,8 @@ def test_a_part_of_the_rows_is_found_by_its_provenance(scored):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "nothing to select by"),
+        ((), "nothing to select by; give --proposed, --min-score"),
+        (("--proposed", "--min-score", "0.2"), "--proposed, --min-score: both name a least score"),
         (("--min-score", "1.5"), "--min-score 1.5: must be from 0 to 1"),
         (("--min-score", "nan"), "--min-score nan: must be from 0 to 1"),
         (("--top-fraction", "0"), "--top-fraction 0: must be from 0 to 1 and not 0"),

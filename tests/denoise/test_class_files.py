@@ -118,6 +118,28 @@ def test_what_cannot_be_is_one_line_before_the_work(folder, model, capsys, words
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+def test_what_is_proposed_is_seen_and_taken_by_select(folder, model, capsys):
+    source = write_set(folder, count=60)
+    assert denoise(model, "--set-size", "6", "--class-count", "3") == 0
+    told = capsys.readouterr().out
+    proposed = json.loads((folder / "out.json").read_text())["classes"]["proposed"]
+    out = read_particles("out.star")
+    score, number = (out.numbers(f"polardenoise{name}") for name in ("Score", "Class"))
+    good = score >= proposed["min_score"]
+    assert proposed["particles"] == good.sum() > 0
+    assert f"proposed: the {good.sum()} particles that score {proposed['min_score']:g}" in told
+    _, of_classes = read_star("out_2d_model.star").tables
+    shown = np.array(of_classes.column("polardenoiseClassProposed"), int)
+    shares = [good[number == one].mean() for one in range(1, len(shown) + 1)]
+    assert shown.tolist() == [int(share >= 0.5) for share in shares]
+    assert proposed["classes"] == (np.flatnonzero(shown) + 1).tolist()
+    words = ["--particles", str(source), "--proposed", "-o", "clean.star"]
+    for scored in ("out.star", "out_2d_data.star"):
+        assert main(["select", scored, *words]) == 0
+        kept = read_particles("clean.star").index_in_stack
+        assert kept.tolist() == read_particles(source).index_in_stack[good].tolist()
+
+
 def test_a_file_of_somebody_else_is_not_replaced(folder, model, capsys):
     write_set(folder)
     (folder / FILES[2]).write_text("data_mine\n\n_rlnMine 1\n")

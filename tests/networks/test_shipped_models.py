@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.common.tables import round_cell
 from polardenoise.engine.cli import main
 from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.rings import best_radial_filter
@@ -195,4 +196,4 @@ def test_the_figures_of_cards_are_those_of_the_committed_table_that_the_page_of_
         stated = read_card(find_model(name)).figures["one_view_sets"]
         assert stated["relative_mse_no_ctf"] == float(mean[name])
         text = (find_model(name) / "CARD.rst").read_text()
-        assert all(f"- {row[name]}\n" in text for row in rows)
+        assert all(f"- {round_cell(row[name])}\n" in text for row in rows)

@@ -126,6 +126,19 @@ def test_pictures_are_the_images_of_the_run_and_their_difference(folder, model):
     assert json.loads((folder / "out.json").read_text())["report"] == "r"
 
 
+def test_classes_have_the_numbers_of_the_output(folder, model):
+    """Who sees a class on the page finds it by its number: select takes that of the STAR file."""
+    assert denoise(model, "--report", "r") == 0
+    page, _ = read_page(folder / "r")
+    out = read_particles("out.star")
+    number, half = (out.numbers(name) for name in ("polardenoiseClass", "rlnRandomSubset"))
+    shown = re.findall(r"(?<!its twin, )class (\d+): (\d+) particles", page)
+    assert shown
+    for name, count in shown:
+        assert int(count) == ((number == int(name)) & (half == 1)).sum()
+    assert f", {int(number.max())} classes, median score" in page
+
+
 def test_the_verdict_stands_first_and_provenance_is_folded(folder, model):
     assert denoise(model, "--report", "r") == 0
     page, _ = read_page(folder / "r")

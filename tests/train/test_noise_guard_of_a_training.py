@@ -1,5 +1,7 @@
 """A model that a user has trained shows pure noise as what it is: raw images, faint, as the shipped `base` does."""
 
+import contextlib
+import io
 import json
 
 import numpy as np
@@ -16,12 +18,14 @@ COUNT = 200
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A minute of training at toy size, by nothing but the command line."""
+    """A minute of training at toy size, by nothing but the command line; the last stage, too, has its bar."""
     folder = tmp_path_factory.mktemp("training")
     recipe = folder / "recipe.json"
     recipe.write_text('{"noise_images": 256}')
     words = ["train", "phantom:1-4", "--preset", "tiny", "--recipe", str(recipe), "--device", "cpu"]
-    assert main([*words, "-o", str(folder / "run"), "--steps", "80"]) == 0
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main([*words, "-o", str(folder / "run"), "--steps", "80"]) == 0
+    assert "pure noise: 512/512 images" in said.getvalue()
     return str(folder / "run")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from polardenoise.engine.classes.joined_classes import JoinedClasses
+from polardenoise.engine.classes.proposal import Proposal
 from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.mrc import write_stack
@@ -98,11 +99,16 @@ def write_averages(path: Path, particles: ParticleSet, classes: JoinedClasses) -
 
 
 def write_model(
-    path: Path, averages: Path, particles: ParticleSet, classes: JoinedClasses, working_box: int
+    path: Path,
+    averages: Path,
+    particles: ParticleSet,
+    classes: JoinedClasses,
+    proposal: Proposal,
+    working_box: int,
 ) -> None:
     """Write what is known of the classes: RELION's words for all that it has words for, then ours.
 
-    `averages` is the final name of the stack of averages.
+    `averages` is the final name of the stack of averages. Which classes look good enough is a column to be seen.
     """
     count = len(classes.shown_averages)
     sizes, pixel_size = classes.shown_sizes, most_common_pixel_size(particles)
@@ -134,6 +140,9 @@ def write_model(
         "rlnEstimatedResolution": [f"{value:.6f}" for value in classes.shown_resolution],
         "polardenoiseClassScore": [f"{value:.4f}" for value in classes.shown_score],
         "polardenoiseClassImages": [str(value) for value in sizes.sum(1)],
+        "polardenoiseClassProposed": [
+            str(int(number in proposal.classes)) for number in range(1, count + 1)
+        ],
         "polardenoiseImagesHalf1": [str(value) for value in sizes[:, 0]],
         "polardenoiseImagesHalf2": [str(value) for value in sizes[:, 1]],
         "polardenoiseTwinCorrelation": [f"{value:.4f}" for value in classes.shown_correlation],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from polardenoise.engine.classes.proposal import propose_min_score
 from polardenoise.engine.particles.bare_stack import is_bare_stack
 from polardenoise.engine.particles.cryosparc.fields import is_cryosparc
 from polardenoise.engine.particles.image_names import is_there
@@ -37,11 +38,14 @@ class Selection:
         The least score.
     top_fraction : float or None
         Of the particles in these classes, the share with the best scores.
+    proposed : bool
+        The least score is the one that is proposed for the particles of the file.
     """
 
     classes: tuple[int, ...] = ()
     min_score: float | None = None
     top_fraction: float | None = None
+    proposed: bool = False
 
 
 def select_particles(
@@ -87,9 +91,10 @@ def select_particles(
     score = read_scores(denoised, selection)
     in_classes = choose_classes(denoised, selection.classes)
     best = choose_best(score, in_classes, selection.top_fraction)
+    least = propose_min_score(score) if selection.proposed else selection.min_score
     good = np.ones(len(score), dtype=bool)
-    if selection.min_score is not None:
-        good = score >= selection.min_score
+    if least is not None:
+        good = score >= least
     kept = in_classes & best & good
     if not kept.any():
         raise InputError(
@@ -109,6 +114,8 @@ def select_particles(
         "below_min_score": int((in_classes & ~good).sum()),
         "below_top_fraction": int((in_classes & good & ~best).sum()),
         "lowest_score": float(score[kept].min()),
+        "min_score": least,
+        "proposed": selection.proposed,
         "halves": [] if halves is None else np.bincount(halves[kept], minlength=3)[1:].tolist(),
         "gains_halves": gains_halves,
     }
@@ -135,7 +142,8 @@ def read_pair(scored: Path, raw: Path) -> tuple[ParticleSet, ParticleSet]:
 def read_scores(denoised: ParticleSet, selection: Selection) -> np.ndarray:
     """Read the score of each particle, `(n,)`; zeros where there are none and nobody asks."""
     score = denoised.numbers(SCORE_LABEL)
-    asked = selection.min_score is not None or selection.top_fraction is not None
+    wanted = selection.min_score, selection.top_fraction
+    asked = selection.proposed or any(one is not None for one in wanted)
     if score is None and not asked:
         return np.zeros(len(denoised))
     return refuse_missing(denoised, score, SCORE_LABEL)

@@ -104,7 +104,7 @@ def summarise(summary: dict[str, Any]) -> str:
         lines.append("random halves were drawn and written as rlnRandomSubset")
     classes = summary.get("classes") or {}
     if classes.get("files"):
-        lines.append(word_classes(summary))
+        lines += [word_classes(summary), word_proposal(summary)]
     if summary.get("report"):
         lines.append(f"report: {summary['report']}/index.html")
     cost = word_cost(summary)
@@ -138,3 +138,13 @@ def word_classes(summary: dict[str, Any]) -> str:
         found += f", {classes['twins']} found in both halves, {alone} in one"
     data = next(name for name in classes["files"] if name.endswith("_data.star"))
     return f"{found}; median score {summary['median_score']:.2f}: {data}, raw images, laid out as by RELION Class2D"
+
+
+def word_proposal(summary: dict[str, Any]) -> str:
+    """Say which particles and classes look good enough; nobody has to take it so."""
+    proposed = summary["classes"]["proposed"]
+    return (
+        f"proposed: the {proposed['particles']} particles that score {proposed['min_score']:g} or more "
+        f"({len(proposed['classes'])} of {summary['classes']['shown']} classes are mostly theirs); look, then "
+        "`polardenoise select --proposed`, or choose a score or classes of your own"
+    )

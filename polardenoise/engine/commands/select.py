@@ -31,10 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="CLEAN.star")
     parser.add_argument(
+        "--proposed",
+        action="store_true",
+        help="keep particles of the score that `denoise` proposes: well below most of them, see its summary and its "
+        "report before you take it",
+    )
+    parser.add_argument(
         "--min-score",
         type=float,
         metavar="S",
-        help="keep particles of at least this score, 0 to 1",
+        help="keep particles of at least this score, 0 to 1, instead of the one that is proposed",
     )
     parser.add_argument(
         "--classes",
@@ -58,9 +64,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         parse_classes(arguments.classes),
         check_share("--min-score", arguments.min_score, 0.0),
         check_share("--top-fraction", arguments.top_fraction, 1e-6),
+        arguments.proposed,
     )
+    if selection.proposed and selection.min_score is not None:
+        raise InputError("--proposed, --min-score: both name a least score; leave one of them out")
     if selection == Selection():
-        raise InputError("nothing to select by; give --min-score, --classes or --top-fraction")
+        raise InputError(
+            "nothing to select by; give --proposed, --min-score, --classes or --top-fraction"
+        )
     return select_particles(
         arguments.scored, arguments.particles, arguments.output, selection, arguments.files
     )
@@ -101,6 +112,8 @@ def summarise(summary: dict[str, Any]) -> str:
         if summary[name]
     ]
     line = f"{summary['output']}: {summary['kept']} of {summary['particles']} raw particles kept"
+    if summary["proposed"]:
+        line += f" at the proposed score of {summary['min_score']:g}"
     if parts:
         line += f"; {', '.join(parts)}"
     if summary["halves"]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.neighbours.centred_denoising import denoise_sets
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.networks.checkpoint import ModelCard
@@ -119,16 +120,14 @@ class BatchRunner:
 
     Parameters
     ----------
-    denoise : DenoiseSets
-        What is run, from `choose_denoising`.
-    device : torch.device
-        Where to compute.
+    job : Job
+        The run, whose networks denoise.
     precision : torch.dtype
         Of the convolutions.
     """
 
-    def __init__(self, denoise: DenoiseSets, device: torch.device, precision: torch.dtype):
-        self.denoise, self.device, self.precision = denoise, device, precision
+    def __init__(self, job: Job, precision: torch.dtype):
+        self.job, self.device, self.precision = job, job.device, precision
         self._most_sets: int | None = None
 
     def count_passes(self) -> int:
@@ -149,11 +148,12 @@ class BatchRunner:
             If not even one set fits the memory.
         """
         images, ctf_rings = batch.images, batch.ctf_rings
+        denoise = choose_denoising(self.job.choose_network(batch.own_rows), self.job.card)
         while True:
             sets = min(self._most_sets or len(images), len(images))
             parts = zip(images.split(sets), ctf_rings.split(sets), strict=True)
             try:
-                return torch.cat([self._run_part(*part) for part in parts])
+                return torch.cat([self._run_part(denoise, *part) for part in parts])
             except Exception as error:
                 if not says_out_of_memory(error):
                     raise
@@ -171,6 +171,6 @@ class BatchRunner:
                 flush=True,
             )
 
-    def _run_part(self, images: Tensor, ctf_rings: Tensor) -> Tensor:
+    def _run_part(self, denoise: DenoiseSets, images: Tensor, ctf_rings: Tensor) -> Tensor:
         with torch.inference_mode(), mixed_precision(self.device, self.precision):
-            return self.denoise(images.to(self.device), ctf_rings.to(self.device))
+            return denoise(images.to(self.device), ctf_rings.to(self.device))

@@ -1,6 +1,6 @@
 """The last stage of a run among neighbours: the classes of both halves, and the files that show them."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from polardenoise.engine.classes.half_classes import HalfClasses, LoadEstimates, class_half
 from polardenoise.engine.classes.joined_classes import JoinedClasses, join_halves
+from polardenoise.engine.classes.proposal import Proposal
 from polardenoise.engine.classes.relion_files import write_averages, write_data, write_model
 from polardenoise.engine.denoise.batches import NumberedBatch, first_row_of
 from polardenoise.engine.denoise.noise_whitening import NoiseColours
@@ -93,7 +94,9 @@ def load_in_order(folder: Path, numbers: list[int]) -> LoadEstimates:
     return load
 
 
-def write_class_files(job: Job, folder: Path, classes: JoinedClasses, score: np.ndarray) -> None:
+def write_class_files(
+    job: Job, folder: Path, classes: JoinedClasses, score: np.ndarray, proposal: Proposal
+) -> None:
     """Write the files of classes into the folder of the run."""
     particles, box = job.particles, job.handling.box
     final = name_class_files(job)
@@ -101,10 +104,10 @@ def write_class_files(job: Job, folder: Path, classes: JoinedClasses, score: np.
     halves = job.halves if job.drawn else None
     write_data(folder / f"classes{DATA}", particles, classes, score, halves, box)
     averages = final[f"classes{AVERAGES}"]
-    write_model(folder / f"classes{MODEL}", averages, particles, classes, box)
+    write_model(folder / f"classes{MODEL}", averages, particles, classes, proposal, box)
 
 
-def describe_classes(job: Job, classes: JoinedClasses) -> dict[str, Any]:
+def describe_classes(job: Job, classes: JoinedClasses, proposal: Proposal) -> dict[str, Any]:
     """Describe the classes for the summary; files only where they are written."""
     files = name_class_files(job) if job.writes_classes else {}
     return {
@@ -112,4 +115,5 @@ def describe_classes(job: Job, classes: JoinedClasses) -> dict[str, Any]:
         "of_halves": np.unique(classes.class_half, return_counts=True)[1].tolist(),
         "twins": int((classes.shown_correlation > 0).sum()),
         "files": [str(path) for path in files.values()],
+        "proposed": asdict(proposal),
     }

@@ -21,6 +21,7 @@ from polardenoise.engine.neighbours.matches import (
     save_cluster_matches,
 )
 from polardenoise.engine.neighbours.search import count_passes
+from polardenoise.engine.networks.polar_transformer import PolarTransformer
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.runtime.devices import mixed_precision, release_freed_memory
 from polardenoise.engine.runtime.errors import InputError, says_out_of_memory
@@ -41,11 +42,14 @@ class ClusterRunner:
 
     def __init__(self, job: Job, folder: Path, precision: torch.dtype):
         self.job, self.folder, self.precision = job, folder, precision
-        self.model = as_joint(job.model)
 
     def count_passes(self) -> int:
         """Count how often the network goes over the images of a cluster."""
-        return count_passes(self.model)
+        return count_passes(as_joint(self.job.model))
+
+    def choose_network(self, rows: np.ndarray) -> PolarTransformer:
+        """Choose the network that denoises rows of one half."""
+        return as_joint(self.job.choose_network(rows))
 
     def run(self, batch: BatchOfImages) -> Tensor:
         """Denoise one cluster, `(1, n, box, box)` float32 on the device.
@@ -79,7 +83,12 @@ class ClusterRunner:
             mixed_precision(job.device, self.precision),
         ):
             return denoise_centred_cluster(
-                self.model, images, ctf_rings, job.plan.set_size, job.plan.seed, shared
+                self.choose_network(rows),
+                images,
+                ctf_rings,
+                job.choose_set_size(rows),
+                job.plan.seed,
+                shared,
             )
 
     @contextmanager

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from polardenoise.engine.classes.joined_classes import OF_MATCHES
+from polardenoise.engine.classes.joined_classes import OF_MATCHES, JoinedClasses
+from polardenoise.engine.classes.proposal import propose
 from polardenoise.engine.classes.relion_files import word_scores
 from polardenoise.engine.denoise.batches import gather_batches
 from polardenoise.engine.denoise.class_stage import (
@@ -70,6 +71,8 @@ class FinishedRun:
         What `OUT.json` says.
     matches : dict or None
         The arrays of `--matches`; None where images were not compared.
+    classes : JoinedClasses or None
+        Of the halves and, as the output numbers them, of both; None where images were not compared.
     """
 
     job: Job
@@ -78,6 +81,7 @@ class FinishedRun:
     averaged: AveragedImages
     summary: dict[str, Any]
     matches: dict[str, Any] | None
+    classes: JoinedClasses | None
 
 
 #: Writes the page of a report into a folder.
@@ -114,10 +118,13 @@ def finish_run(
             classes = find_job_classes(job, folder, preparation, batches, matches["score"])
             matches |= {name: getattr(classes, name) for name in OF_MATCHES}
             matches["pixel_size"] = job.working_pixel_size
-        scores = {}
-        if matches is not None and classes is not None and job.writes_classes:
-            write_class_files(job, folder, classes, matches["score"])
-            scores = word_scores(classes, matches["score"])
+        scores, described = {}, None
+        if matches is not None and classes is not None:
+            proposal = propose(matches["score"], classes.shown_number)
+            described = describe_classes(job, classes, proposal)
+            if job.writes_classes:
+                write_class_files(job, folder, classes, matches["score"], proposal)
+                scores = word_scores(classes, matches["score"])
         write_star(job, folder / STAR, scores)
         summary = summarise_run(job, sets, preparation, counts, precision)
         summary |= {
@@ -126,7 +133,7 @@ def finish_run(
             "whole_halves": state_templates(job, folder),
             "seconds": {stage: round(spent, 1) for stage, spent in seconds.items()},
             "peak_memory_bytes": read_process_memory("VmHWM"),
-            "classes": None if classes is None else describe_classes(job, classes),
+            "classes": described,
         }
         averaged = take_averaged(job, preparation, folder / IMAGES)
         summary["residual"] = state_residual(averaged, job.halves)
@@ -138,7 +145,9 @@ def finish_run(
         if matches is not None and job.plan.matches is not None:
             save_arrays(folder / MATCHES, **matches)
         if job.plan.report is not None and write_report is not None:
-            finished = FinishedRun(job, preparation, folder / IMAGES, averaged, summary, matches)
+            finished = FinishedRun(
+                job, preparation, folder / IMAGES, averaged, summary, matches, classes
+            )
             write_report(folder / REPORT, finished)
     publish(folder, name_outputs(job), run)
 
@@ -229,7 +238,9 @@ def summarise_run(
         "model_sha256": job.card.weights_sha256,
         "model_trained_on": job.card.description,
         "group_by": plan.group_by,
-        "set_size": plan.set_size,
+        "set_size": max(job.set_sizes.values()),
+        "set_size_of_halves": {str(half): size for half, size in job.set_sizes.items()},
+        "adapted_to": job.card.adapted.get("particles"),
         "sets": len(sets),
         "smallest_set": min(len(one.rows) for one in sets),
         "largest_set": max(len(one.rows) for one in sets),

@@ -27,11 +27,14 @@ def make_file_list() -> FileList:
     return FileList()
 
 
-def check_set_size(size: int) -> int:
-    """Give a number of images that can be denoised together; refuse others."""
-    if not 1 <= size <= LARGEST_SET:
-        raise InputError(f"--set-size {size}: give a number from 1 to {LARGEST_SET}")
-    return size
+def parse_set_size(text: str) -> int | None:
+    """Read `--set-size`: None for auto."""
+    if text == "auto":
+        return None
+    number = int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0
+    if not 1 <= number <= LARGEST_SET:
+        raise InputError(f"--set-size {text[:40]}: give auto or a number from 1 to {LARGEST_SET}")
+    return number
 
 
 def parse_rows(text: str) -> slice:
@@ -101,13 +104,14 @@ class DenoisePlan:
         metavar="NAME|DIR",
         help=f"a shipped model, see `polardenoise models`, or a model's folder (default: {DEFAULT_MODEL})",
     )
-    set_size: int = option(
-        default=32,
-        type=int,
-        read=check_set_size,
+    #: None: 32, or what the model was adapted to.
+    set_size: int | None = option(
+        default=None,
+        unset="auto",
+        read=parse_set_size,
         is_fact=True,
-        metavar="K",
-        help="images of one half that are denoised together (default: 32)",
+        metavar="auto|K",
+        help="images of one half that are denoised together; auto (default): 32, or what the model was adapted to",
     )
     group_by: str = option(
         default="neighbours",

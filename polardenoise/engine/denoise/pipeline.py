@@ -13,7 +13,6 @@ from polardenoise.engine.denoise.batches import (
     BatchOfImages,
     BatchRunner,
     NumberedBatch,
-    choose_denoising,
     gather_batches,
     read_batch,
 )
@@ -174,7 +173,7 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
     runner = (
         WholeHalfRunner(job, ClusterRunner(job, folder, computing.precision))
         if job.groups is None
-        else BatchRunner(choose_denoising(job.model, job.card), job.device, computing.precision)
+        else BatchRunner(job, computing.precision)
     )
     copies_of_image = torch.from_numpy(job.shared.copies)
     with ExitStack() as opened:

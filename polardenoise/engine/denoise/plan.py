@@ -10,11 +10,22 @@ import numpy as np
 import torch
 
 from polardenoise import __version__
+from polardenoise.engine.denoise.adapted_halves import (
+    check_adapted_halves,
+    choose_networks,
+    choose_set_sizes,
+)
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.neighbours.folds import FOLDS, divide_into_folds
 from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.neighbours.templates import MOST_TEMPLATES
-from polardenoise.engine.networks.checkpoint import ModelCard, find_model, hash_file, load_model
+from polardenoise.engine.networks.checkpoint import (
+    ModelCard,
+    find_model,
+    hash_file,
+    load_half_numbers,
+    load_model,
+)
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
@@ -55,6 +66,10 @@ class Job:
         The input.
     model, card : Denoiser, ModelCard
         The network on its device, and what it is.
+    networks : dict
+        From each half to the network that denoises it: `model`, or that adapted to the half.
+    set_sizes : dict
+        From each half to K, the images that are denoised together.
     device : torch.device
         Where to compute.
     handling : Handling
@@ -85,6 +100,8 @@ class Job:
     particles: ParticleSet
     model: Denoiser
     card: ModelCard
+    networks: dict[int, Denoiser]
+    set_sizes: dict[int, int]
     device: torch.device
     handling: Handling
     halves: np.ndarray
@@ -103,6 +120,14 @@ class Job:
     def working_pixel_size(self) -> float:
         """Pixel size of the network's box, Angstrom."""
         return most_common_pixel_size(self.particles) * self.particles.box / self.handling.box
+
+    def choose_set_size(self, rows: np.ndarray) -> int:
+        """Choose K for rows of one half."""
+        return self.set_sizes[int(self.halves[rows[0]])]
+
+    def choose_network(self, rows: np.ndarray) -> Denoiser:
+        """Choose the network that denoises rows of one half."""
+        return self.networks[int(self.halves[rows[0]])]
 
     @property
     def keeps_matches(self) -> bool:
@@ -146,6 +171,11 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
             f"--class-count {plan.class_count}: classes are of images that are compared with one another; use a polar "
             "transformer with --group-by neighbours, or leave it out"
         )
+    known = load_half_numbers(plan.model, card)
+    adapted = check_adapted_halves(
+        plan.model, card, known, particles, halves, ignored=plan.ignore_halves
+    )
+    set_sizes = choose_set_sizes(plan.set_size, card, halves, searched=groups is None)
     shared = find_shared_pixels(particles, halves, groups, handling.ctf_state != "none")
     box = handling.box if plan.output_box == "working" else particles.box
     pixel_size = most_common_pixel_size(particles) * particles.box / box
@@ -154,6 +184,8 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         particles=particles,
         model=model.to(device),
         card=card,
+        set_sizes=set_sizes,
+        networks=choose_networks(model.to(device), known, halves),
         device=device,
         handling=handling,
         halves=halves,
@@ -164,7 +196,8 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         optics=particles.number_optics_groups(),
         warnings=(
             *doubt_set(particles, halves, None if plan.ignore_halves else drawn),
-            *doubt_company(shared, halves, plan.set_size),
+            *doubt_company(shared, halves, max(set_sizes.values())),
+            *adapted,
         ),
         box=box,
         pixel_size=pixel_size,

@@ -285,7 +285,7 @@ def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
     """
     plan = job.plan
     if job.groups is not None:
-        return form_sets(job.halves, job.groups, plan.set_size, plan.seed, job.shared)
+        return form_sets(job.halves, job.groups, max(job.set_sizes.values()), plan.seed, job.shared)
     model, progress = as_joint(job.model), Progress("find related images", len(job.shared))
     with torch.inference_mode(), progress:
         return form_clusters(

@@ -9,8 +9,10 @@ from polardenoise.engine.imaging.background import measure_background, normalise
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cluster
 from polardenoise.engine.neighbours.clusters import LARGEST_CLUSTER
+from polardenoise.engine.neighbours.search import count_passes
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
 from polardenoise.engine.runtime.devices import choose_precision, mixed_precision
+from polardenoise.engine.runtime.progress import Progress
 
 #: Share of the noise images whose energy is above what is measured.
 EXCEPTIONS = 0.01
@@ -29,6 +31,8 @@ def measure_noise_energy(
 
     The more images are searched, the more alike is the noise that is found, and the more of it comes out: hence a full
     cluster.
+
+    That takes as long as denoising so many images, minutes on a busy processor: a bar shows how far it is.
 
     Parameters
     ----------
@@ -52,17 +56,23 @@ def measure_noise_energy(
     generator = np.random.default_rng([seed, 6])
     precision = choose_precision(device)
     energies = {}
-    for name in ("none", "ctf"):
-        conditions = draw_conditions(box, PIXEL_SIZE, images, generator)
-        if name == "none":
-            conditions = Conditions(box, PIXEL_SIZE, None, images)
-        shape = (images, box, box)
-        noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(device)
-        noise = normalise(noise, measure_background(noise))  # by its corners, as `denoise` does
-        ctf_rings = average_rings(conditions.compute_transfer().abs()).to(device)
-        with torch.inference_mode(), mixed_precision(device, precision):
-            cluster = denoise_centred_cluster(model, noise, ctf_rings, images_per_set, seed)
-            estimates = cluster.undo_recentring()
-        energy = measure_energy(estimates, ctf_rings)
-        energies[name] = max(float(energy.quantile(1 - EXCEPTIONS)), LEAST_ENERGY)
+    with Progress("pure noise", 2 * images) as progress:
+        for name in ("none", "ctf"):
+            conditions = draw_conditions(box, PIXEL_SIZE, images, generator)
+            if name == "none":
+                conditions = Conditions(box, PIXEL_SIZE, None, images)
+            shape = (images, box, box)
+            noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(device)
+            noise = normalise(noise, measure_background(noise))  # by its corners, as `denoise` does
+            ctf_rings = average_rings(conditions.compute_transfer().abs()).to(device)
+            with (
+                progress.watching(images, count_passes(model)),
+                torch.inference_mode(),
+                mixed_precision(device, precision),
+            ):
+                cluster = denoise_centred_cluster(model, noise, ctf_rings, images_per_set, seed)
+                estimates = cluster.undo_recentring()
+            progress.advance(images)
+            energy = measure_energy(estimates, ctf_rings)
+            energies[name] = max(float(energy.quantile(1 - EXCEPTIONS)), LEAST_ENERGY)
     return energies

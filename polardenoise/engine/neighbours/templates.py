@@ -33,8 +33,9 @@ TEMPERATURE, SMOOTHING = 2.0, 4.0
 MOST_NEAREST = 96
 #: Log-likelihoods that are so far below the best one of an image are taken as that far.
 FAR_BELOW = 80.0
-#: Scores (images x templates x rotations) at once.
+#: Scores (images x templates x rotations) at once, images whose best scores are kept, and images gathered at once.
 SCORES_AT_ONCE = {"cpu": 2**23, "cuda": 2**26}
+IMAGES_AT_ONCE, GATHERED_AT_ONCE = 512, 32
 
 
 @dataclass(frozen=True)
@@ -123,32 +124,58 @@ def expect_images(
     temperature : float
         What log-likelihoods are divided by.
     most : int
-        Templates that each image shows best: those of all images at once are what they are seen through.
+        Templates that each image shows best, and is seen through.
     """
-    count, angles = templates.energies.shape[0], templates.grid.angles
-    at_once = max(1, SCORES_AT_ONCE.get(images.device.type, 2**26) // (count * angles))
     estimates, evidence = [], []
-    for some in (slice(start, start + at_once) for start in range(0, len(images), at_once)):
-        harmonics = compute_image_harmonics(images[some], ctf_rings[some], templates.rings)
+    for own, ctfs in zip(
+        images.split(IMAGES_AT_ONCE), ctf_rings.split(IMAGES_AT_ONCE), strict=True
+    ):
+        nearest, scores = find_nearest(templates, own, ctfs, most)
+        peak = scores[:, 0].amax(-1)
+        # What is far below the best is nothing; its exponential would be a number that processors are slow with.
+        scores = scores.sub_(peak[:, None, None]).clamp_min_(-FAR_BELOW)
+        tried = len(templates.energies) * templates.grid.angles
+        evidence.append(scores.flatten(1).logsumexp(1) + peak - math.log(tried))
+        chances = scores.div_(temperature).flatten(1).softmax(1).view_as(scores)
+        estimates.append(gather_templates(templates, nearest, chances))
+    return Expectation(torch.cat(estimates, 1), torch.cat(evidence))
+
+
+def find_nearest(
+    templates: Templates, images: Tensor, ctf_rings: Tensor, most: int
+) -> tuple[Tensor, Tensor]:
+    """Find the templates that images show best, `(n, k)` with the best first, and their scores `(n, k, angles)`."""
+    count, angles = len(templates.energies), templates.grid.angles
+    at_once = max(1, SCORES_AT_ONCE.get(images.device.type, 2**26) // (count * angles))
+    places, best = [], []
+    for own, ctfs in zip(images.split(at_once), ctf_rings.split(at_once), strict=True):
         scores = score_templates(
-            pair_parts(harmonics),
+            pair_parts(compute_image_harmonics(own, ctfs, templates.rings)),
             templates.harmonics,
-            select_ctf_rings(ctf_rings[some], templates.rings).square(),
+            select_ctf_rings(ctfs, templates.rings).square(),
             templates.energies,
             templates.rings,
             angles,
-        )  # (some, m, angles)
-        # Images of a cluster show the same templates: the others are not gathered.
-        nearest = scores.amax(-1).topk(min(most, count)).indices.unique()
-        scores = scores[:, nearest]
-        peak = scores.flatten(1).amax(1)
-        # What is far below the best is nothing; its exponential would be a number that processors are slow with.
-        scores = scores.sub_(peak[:, None, None]).clamp_min_(-FAR_BELOW)
-        evidence.append(scores.flatten(1).logsumexp(1) + peak - math.log(count * angles))
-        chances = scores.div_(temperature).flatten(1).softmax(1).view_as(scores)
+        )  # (own, count, angles)
+        nearest = scores.amax(-1).topk(min(most, count)).indices
+        places.append(nearest)
+        best.append(scores.gather(1, nearest[..., None].expand(-1, -1, angles)))
+    return torch.cat(places), torch.cat(best)
+
+
+def gather_templates(templates: Templates, nearest: Tensor, chances: Tensor) -> Tensor:
+    """Sum templates `(n, k)`, turned back onto images, by their chances `(n, k, angles)`: `(kinds, n, box, box)`."""
+    grid = templates.grid
+    # Images of the same best template show much the same ones: the fewer a block shows, the less is summed.
+    order = nearest[:, 0].argsort(stable=True)
+    summed = chances.new_empty(len(templates.spectra), len(nearest), grid.rings, grid.angles)
+    for own in order.split(GATHERED_AT_ONCE):
+        shown, places = nearest[own].unique(return_inverse=True)
         # The rotation of a score takes the image onto the template: the template comes back by its opposite.
-        turned_back = transform_angles(chances).conj()  # (frequencies, some, k)
-        seen = [turned_back @ spectrum[:, nearest] for spectrum in templates.spectra]
-        polar = torch.fft.irfft(torch.stack(seen).movedim(1, -1), n=angles)
-        estimates.append(templates.grid.to_images(polar))
-    return Expectation(torch.cat(estimates, 1), torch.cat(evidence))
+        turned_back = transform_angles(chances[own]).conj()  # (frequencies, own, k)
+        weights = turned_back.new_zeros(*turned_back.shape[:2], len(shown))
+        weights.scatter_(2, places.expand(turned_back.shape), turned_back)
+        for kind, spectrum in enumerate(templates.spectra):
+            polar = (weights @ spectrum[:, shown]).movedim(0, -1)
+            summed[kind, own] = torch.fft.irfft(polar, n=grid.angles)
+    return grid.to_images(summed)

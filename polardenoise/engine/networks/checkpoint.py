@@ -1,6 +1,7 @@
 """Model files: model.json (what a model is, what it was trained on) and weights.safetensors."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +10,20 @@ import msgspec
 from msgspec import Meta
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
+from polardenoise.engine.networks.adapted_numbers import (
+    AdaptedTo,
+    HalfNumbers,
+    list_adapted_shapes,
+    take_half,
+)
 from polardenoise.engine.networks.denoiser import Denoiser
-from polardenoise.engine.networks.model_limits import check_sizes, check_weights
+from polardenoise.engine.networks.model_limits import (
+    check_sizes,
+    check_weights,
+    list_shapes,
+)
 from polardenoise.engine.networks.registry import ARCHITECTURES, build_model, describe_sizes
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import Outputs, naming_a_full_disk, write_json
@@ -19,6 +31,10 @@ from polardenoise.engine.runtime.input_files import convert_data, read_json
 
 SHIPPED_FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
 FORMAT = 1
+#: Images of a half that a model was adapted to, at most.
+MOST_IMAGES = 10**8
+#: What cards that were written before it came do not have.
+LATER_FIELDS = {"adapted"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,8 @@ class ModelCard:
         training is not at its end.
     format : int
         Version of this file's layout.
+    adapted : dict
+        The particles that the model was adapted to, each half for itself (`AdaptedTo`); empty for most models.
     """
 
     name: str
@@ -57,6 +75,12 @@ class ModelCard:
     description: str = ""
     noise_energy: dict[str, Annotated[float, Meta(gt=0, le=1e12)]] = field(default_factory=dict)
     format: int = FORMAT
+    adapted: dict[str, Any] = field(default_factory=dict)
+
+    def count_images_of_halves(self) -> dict[int, int]:
+        """Count the images of each half that the model was adapted to; empty where it never was."""
+        halves = self.adapted.get("halves", {})
+        return {int(half): int(known["images"]) for half, known in halves.items()}
 
 
 class TrainedOn(msgspec.Struct):
@@ -73,7 +97,9 @@ class TrainedRecipe(msgspec.Struct):
     snr: tuple[float, float] | None = None
 
 
-def save_model(folder: Path, model: Denoiser, card: ModelCard) -> None:
+def save_model(
+    folder: Path, model: Denoiser, card: ModelCard, of_halves: Mapping[str, Tensor] | None = None
+) -> None:
     """Write a model folder; its files appear together, complete or not at all.
 
     Parameters
@@ -84,9 +110,12 @@ def save_model(folder: Path, model: Denoiser, card: ModelCard) -> None:
         The network; parameters are stored in float32.
     card : ModelCard
         Its sizes and hash are taken from the network and the file written.
+    of_halves : mapping, optional
+        Tensors of the halves that the model was adapted to, see `adapted_numbers.name_tensors`.
     """
     weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in (model.state_dict() | dict(of_halves or {})).items()
     }
     with Outputs() as outputs:
         temporary = outputs.lend(folder / "weights.safetensors")
@@ -119,19 +148,31 @@ def load_model(name_or_folder: str) -> tuple[Denoiser, ModelCard]:
             f"{weights_file}: does not match the hash in model.json; copy the model folder again"
         )
     try:
-        check_weights(weights_file, card.architecture, card.sizes)
+        shapes = list_shapes(card.architecture, card.sizes)
+        of_halves = list_adapted_shapes(shapes, card.count_images_of_halves())
+        check_weights(weights_file, shapes | of_halves)
         model = build_model(card.architecture, card.sizes)
-        model.load_state_dict(load_file(weights_file))
+        weights = load_file(weights_file)
+        model.load_state_dict({name: weights[name] for name in shapes})
     except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{folder}: weights and sizes do not fit together ({reason}); export the model again"
         ) from error
-    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise InputError(
             f"{weights_file}: holds numbers that are not finite; train or export the model again"
         )
     return model.eval(), card
+
+
+def load_half_numbers(name_or_folder: str, card: ModelCard) -> dict[int, HalfNumbers]:
+    """Load what a model, loaded before, holds for each half; empty where it was never adapted."""
+    halves = card.count_images_of_halves()
+    if not halves:
+        return {}
+    tensors = load_file(find_model(name_or_folder) / "weights.safetensors")
+    return {half: take_half(tensors, half) for half in halves}
 
 
 def find_model(name_or_folder: str) -> Path:
@@ -168,7 +209,7 @@ def read_card(folder: Path) -> ModelCard:
     cure = "export it again"
     try:
         facts = read_json(path, dict[str, Any], cure)
-        missing = ModelCard.__dataclass_fields__.keys() - facts.keys()
+        missing = ModelCard.__dataclass_fields__.keys() - LATER_FIELDS - facts.keys()
         if missing:
             raise InputError(f"has no {min(missing)}; {cure}")
         if is_later(facts):
@@ -179,9 +220,29 @@ def read_card(folder: Path) -> ModelCard:
         raise InputError(f"{path}: is not a model description ({reason})") from error
     check_sizes(card.architecture, card.sizes, str(path))
     convert_data(card.trained_on, TrainedOn, str(path), cure)
+    check_adapted(card, str(path), cure)
     if card.noise_energy and card.noise_energy.keys() != {"none", "ctf"}:
         raise InputError(f"{path}: noise_energy has 'none' and 'ctf', or nothing; {cure}")
     return card
+
+
+def check_adapted(card: ModelCard, source: str, cure: str) -> None:
+    """Refuse a card that does not say properly what its model was adapted to.
+
+    Raises
+    ------
+    InputError
+        Names the card.
+    """
+    if not card.adapted:
+        return
+    halves = convert_data(card.adapted, AdaptedTo, source, cure).halves
+    if card.architecture != "polar-transformer" or not halves:
+        raise InputError(f"{source}: adapted: only a polar-transformer has halves; {cure}")
+    for half, known in halves.items():
+        counts = min(known.images, known.set_size), max(known.images, known.set_size)
+        if not (half.isdecimal() and len(half) < 10 and 1 <= counts[0] <= counts[1] <= MOST_IMAGES):
+            raise InputError(f"{source}: adapted: half {half[:20]} is none; {cure}")
 
 
 def is_later(facts: dict[str, Any]) -> bool:

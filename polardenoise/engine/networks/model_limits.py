@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -139,8 +140,8 @@ def read_shapes(path: Path) -> dict[str, tuple[torch.dtype | None, tuple[int, ..
     return {name: (TYPES.get(entry.dtype), tuple(entry.shape)) for name, entry in entries.items()}
 
 
-def check_weights(path: Path, architecture: str, sizes: dict[str, Any]) -> None:
-    """Refuse weights that are not those of a network, before either takes memory.
+def check_weights(path: Path, wanted: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> None:
+    """Refuse weights that are not of the types and shapes that are wanted, before either takes memory.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def check_weights(path: Path, architecture: str, sizes: dict[str, Any]) -> None:
     ValueError
         If a tensor does not fit; names the first.
     """
-    wanted, found = list_shapes(architecture, sizes), read_shapes(path)
+    found = read_shapes(path)
     wrong = sorted(
         name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
     )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.classes.joined_classes import JoinedClasses
 from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.residual import take_working
@@ -30,37 +31,49 @@ TWINS = (
 NO_TWINS = "There is no other half to compare them with."
 
 
-def show_scores(matches: dict[str, Any]) -> Section:
-    """Show how the scores are distributed."""
-    score = matches["score"]
+def show_scores(matches: dict[str, Any], proposed: dict[str, Any]) -> Section:
+    """Show how the scores are distributed, and which are proposed."""
+    score, least = matches["score"], proposed["min_score"]
     return Section(
         "Scores",
         "How much of what its nearest neighbours show is in each raw image: 1 all of it, 0 nothing. Junk gathers at "
-        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5.",
-        make_plot("scores", plot_scores(score, matches["half"]), "histogram of the scores"),
+        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5. "
+        f"Proposed, and yours to change: the {proposed['particles']} particles of {least:g} and more "
+        "(polardenoise select --proposed, or --min-score).",
+        make_plot("scores", plot_scores(score, matches["half"], least), "histogram of the scores"),
     )
 
 
-def show_classes(job: Job, matches: dict[str, Any]) -> Section:
-    """Show the largest classes, those of one half beside their twins of the other."""
-    averages, size = matches["class_averages"], matches["class_size"]
-    half, twin = matches["class_half"], matches["class_twin"]
+def show_classes(job: Job, classes: JoinedClasses) -> Section:
+    """Show the largest classes, those of one half beside their twins of the other, by the numbers of the output."""
+    averages, size = classes.class_averages, classes.class_size
+    half, twin = classes.class_half, classes.class_twin
+    number = number_as_shown(classes)
     chosen = choose_classes(size, half)
     twins = align_twins(averages, twin, chosen, job)
     cells = []
     for place in chosen:
-        caption = f"class {place + 1}: {size[place]} particles"
+        caption = f"class {number[place]}: {size[place]} particles"
         cells.append(make_picture(f"class_{place + 1:04d}", averages[place], caption))
         if place in twins:
             other = int(twin[place]) - 1
-            caption = f"its twin, {other + 1}: {size[other]} particles"
+            caption = f"its twin: {size[other]} particles"
+            if number[other] != number[place]:  # alike, though not enough to be one class
+                caption = f"its twin, class {number[other]}: {size[other]} particles"
             cells.append(make_picture(f"class_{place + 1:04d}_twin", twins[place], caption))
     return Section(
         "Classes",
         f"The {len(chosen)} largest of {int((half == half[chosen[0]]).sum())} classes of half {half[chosen[0]]}, "
-        f"averages of the raw images without CTF. {TWINS if twins else NO_TWINS}",
+        f"numbered as in the output; averages of the raw images without CTF. {TWINS if twins else NO_TWINS}",
         make_grid(cells),
     )
+
+
+def number_as_shown(classes: JoinedClasses) -> np.ndarray:
+    """Give the classes of the halves the numbers that they have in the output, `(classes,)`: twins share one."""
+    number = np.zeros(len(classes.class_size), np.int64)
+    number[classes.class_number - 1] = classes.shown_number
+    return number
 
 
 def show_neighbours(run: FinishedRun, matches: dict[str, Any], picked: np.ndarray) -> Section:

@@ -47,13 +47,17 @@ def write_report(folder: Path, run: FinishedRun) -> None:
     """Write the page, which holds its pictures, into a folder: `index.html`, and nothing else."""
     remove_tree(folder)  # what a run that was killed has left
     make_folder(folder)
-    job, summary, matches = run.job, run.summary, run.matches
+    job, summary, matches, classes = run.job, run.summary, run.matches, run.classes
     once = job.shared.first_row
     picked = once[pick_rows(len(once), SHOWN, job.plan.seed)]
     gallery = show_gallery(job, run.stack, picked)
     sections = [tell_verdict(summary, matches), gallery, tell_warnings(summary)]
-    if matches is not None:
-        sections[1:2] = [show_classes(job, matches), gallery, show_scores(matches)]
+    if matches is not None and classes is not None:
+        sections[1:2] = [
+            show_classes(job, classes),
+            gallery,
+            show_scores(matches, summary["classes"]["proposed"]),
+        ]
     sections += show_residuals(job, run.averaged)
     if matches is not None:
         sections.append(show_neighbours(run, matches, picked))
@@ -66,7 +70,7 @@ def tell_verdict(summary: dict[str, Any], matches: dict[str, Any] | None) -> Sec
     verdict = word_verdict(summary)
     found = ""
     if matches is not None:
-        score, classes = summary["median_score"], len(matches["class_size"])
+        score, classes = summary["median_score"], summary["classes"]["shown"]
         found = f", {classes} classes, median score {score:.2f} (0 to 1)"
     count = f"{summary['particles']} particles denoised by {summary['model']}{found}."
     cautions = list_cautions(summary)

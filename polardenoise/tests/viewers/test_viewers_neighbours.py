@@ -83,6 +83,17 @@ def test_histogram_counts_every_score(matched):
     assert f"{len(scores)} particles" in get_texts(plotter)
 
 
+def test_histogram_shows_what_is_proposed(matched, monkeypatch):
+    run, _ = matched
+    (plotter,) = see(open_viewer(PolarDenoiseViewer, run), "showScores")
+    assert not plotter.figure.axes[0].lines  # a run that proposes nothing
+    monkeypatch.setattr(run, "getProposedScore", lambda: 0.42)
+    (plotter,) = see(open_viewer(PolarDenoiseViewer, run), "showScores")
+    (line,) = plotter.figure.axes[0].lines
+    assert list(line.get_xdata()) == [0.42, 0.42]
+    assert line.get_label() == "proposed: 0.42"
+
+
 def test_lowest_and_highest_scores(matched):
     run, written = matched
     (plotter,) = see(open_viewer(PolarDenoiseViewer, run, howMany=4), "showWorst")

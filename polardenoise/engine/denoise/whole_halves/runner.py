@@ -91,5 +91,9 @@ class WholeHalfRunner:
             guessed = seen.guess(guess)
             with mixed_precision(job.device, self.clusters.precision):
                 return denoise_by_guess(
-                    self.clusters.model, seen, guessed, job.plan.set_size, shared
+                    self.clusters.choose_network(batch.own_rows),
+                    seen,
+                    guessed,
+                    job.choose_set_size(batch.own_rows),
+                    shared,
                 )

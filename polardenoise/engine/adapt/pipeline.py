@@ -1,0 +1,203 @@
+"""Adapt a model to a particle set: read -> each half for itself -> gates -> the model's folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from polardenoise.engine.adapt.draws import Computing
+from polardenoise.engine.adapt.half import AdaptedModel, adapt_half
+from polardenoise.engine.adapt.plan import Adaptation, AdaptPlan, check_adaptation
+from polardenoise.engine.adapt.recorruption import read_clusters
+from polardenoise.engine.denoise.adapted_halves import DEFAULT_SET_SIZE
+from polardenoise.engine.denoise.plan import Job
+from polardenoise.engine.denoise.preparation import prepare_run
+from polardenoise.engine.networks.adapted_numbers import HalfNumbers, digest_images, name_tensors
+from polardenoise.engine.networks.checkpoint import (
+    ModelCard,
+    find_model,
+    hash_file,
+    save_model,
+)
+from polardenoise.engine.networks.registry import as_joint
+from polardenoise.engine.particles.particle_set import read_images
+from polardenoise.engine.runtime.devices import choose_precision, name_precision
+from polardenoise.engine.runtime.file_list import list_model_files
+from polardenoise.engine.runtime.files import Outputs, make_folder, write_json
+from polardenoise.engine.runtime.provenance import provenance
+
+#: Values of the particles' images that are read at once while their digests are taken.
+VALUES_AT_ONCE = 2**24
+#: Share of the minutes that is kept for reading, digests and writing.
+KEPT = 0.05
+
+
+def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
+    """Adapt a model to the particles of a plan and write it to `DIR/model`, with `DIR/summary.json`.
+
+    Where the gates refuse every half, `DIR/model` is the model that came in, byte for byte.
+
+    Returns
+    -------
+    dict
+        The summary.
+
+    Raises
+    ------
+    InputError
+        If anything given cannot be used; all of it but the pixels is checked before the work starts.
+    """
+    began = time.monotonic()
+    adaptation = check_adaptation(plan)
+    job = adaptation.job
+    for warning in job.warnings:
+        print(f"warning: {warning}", flush=True)
+    with working_folder(plan.folder) as folder:
+        prepare_run(job, folder)
+        clusters = read_clusters(job, folder, adaptation.half_frames)
+    computing = Computing(
+        job.device,
+        choose_precision(job.device),
+        DEFAULT_SET_SIZE,
+        plan.seed,
+    )
+    digests = digest_halves(job)
+    adapted: dict[int, AdaptedModel] = {}
+    for place, half in enumerate(sorted(clusters)):
+        left = 60 * plan.minutes * (1 - KEPT) - (time.monotonic() - began)
+        adapted[half] = adapt_half(
+            as_joint(job.model),
+            clusters.pop(half),
+            computing,
+            max(left, 0.0) / (len(digests) - place),
+            partial(tell_half, half),
+        )
+    minutes = (time.monotonic() - began) / 60
+    summary = summarise_run(adaptation, adapted, minutes, name_precision(computing.precision))
+    write_model(adaptation, adapted, digests, summary)
+    return summary
+
+
+def tell_half(half: int, words: str) -> None:
+    """Say what is done with a half."""
+    print(f"adapt: half {half} {words}", flush=True)
+
+
+@contextmanager
+def working_folder(output: Path) -> Iterator[Path]:
+    """Lend a folder for working images, beside the outputs, that is gone afterwards."""
+    make_folder(output)
+    folder = Path(tempfile.mkdtemp(prefix=".adapt.", dir=output))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def digest_halves(job: Job) -> dict[int, torch.Tensor]:
+    """Take the digests of all images of each half, ascending: by them `denoise` knows whose numbers are whose."""
+    at_once = max(1, VALUES_AT_ONCE // job.particles.box**2)
+    found = {}
+    for half in np.unique(job.halves).tolist():
+        rows = job.shared.first_row[job.halves[job.shared.first_row] == half]
+        parts = np.split(rows, range(at_once, len(rows), at_once))
+        digests = [digest_images(read_images(job.particles, some)) for some in parts]
+        found[half] = torch.from_numpy(np.unique(np.concatenate(digests)))
+    return found
+
+
+def summarise_run(
+    adaptation: Adaptation, adapted: dict[int, AdaptedModel], minutes: float, precision: str
+) -> dict[str, Any]:
+    """Gather what the summary and the card say."""
+    plan, job = adaptation.plan, adaptation.job
+    return {
+        **provenance(list(plan.command)),
+        "model": str(plan.model_folder),
+        "adapted": any(one.is_taken for one in adapted.values()),
+        "base": {"name": job.card.name, "weights_sha256": job.card.weights_sha256},
+        "particles": str(job.particles.star_path.resolve()),
+        "star_sha256": hash_file(job.particles.star_path),
+        "half_frames": None if plan.half_frames is None else str(plan.half_frames.resolve()),
+        "count": len(job.particles),
+        "halves_from": "drawn" if job.drawn else "rlnRandomSubset",
+        "seed": plan.seed,
+        "minutes": round(minutes, 2),
+        "minutes_allowed": plan.minutes,
+        "precision": precision,
+        "device": job.device.type,
+        "warnings": list(job.warnings),
+        "halves": {
+            str(half): {
+                "taken": one.is_taken,
+                "set_size": one.set_size,
+                "images": int((job.halves[job.shared.first_row] == half).sum()),
+                "learned_from": one.learned_from,
+                "held_out": one.held_out,
+                "gates": one.verdict.as_dict(),
+            }
+            for half, one in adapted.items()
+        },
+    }
+
+
+def write_model(
+    adaptation: Adaptation,
+    adapted: dict[int, AdaptedModel],
+    digests: dict[int, torch.Tensor],
+    summary: dict[str, Any],
+) -> None:
+    """Write the model and the summary; where nothing was taken, the model that came in."""
+    plan, job = adaptation.plan, adaptation.job
+    if not summary["adapted"]:
+        with Outputs() as outputs:
+            for path in list_model_files(find_model(plan.model)):
+                shutil.copyfile(path, outputs.lend(plan.model_folder / path.name))
+            write_json(outputs.lend(plan.folder / "summary.json"), summary)
+        return
+    tensors: dict[str, torch.Tensor] = {}
+    for half, one in adapted.items():
+        tensors |= name_tensors(half, HalfNumbers(one.numbers, digests[half]))
+    save_model(plan.model_folder, job.model, describe_model(job.card, summary, digests), tensors)
+    with Outputs() as outputs:
+        write_json(outputs.lend(plan.folder / "summary.json"), summary)
+
+
+def describe_model(
+    card: ModelCard, summary: dict[str, Any], digests: dict[int, torch.Tensor]
+) -> ModelCard:
+    """Write the card of an adapted model: that of the model that came in, and what it was adapted to.
+
+    The energy of denoised noise stays stated as it was: the gates let no model through that makes more of noise.
+    """
+    stated = (
+        "particles",
+        "star_sha256",
+        "half_frames",
+        "count",
+        "halves_from",
+        "seed",
+        "minutes",
+        "base",
+    )
+    halves = {
+        half: known | {"images": len(digests[int(half)])}
+        for half, known in summary["halves"].items()
+    }
+    name = Path(summary["particles"]).name
+    return replace(
+        card,
+        name=f"{card.name} adapted to {name}",
+        description=f"{card.description}; adapted to {name}, each half for itself",
+        adapted={key: summary[key] for key in stated} | {"halves": halves},
+    )

@@ -1,0 +1,1 @@
+"""The forms as a newcomer meets them: opened, the input chosen, executed."""
