@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from polardenoise.architectures import DEFAULT_MODEL
-from polardenoise.engine.denoise.plan import DenoisePlan, Job, check_plan
+from polardenoise.engine.denoise.options import DenoisePlan
+from polardenoise.engine.denoise.plan import Job, check_plan
 from polardenoise.engine.networks.checkpoint import find_model, read_card
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
