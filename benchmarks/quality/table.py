@@ -9,6 +9,7 @@ from benchmarks.common.tables import Row
 from benchmarks.quality.methods import ORACLE, RADIAL_FILTER
 from benchmarks.quality.points import Point
 from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.pictures import make_figure
 
 GAP = "gap closed: "
 
@@ -105,15 +106,12 @@ def list_rises(rows: Sequence[Row], joint: Sequence[str]) -> list[str]:
 
 def plot_axis(rows: Sequence[Row], axis: str, picture: Path) -> None:
     """Draw the errors along an axis, the radial filter and the oracle as black lines."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     points = [row for row in rows if row["axis"] == axis]
     is_number = axis in FALLING_AXES
     places = [float(row["at"] or 0) if is_number else n for n, row in enumerate(points)]
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(7, 4.5)
     axes = figure.add_subplot()
     for name in [RADIAL_FILTER, *list_methods(points[0]), ORACLE]:
         known = [

@@ -21,7 +21,6 @@ from itertools import groupby, product
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.common.study_sets import (
@@ -42,6 +41,7 @@ from polardenoise.engine.runtime.files import (
     write_json,
     write_text_atomically,
 )
+from polardenoise.engine.runtime.pictures import make_figure
 from polardenoise.engine.runtime.provenance import provenance
 
 MOLECULES = ("1u6g.pdb.gz", "6bqn.cif.gz", "9be6.cif.gz")
@@ -122,10 +122,7 @@ def read_curves(path: Path, box: int) -> dict[Key, MeasuredMap]:
 def draw_curves(name: str, maps: dict[Key, MeasuredMap]) -> Figure:
     """Draw the curves of a molecule: a row an SNR, a column a number of particles; truth solid, halves dashed."""
     ratios, counts = (sorted({key[place] for key in maps}, key=float) for place in (1, 2))
-    figure = Figure(
-        figsize=(max(8.0, 4.2 * len(counts)), 3.6 * len(ratios) + 1.1), layout="constrained"
-    )
-    FigureCanvasAgg(figure)
+    figure = make_figure(max(8.0, 4.2 * len(counts)), 3.6 * len(ratios) + 1.1)
     panels = figure.subplots(len(ratios), len(counts), squeeze=False, sharex=True, sharey=True)
     colours: dict[str, str] = {}
     for (_, snr, count, method, _), measured in maps.items():

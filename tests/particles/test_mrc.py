@@ -349,4 +349,4 @@ def test_a_stack_that_changes_while_it_is_read_is_refused(tmp_path, images, chan
 
 def read_state(path):
     status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev

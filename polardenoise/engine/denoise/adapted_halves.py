@@ -103,7 +103,7 @@ def check_adapted_halves(
             if other == half:
                 met += int(there.sum())
             elif there.any():
-                row = particles.first_row + int(rows[there][0]) + 1
+                row = particles.row_number(rows[there][0])
                 raise InputError(
                     f"{particles.star_path}: row {row} is in half {half}, and {model} was adapted to its image as one "
                     f"of half {other}; give the same rlnRandomSubset (drawn halves: the same --seed and rows) as to "

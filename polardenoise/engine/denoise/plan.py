@@ -30,6 +30,7 @@ from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
+from polardenoise.engine.particles.mrc_header import StackHeader
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.preprocessing import Handling
 from polardenoise.engine.particles.set_checks import doubt_pixel_sizes, most_common_pixel_size
@@ -340,7 +341,7 @@ def state_facts(job: Job) -> dict[str, Any]:
         "version": __version__,
         "input": [
             *map(hash_file, job.particles.files),
-            *map(state_file, job.particles.stacks),
+            *map(state_stack, job.particles.headers),
         ],
         **state_options(job.plan),
         "model": job.card.weights_sha256,
@@ -354,7 +355,7 @@ def hash_facts(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def state_file(path: Path) -> list[Any]:
+def state_stack(header: StackHeader) -> list[Any]:
     """Tell a stack from another of the same name, without reading it; a project may be moved as a whole."""
-    status = path.stat()
-    return [path.name, status.st_size, status.st_mtime_ns]
+    size, changed, *_ = header.state
+    return [header.path.name, size, changed]

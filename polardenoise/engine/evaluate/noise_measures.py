@@ -23,7 +23,11 @@ from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.fsc import fourier_shell_correlation
 from polardenoise.engine.imaging.polar_grid import disk_mask
-from polardenoise.engine.imaging.projections import prepare_volume, take_projections
+from polardenoise.engine.imaging.projections import (
+    VolumeTransform,
+    prepare_volume,
+    take_projections,
+)
 from polardenoise.engine.imaging.rings import ring_power
 from polardenoise.engine.reconstruct.half_maps import (
     correlate_halves,
@@ -50,6 +54,9 @@ POSE_DRAWS = 5
 
 #: Denoises images with the CTFs of the conditions into CTF-free estimates, `(n, N, N)` both, halves apart.
 Denoise = Callable[[Tensor, Conditions], Tensor]
+
+#: Images `(n, N, N)` and their Euler angles `(n, 3)`, by "poses/images".
+Posed = dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,81 @@ def examine_denoiser(
     NullTest
         As `measure_null`.
     """
+    images = make_images(denoise, conditions, reference, generator)
+    box, transfer = conditions.box, images.transfer
+    noise, particles = pose_images(images, generator)
+    other_poses = [draw_orientations(conditions.count, generator) for _ in range(POSE_DRAWS - 1)]
+    with_mean = {
+        name: reconstruct_noise(shown, transfer, angles)
+        for name, (shown, angles) in (noise | particles).items()
+    }
+    without = {name: subtract_means(shown, transfer) for name, (shown, _) in noise.items()}
+    halves = with_mean | {
+        name: reconstruct_noise(without[name], transfer, angles)
+        for name, (_, angles) in noise.items()
+    }
+    curves = {name: fourier_shell_correlation(*both) for name, both in halves.items()}
+    for name in ("random/raw", "random/denoised"):
+        others = [correlate_halves(without[name], transfer, drawn) for drawn in other_poses]
+        curves[name] = np.mean([curves[name], *others], axis=0)
+    curves_with_mean = {name: fourier_shell_correlation(*with_mean[name]) for name in noise}
+    volumes = {name: (one + other) / 2 for name, (one, other) in halves.items()}
+    summary = {
+        "images": conditions.count,
+        "box": box,
+        "pixel_size": conditions.pixel_size,
+        "ctf": conditions.ctf is not None,
+        **measure_energy(images),
+        **state_curves(curves, curves_with_mean),
+        "amplitude": {
+            name: measure_amplitude(one, images.molecule) for name, one in volumes.items()
+        },
+        "power_to_noise": measure_power(images),
+    }
+    bars = judge(summary)
+    slices = {name: volume[box // 2].numpy() for name, volume in volumes.items()}
+    slices["reference"] = images.molecule[box // 2].numpy()
+    return NullTest(summary | {"bars": bars, "checks": word_checks(bars)}, slices)
+
+
+@dataclass(frozen=True)
+class NoiseImages:
+    """Noise, and particles of the same noise, before and after.
+
+    Attributes
+    ----------
+    transform : Tensor
+        Of the reference, see `prepare_volume`; `molecule` is its volume at the scale of the particles.
+    poses : Tensor
+        `(n, 3)` of the particles, degrees.
+    transfer : Tensor
+        `(n, N, N // 2 + 1)` the CTFs, or 1.
+    seen : Tensor
+        `(n, N, N)` the particles without noise.
+    raw, noisy : Tensor
+        `(n, N, N)` noise, and particles with other noise.
+    estimates, denoised : Tensor
+        `(n, N, N)` of the noise: without and with the CTF.
+    denoised_particles : Tensor
+        `(n, N, N)` of the particles, with the CTF.
+    """
+
+    transform: VolumeTransform
+    molecule: Tensor
+    poses: Tensor
+    transfer: Tensor
+    seen: Tensor
+    raw: Tensor
+    noisy: Tensor
+    estimates: Tensor
+    denoised: Tensor
+    denoised_particles: Tensor
+
+
+def make_images(
+    denoise: Denoise, conditions: Conditions, reference: Density, generator: np.random.Generator
+) -> NoiseImages:
+    """Draw noise and particles, and denoise both; parameters as of `examine_denoiser`."""
     box, count, transfer = conditions.box, conditions.count, conditions.compute_transfer()
     transform = prepare_volume(reference.volume)
     poses = draw_orientations(count, generator)
@@ -98,89 +180,99 @@ def examine_denoiser(
     raw = torch.from_numpy(generator.standard_normal((count, box, box), dtype=np.float32))
     noisy = seen + torch.from_numpy(generator.standard_normal(raw.shape, dtype=np.float32))
     estimates = denoise(raw, conditions)
-    denoised = apply_ctf(estimates, transfer)
-    denoised_particles = apply_ctf(denoise(noisy, conditions), transfer)
-    alike = apply_ctf(draw_alike(estimates, generator), transfer)
+    return NoiseImages(
+        transform=transform,
+        molecule=molecule,
+        poses=poses,
+        transfer=transfer,
+        seen=seen,
+        raw=raw,
+        noisy=noisy,
+        estimates=estimates,
+        denoised=apply_ctf(estimates, transfer),
+        denoised_particles=apply_ctf(denoise(noisy, conditions), transfer),
+    )
+
+
+def pose_images(images: NoiseImages, generator: np.random.Generator) -> tuple[Posed, Posed]:
+    """Give noise, at random poses and aligned to the reference, and particles at their poses, by "poses/images"."""
+    alike = apply_ctf(draw_alike(images.estimates, generator), images.transfer)
     seed = int(generator.integers(2**31))  # all are aligned to the same views
+    kinds = {"raw": images.raw, "denoised": images.denoised, "alike": alike}
     aligned = {
-        name: align_to_reference(images, transfer, transform, np.random.default_rng(seed))
-        for name, images in (("raw", raw), ("denoised", denoised), ("alike", alike))
+        name: align_to_reference(
+            shown, images.transfer, images.transform, np.random.default_rng(seed)
+        )
+        for name, shown in kinds.items()
     }
-    other_poses = [draw_orientations(count, generator) for _ in range(POSE_DRAWS - 1)]
     noise = {
-        "random/raw": (raw, poses),
-        "random/denoised": (denoised, poses),
-        "random/residual": (raw - denoised, poses),
-        "aligned/raw": (raw, aligned["raw"]),
-        "aligned/denoised": (denoised, aligned["denoised"]),
+        "random/raw": (images.raw, images.poses),
+        "random/denoised": (images.denoised, images.poses),
+        "random/residual": (images.raw - images.denoised, images.poses),
+        "aligned/raw": (images.raw, aligned["raw"]),
+        "aligned/denoised": (images.denoised, aligned["denoised"]),
         f"aligned/{ALIKE}": (alike, aligned["alike"]),
-        "aligned on denoised/raw": (raw, aligned["denoised"]),
+        "aligned on denoised/raw": (images.raw, aligned["denoised"]),
     }
     particles = {
-        "true/noisy particles": (noisy, poses),
-        "true/denoised particles": (denoised_particles, poses),
-        "true/residual of particles": (noisy - denoised_particles, poses),
+        "true/noisy particles": (images.noisy, images.poses),
+        "true/denoised particles": (images.denoised_particles, images.poses),
+        "true/residual of particles": (images.noisy - images.denoised_particles, images.poses),
     }
-    with_mean = {
-        name: reconstruct_noise(images, transfer, angles)
-        for name, (images, angles) in (noise | particles).items()
-    }
-    without = {name: subtract_means(images, transfer) for name, (images, _) in noise.items()}
-    halves = with_mean | {
-        name: reconstruct_noise(without[name], transfer, angles)
-        for name, (_, angles) in noise.items()
-    }
-    curves = {name: fourier_shell_correlation(*both) for name, both in halves.items()}
-    for name in ("random/raw", "random/denoised"):
-        others = [correlate_halves(without[name], transfer, drawn) for drawn in other_poses]
-        curves[name] = np.mean([curves[name], *others], axis=0)
-    volumes = {name: (one + other) / 2 for name, (one, other) in halves.items()}
-    curves_with_mean = {name: fourier_shell_correlation(*with_mean[name]) for name in noise}
-    slices = {name: volume[box // 2].numpy() for name, volume in volumes.items()}
-    slices["reference"] = molecule[box // 2].numpy()
-    inside = disk_mask(box, box / 2 - 1)
-    noise_power = ring_power(raw, inside).mean(0)
+    return noise, particles
+
+
+def measure_energy(images: NoiseImages) -> dict[str, Any]:
+    """Measure the mean squared pixels in the disk, of noise and of particles, before and after."""
+    inside = disk_mask(images.raw.shape[-1], images.raw.shape[-1] / 2 - 1)
     energy = {
-        name: float((images * inside).square().mean())
-        for name, images in (
-            ("noise", raw),
-            ("noise_denoised", denoised),
-            ("particle", seen),
-            ("particle_denoised", denoised_particles),
+        name: float((shown * inside).square().mean())
+        for name, shown in (
+            ("noise", images.raw),
+            ("noise_denoised", images.denoised),
+            ("particle", images.seen),
+            ("particle_denoised", images.denoised_particles),
         )
     }
-    summary = {
-        "images": count,
-        "box": box,
-        "pixel_size": conditions.pixel_size,
-        "ctf": conditions.ctf is not None,
+    return {
         "energy": energy,
         "energy_to_particle": energy["noise_denoised"] / energy["particle"],
         "energy_to_denoised_particle": energy["noise_denoised"] / energy["particle_denoised"],
         "energy_to_noise": energy["noise_denoised"] / energy["noise"],
+    }
+
+
+def measure_power(images: NoiseImages) -> dict[str, np.ndarray]:
+    """Measure the power by ring, `(N // 2,)`, of denoised noise and of residuals, over that of the noise."""
+    inside = disk_mask(images.raw.shape[-1], images.raw.shape[-1] / 2 - 1)
+    noise = ring_power(images.raw, inside).mean(0)
+    return {
+        name: (ring_power(shown, inside).mean(0) / noise).numpy()
+        for name, shown in (
+            ("noise denoised", images.denoised),
+            ("residual of noise", images.raw - images.denoised),
+            ("residual of particles", images.noisy - images.denoised_particles),
+        )
+    }
+
+
+def state_curves(
+    curves: dict[str, np.ndarray], curves_with_mean: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """State the correlations of half maps by shell, without and with the mean images of the halves."""
+    return {
         "mean_fsc": {name: mean_correlation(curve) for name, curve in curves.items()},
         "mean_fsc_upper": {
             name: float(curve[len(curve) // 2 + 1 :].mean()) for name, curve in curves.items()
         },
         "highest_fsc": {name: highest_correlation(curve) for name, curve in curves.items()},
-        "amplitude": {name: measure_amplitude(one, molecule) for name, one in volumes.items()},
         "fsc_of_denoised_means": "consistency, not resolution",
         "curves": curves,
         "curves_with_mean": curves_with_mean,
         "mean_fsc_with_mean": {
             name: mean_correlation(curve) for name, curve in curves_with_mean.items()
         },
-        "power_to_noise": {
-            name: (ring_power(images, inside).mean(0) / noise_power).numpy()
-            for name, images in (
-                ("noise denoised", denoised),
-                ("residual of noise", raw - denoised),
-                ("residual of particles", noisy - denoised_particles),
-            )
-        },
     }
-    bars = judge(summary)
-    return NullTest(summary | {"bars": bars, "checks": word_checks(bars)}, slices)
 
 
 def judge(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from polardenoise.engine.evaluate.noise_measures import ALIKE, NullTest
 from polardenoise.engine.imaging.fsc import shell_frequencies
-from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.pictures import make_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,11 +40,7 @@ def plot_null(path: Path | str, test: NullTest) -> None:
         Curves: full lines without the halves' mean images, dotted with them. Slices: in the units of the reference,
         which is white at its highest.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(13, 6.5)
     figure.suptitle(
         f"pure noise: {Path(test.summary['model']).name} {test.summary['checks']}",
         fontsize=11,
@@ -67,8 +63,7 @@ def plot_null(path: Path | str, test: NullTest) -> None:
         "central slices of the maps in common greys, and how much of the reference is in each",
         fontsize=8,
     )
-    with replace_when_complete(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save_figure(figure, path)
 
 
 def draw_correlations(axes: Axes, test: NullTest, poses: str, frequencies: np.ndarray) -> None:

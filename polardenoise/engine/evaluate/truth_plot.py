@@ -10,7 +10,7 @@ from polardenoise.engine.evaluate.against_truth import truth_as_observed
 from polardenoise.engine.imaging.fsc import shell_frequencies
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images
 from polardenoise.engine.report.figures import choose_grey_range
-from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.pictures import make_figure, save_figure
 
 IMAGES_SHOWN = 6
 
@@ -37,9 +37,6 @@ def plot_evaluation(
     curve, noisy_curve : ndarray
         `(N // 2 + 1,)` mean ring correlations with the truth.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = np.arange(min(IMAGES_SHOWN, len(denoised)))
     lots, greys = [("denoised", read_images(denoised, rows))], {}
     if noisy is not None:
@@ -49,8 +46,7 @@ def plot_evaluation(
         greys = dict.fromkeys(("noisy", "residual"), choose_grey_range(before))
     lots.append(("truth", truth_as_observed(denoised, truth, rows).numpy()))
 
-    figure = Figure(figsize=(11, 1.3 * len(lots) + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(11, 1.3 * len(lots) + 0.4)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.4))
     axes = left.add_subplot()
     frequencies = shell_frequencies(denoised.box, float(denoised.pixel_size[0]))
@@ -72,5 +68,4 @@ def plot_evaluation(
             cell.imshow(image, cmap="gray", origin="lower", vmin=black, vmax=white)
             cell.set(xticks=[], yticks=[])
         line[0].set_ylabel(name)
-    with replace_when_complete(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save_figure(figure, path)

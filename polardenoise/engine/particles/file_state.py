@@ -10,10 +10,10 @@ from polardenoise.engine.runtime.errors import InputError, SystemFailureError
 from polardenoise.engine.runtime.input_files import open_input
 
 
-def read_state(file: BinaryIO) -> tuple[int, int, int]:
+def read_state(file: BinaryIO) -> tuple[int, int, int, int]:
     """Read what tells an open file from another, or from itself once it has been written to: see `StackHeader`."""
     status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
 
 
 def open_unchanged(header: StackHeader) -> BinaryIO:

@@ -44,8 +44,8 @@ class StackHeader:
         The axis (1 = x, 2 = y, 3 = z) that columns, rows and sections run along.
     complete : int
         Whole images that the file's size leaves room for; less than `count` in a truncated file.
-    state : tuple[int, int, int]
-        Bytes, time of change and inode of the file when its header was read; zeros where that was not seen.
+    state : tuple[int, int, int, int]
+        Bytes, time of change, inode and device of the file when its header was read; zeros where that was not seen.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class StackHeader:
     pixel_size: float
     axes: tuple[int, int, int]
     complete: int
-    state: tuple[int, int, int] = (0, 0, 0)
+    state: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def image_bytes(self) -> int:

@@ -244,8 +244,8 @@ def number_sources(particles: ParticleSet) -> np.ndarray:
     files: dict[tuple[int, int], int] = {}
     known = []
     for header in particles.headers:
-        status = header.path.stat()
-        known.append(files.setdefault((status.st_dev, status.st_ino), len(files)))
+        _, _, inode, device = header.state
+        known.append(files.setdefault((device, inode), len(files)))
     file = np.array(known, dtype=np.int64)[particles.stack_of_row]
     return number_by_appearance(file * (LARGEST_PLACE + 1) + particles.index_in_stack)
 

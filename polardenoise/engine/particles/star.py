@@ -1,7 +1,8 @@
 """STAR files, kept as they were written.
 
 A document remembers the lines of its file. Reading takes tokens out of the lines, writing replaces or appends tokens in
-the rows asked for; every other byte (comments, spacing, "001", columns no program knows, other tables) passes through.
+the rows asked for; every other byte (comments, spacing, "001", columns no program knows, other tables) passes through:
+that is why this is our own code, as starfile and gemmi write a table anew.
 Values stay text until a column is wanted as numbers, so that a million rows are read in seconds.
 """
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from polardenoise.engine.imaging.fsc import shell_frequencies
-from polardenoise.engine.runtime.files import replace_when_complete, write_text_atomically
+from polardenoise.engine.runtime.files import write_text_atomically
+from polardenoise.engine.runtime.pictures import make_figure, save_figure
 
 REFERENCE_LABEL = "polardenoiseFourierShellCorrelationToReference"
 RESOLUTION_OF_SHELL_ZERO = 999.0  # RELION writes this where the wavelength is infinite
@@ -86,13 +87,8 @@ def plot_fsc(
     half_curve, reference_curve, pixel_size, label
         As in `write_fsc_star`.
     """
-    # A Figure of its own: pyplot would keep global state and ask for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     frequencies = shell_frequencies(2 * (len(half_curve) - 1), pixel_size)
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(6.4, 4.4)
     axes = figure.add_subplot()
     axes.plot(frequencies, half_curve, label=f"half maps ({label})")
     if reference_curve is not None:
@@ -107,5 +103,4 @@ def plot_fsc(
         ylim=(min(-0.05, float(half_curve.min())), 1.05),
     )
     axes.legend(fontsize=8)
-    with replace_when_complete(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    save_figure(figure, path)

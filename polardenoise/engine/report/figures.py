@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from polardenoise.engine.runtime.pictures import make_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -86,11 +88,7 @@ def plot_scores(score: np.ndarray, half: np.ndarray, proposed: float) -> bytes:
 
 
 def _draw_plot(draw: Callable[[Axes], None]) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(7, 3.5)
     axes = figure.add_subplot()
     draw(axes)
     axes.legend(fontsize=8)

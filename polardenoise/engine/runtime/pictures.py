@@ -10,6 +10,31 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polardenoise.engine.runtime.files import replace_when_complete
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Dots an inch of a picture in a file.
+RESOLUTION = 120
+
+
+def make_figure(width: float, height: float) -> Figure:
+    """Make a figure, inches, with a canvas of its own: pyplot would keep global state and ask for a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Save a figure, whole or not at all; the ending of the path chooses the format."""
+    with replace_when_complete(path) as temporary:
+        figure.savefig(temporary, dpi=RESOLUTION)
 
 
 def load_matplotlib() -> None:

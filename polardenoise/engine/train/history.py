@@ -7,6 +7,7 @@ from pathlib import Path
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import replace_when_complete
 from polardenoise.engine.runtime.input_files import read_description
+from polardenoise.engine.runtime.pictures import make_figure, save_figure
 
 HISTORY_COLUMNS = (
     "step",
@@ -20,13 +21,9 @@ HISTORY_COLUMNS = (
 
 def plot_history(history: Path, picture: Path) -> None:
     """Draw training loss and validation error of a history.csv against training minutes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = read_history(history)
     minutes = [float(row["seconds"]) / 60 for row in rows]
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(6, 4)
     axes = figure.add_subplot()
     for column, label in (
         ("training_loss", "training sets (all SNRs and CTFs)"),
@@ -36,8 +33,7 @@ def plot_history(history: Path, picture: Path) -> None:
     axes.set(xlabel="training time (minutes)", ylabel="relative MSE", yscale="log")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
-    with replace_when_complete(picture) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    save_figure(figure, picture)
 
 
 def truncate_history(history: Path, step: int) -> None:
