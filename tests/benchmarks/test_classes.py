@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.classes import junk, junk_sets, relion, runs
+from benchmarks.classes import aspire, junk, junk_sets, relion, runs
 from benchmarks.classes.averages import PlacedImages, measure_error, measure_viewing_angle
 from benchmarks.classes.sets import (
     BOX,
+    KnownImages,
     add_noise,
     draw_images,
     find_amplitude,
@@ -21,9 +22,11 @@ from benchmarks.classes.sets import (
 )
 from benchmarks.classes.views import choose_views, find_symmetry, look_along, measure_apart
 from benchmarks.studies import classes
+from polardenoise.engine.evaluate.against_truth import compare_images
 from polardenoise.engine.imaging.euler_angles import draw_orientations, matrices_from_angles
 from polardenoise.engine.imaging.symmetry import symmetry_matrices
-from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.particles.mrc import write_stack
+from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.runtime.errors import InputError
 
 SOURCE = "phantom:10001"
@@ -182,8 +185,6 @@ def read_rows(path):
 
 def test_everything_in_small(tmp_path, monkeypatch):
     boxes = np.random.default_rng(0).standard_normal((8, BOX, BOX)).astype(np.float32)
-    from polardenoise.engine.particles.mrc import write_stack
-
     write_stack(tmp_path / "boxes.mrcs", boxes, 3.0)
 
     def copy_ours(star, classes, iterations, diameter, folder):
@@ -216,6 +217,31 @@ def test_everything_in_small(tmp_path, monkeypatch):
     assert float(kept["particles kept"]) > 0.5
     for name in ("classes_averages", "classes_views", "classes_junk", "classes_kept"):
         assert str(tmp_path) not in (tmp_path / "tables" / f"{name}.rst").read_text()
+
+
+def test_aspire_gets_flipped_phases_and_the_filter_of_the_truth(
+    molecule, generator, tmp_path, monkeypatch
+):
+    table = draw_images(draw_orientations(40, generator).numpy(), molecule.pixel_size, generator)
+    clean = project_images(molecule, table)
+    seen = see_images(clean, table, molecule.pixel_size)
+    star = write_set(tmp_path, seen, table, molecule.pixel_size)
+
+    def give_back(words, python, folder):
+        assert (python, folder) == ("aspire/bin/python", tmp_path.absolute())
+        assert words[3:] == ["--neighbours", "40"]
+        given = read_particles(words[1], pixel_size=1.0)
+        np.save(words[2], read_images(given, slice(None)))
+        return {"seconds": 3.0}
+
+    monkeypatch.setattr(aspire, "run_python", give_back)
+    averages, seconds = aspire.average_neighbours(star, "aspire/bin/python")
+    assert seconds == 3
+    flipped = np.fft.rfft2(averages.numpy()) * np.fft.rfft2(clean.numpy()).conj()
+    assert (flipped.real.sum(0) > -1e-3 * np.abs(flipped).sum(0)).all()
+    filtered = aspire.filter_with_truth(averages, KnownImages(molecule, table, clean))
+    errors = [compare_images(one, clean).relative_mse_scaled() for one in (averages, filtered)]
+    assert errors[1] < 0.8 * errors[0]
 
 
 def test_what_is_asked_wrongly_is_one_line(tmp_path, capsys):
