@@ -100,6 +100,7 @@ def list_protocols() -> dict[str, Any]:
     return {
         "simulate": protocols.ProtPolarSimulate,
         "train": protocols.ProtPolarTrain,
+        "adapt": protocols.ProtPolarAdapt,
         "import_model": protocols.ProtPolarImportModel,
         "denoise": protocols.ProtPolarDenoise,
         "select": protocols.ProtPolarSelect,

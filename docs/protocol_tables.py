@@ -33,8 +33,8 @@ default, and what its help says. *Expert* fields are folded away until the exper
 OF_SCIPION = ("hostName", "numberOfThreads", "binThreads", "useGpu", "gpuList")
 FOOT = """\
 Every protocol but *import model* and *select particles* takes ``numberOfThreads``, the processor threads of the engine;
-*denoise particles*, *train denoiser* and *evaluate* take ``useGpu`` and ``gpuList``. Without a GPU they run on the
-processor and say so.
+*denoise particles*, *train denoiser*, *adapt denoiser* and *evaluate* take ``useGpu`` and ``gpuList``. Without a GPU
+they run on the processor and say so.
 """
 KINDS = {
     "IntParam": "whole number",

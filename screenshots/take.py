@@ -34,6 +34,7 @@ SHAPE = {"width": 1280, "height": 820, "tree": 400}
 FORMS = (
     ("ProtPolarSimulate", "simulate", "simulate"),
     ("ProtPolarTrain", "train", "train"),
+    ("ProtPolarAdapt", "adapt", "adapt"),
     ("ProtPolarImportModel", "import_model", "import model"),
     ("ProtPolarDenoise", "denoise", "denoise"),
     ("ProtPolarSelect", "select", "select"),

@@ -1,5 +1,6 @@
 """The protocols that polardenoise offers in Scipion."""
 
+from .protocol_adapt import ProtPolarAdapt
 from .protocol_denoise import ProtPolarDenoise
 from .protocol_evaluate import ProtPolarEvaluate
 from .protocol_import_model import ProtPolarImportModel
@@ -9,6 +10,7 @@ from .protocol_simulate import ProtPolarSimulate
 from .protocol_train import ProtPolarTrain
 
 __all__ = [
+    "ProtPolarAdapt",
     "ProtPolarDenoise",
     "ProtPolarEvaluate",
     "ProtPolarImportModel",

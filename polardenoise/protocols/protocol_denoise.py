@@ -23,6 +23,7 @@ from polardenoise.protocols.denoise_summary import DenoiseSummary
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.forms.denoise_form import (
     CONTRAST_CHOICES,
+    DEFAULT_SET_SIZE,
     GROUP_ATTRIBUTE,
     GROUP_CLASS,
     GROUP_NEIGHBOURS,
@@ -122,7 +123,9 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, DenoiseSummary, EngineRunner, Pr
     def getEngineOptions(self, config):
         """Return the engine's options that are the same for every chunk."""
         group = config["group"]
-        words = ["--model", config["model"], "--set-size", config["setSize"]]
+        words = ["--model", config["model"]]
+        if config["setSize"] != DEFAULT_SET_SIZE:  # else a model that was adapted says how many
+            words += ["--set-size", config["setSize"]]
         words += ["--group-by", get_group_label(group) if group.startswith("_") else group]
         words += ["--ctf-output", config["ctfOutput"], "--ctf-state", config["ctfState"]]
         words += ["--contrast", config["contrast"], "--seed", config["seed"]]

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:bibtexparser
 
 PACKAGE = Path(polardenoise.__file__).parent
 PROTOCOLS = {
+    "ProtPolarAdapt": "adapt denoiser",
     "ProtPolarDenoise": "denoise particles",
     "ProtPolarEvaluate": "evaluate",
     "ProtPolarImportModel": "import model",

@@ -9,6 +9,8 @@ from polardenoise.protocols.model_choice import ModelChoice
 GROUP_NEIGHBOURS, GROUP_RANDOM, GROUP_CLASS, GROUP_ATTRIBUTE = 0, 1, 2, 3
 CTF_KEPT, CTF_CORRECTED = 0, 1
 CONTRAST_CHOICES = ["auto", "bright", "dark"]
+# Which leaves it to the engine: a model that was adapted has a number of its own.
+DEFAULT_SET_SIZE = 32
 CONTRAST_AUTO, CONTRAST_BRIGHT, CONTRAST_DARK = 0, 1, 2
 BOX_ORIGINAL, BOX_WORKING = 0, 1
 
@@ -49,7 +51,7 @@ class DenoiseForm(ModelChoice):
         form.addParam(
             "setSize",
             params.IntParam,
-            default=32,
+            default=DEFAULT_SET_SIZE,
             validators=[params.Positive],
             label="Images per set",
             help="How many images (of one half) are denoised together. More images of the same view "
