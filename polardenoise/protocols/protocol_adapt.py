@@ -177,6 +177,6 @@ def word_half(half, known):
     if not known["taken"]:
         return f"Half {half}: left as it was: {'; '.join(gates['refusals'])}."
     return (
-        f"Half {half}: error lower by about {gates['error_share']:.0%}, by {known['held_out']} images "
-        f"held out; {known['set_size']} images denoised together."
+        f"Half {half}: error on the whole disk lower by about {gates['error_share']:.0%}, by {known['held_out']} "
+        f"images held out; {known['set_size']} images denoised together."
     )

@@ -101,10 +101,10 @@ def summarise(summary: dict[str, Any]) -> str:
         gates = known["gates"]
         if known["taken"]:
             lines.append(
-                f"half {half}: error lower by about {gates['error_share']:.0%} (loss of {known['held_out']} images "
-                f"held out {gates['gain']:.2g} lower, standard error {gates['gain_error']:.1g}), {known['set_size']} "
-                f"images denoised together; white noise comes out with {gates['noise_after']:.2%} of a particle's "
-                f"energy, before {gates['noise_before']:.2%}"
+                f"half {half}: error on the whole disk lower by about {gates['error_share']:.0%} (loss of "
+                f"{known['held_out']} images held out {gates['gain']:.2g} lower, standard error "
+                f"{gates['gain_error']:.1g}), {known['set_size']} images denoised together; white noise comes out "
+                f"with {gates['noise_after']:.2%} of a particle's energy, before {gates['noise_before']:.2%}"
             )
         else:
             lines.append(f"half {half}: left as it was: {'; '.join(gates['refusals'])}")
