@@ -43,8 +43,9 @@ def start_training(workflow: Workflow) -> Any:
 
 
 def run_tour(workflow: Workflow) -> None:
-    """Run simulate, import model, denoise, select, evaluate and reconstruct, and prepare a run that is not started."""
+    """Run simulate, import model, denoise, select, evaluate and reconstruct, and prepare two runs."""
     from polardenoise.protocols import (
+        ProtPolarAdapt,
         ProtPolarDenoise,
         ProtPolarEvaluate,
         ProtPolarImportModel,
@@ -91,8 +92,12 @@ def run_tour(workflow: Workflow) -> None:
             useReferenceVolume=True,
             numberOfThreads=1,
         )
-    prepared = workflow.project.newProtocol(ProtPolarDenoise, setSize=16, **options)
-    prepared.setObjLabel("denoise by clicks")
-    prepared.inputParticles.set(simulated)
-    prepared.inputParticles.setExtended("outputParticles")
-    workflow.project.saveProtocol(prepared)
+    for label, protocol, chosen in (
+        ("adapt", ProtPolarAdapt, {}),
+        ("denoise by clicks", ProtPolarDenoise, {"setSize": 16}),
+    ):
+        prepared = workflow.project.newProtocol(protocol, **chosen, **options)
+        prepared.setObjLabel(label)
+        prepared.inputParticles.set(simulated)
+        prepared.inputParticles.setExtended("outputParticles")
+        workflow.project.saveProtocol(prepared)
