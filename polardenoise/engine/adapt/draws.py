@@ -27,7 +27,7 @@ from polardenoise.engine.runtime.devices import mixed_precision
 
 
 @dataclass(frozen=True)
-class Computing:
+class NetworkSettings:
     """How networks are run: device, precision of the convolutions, images denoised together, seed."""
 
     device: torch.device
@@ -76,7 +76,7 @@ class Draw:
 
 
 def denoise_cluster(
-    model: PolarTransformer, images: Tensor, cluster: ClusterImages, computing: Computing
+    model: PolarTransformer, images: Tensor, cluster: ClusterImages, computing: NetworkSettings
 ) -> CentredCluster:
     """Denoise images `(n, box, box)` that stand for those of a cluster, as `denoise` does."""
     device = computing.device
@@ -92,7 +92,7 @@ def denoise_cluster(
 
 
 def gather_draw(
-    model: PolarTransformer, pair: NoisyPair, cluster: ClusterImages, computing: Computing
+    model: PolarTransformer, pair: NoisyPair, cluster: ClusterImages, computing: NetworkSettings
 ) -> Draw:
     """Run the network over a pair up to its last decoder."""
     centred = denoise_cluster(model, pair.seen, cluster, computing)
@@ -112,13 +112,13 @@ def gather_draw(
 
 
 def draw_pair(
-    model: PolarTransformer, cluster: ClusterImages, number: int, computing: Computing
+    model: PolarTransformer, cluster: ClusterImages, number: int, computing: NetworkSettings
 ) -> Draw:
     """Recorrupt a cluster for the time `number`, and run the network over it."""
     return gather_draw(model, recorrupt(cluster, computing.seed + number), cluster, computing)
 
 
-def decode_draw(model: PolarTransformer, draw: Draw, computing: Computing) -> Tensor:
+def decode_draw(model: PolarTransformer, draw: Draw, computing: NetworkSettings) -> Tensor:
     """Estimate the images of a draw, `(n, box, box)` in the units of its target; the decoder takes a gradient."""
     # All that decoding asks of an encoding.
     encoded = SimpleNamespace(conditioned=draw.conditioned.float(), features=draw.features.float())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.adapt.draws import Computing, denoise_cluster, measure_losses
+from polardenoise.engine.adapt.draws import NetworkSettings, denoise_cluster, measure_losses
 from polardenoise.engine.adapt.recorruption import ClusterImages, NoisyPair
 from polardenoise.engine.denoise.noise_guard import measure_energy
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
@@ -98,7 +98,7 @@ def observe(
     pairs: list[NoisyPair],
     held_out: list[np.ndarray],
     noise: tuple[list[ClusterImages], list[ClusterImages]],
-    computing: Computing,
+    computing: NetworkSettings,
 ) -> Behaviour:
     """See what a model makes of the images of a half, and of as many of pure noise.
 
@@ -110,7 +110,7 @@ def observe(
         The half's images, recorrupted, and the places of those that judge; the others are their company.
     noise : tuple
         Images without a particle: white noise, and noise of the half's spectrum.
-    computing : Computing
+    computing : NetworkSettings
         How networks are run.
     """
     losses, energies, residual = [], [], torch.zeros(pairs[0].seen.shape[-1] // 2)
@@ -133,7 +133,7 @@ def observe(
 
 
 def measure_noise(
-    model: PolarTransformer, noise: list[ClusterImages], computing: Computing
+    model: PolarTransformer, noise: list[ClusterImages], computing: NetworkSettings
 ) -> float:
     """Measure with what mean energy images without a particle come out."""
     energies = []

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.adapt.draws import (
-    Computing,
     Draw,
+    NetworkSettings,
     decode_draw,
     draw_pair,
     gather_draw,
@@ -87,7 +87,7 @@ class AdaptedModel:
 def adapt_half(
     model: PolarTransformer,
     clusters: list[ClusterImages],
-    computing: Computing,
+    computing: NetworkSettings,
     seconds: float,
     tell: Callable[[str], None],
 ) -> AdaptedModel:
@@ -99,7 +99,7 @@ def adapt_half(
         As it came.
     clusters : list of ClusterImages
         The half's images.
-    computing : Computing
+    computing : NetworkSettings
         How networks are run; with the K that the model came with.
     seconds : float
         All that this may take.
@@ -150,7 +150,7 @@ def adapt_half(
         [leave_empty(one, one.draw_noise(number)) for one in clusters],
     )
 
-    def see(network: PolarTransformer, one: Computing) -> Behaviour:
+    def see(network: PolarTransformer, one: NetworkSettings) -> Behaviour:
         return observe(network, clusters, pairs, held, noise, one)
 
     constant = 1 + 1 / STRENGTH**2 if clusters[0].other is None else 1.0
@@ -191,7 +191,7 @@ def choose_set_size(
     model: PolarTransformer,
     clusters: list[ClusterImages],
     learned: list[np.ndarray],
-    computing: Computing,
+    computing: NetworkSettings,
     end: float,
     tell: Callable[[str], None],
 ) -> ChosenSize:
@@ -230,7 +230,7 @@ def choose_set_size(
 
 @torch.no_grad()
 def measure_draw(
-    model: PolarTransformer, draw: Draw, places: Tensor, computing: Computing
+    model: PolarTransformer, draw: Draw, places: Tensor, computing: NetworkSettings
 ) -> Tensor:
     """Measure the losses of some images of a draw, `(m,)`, some at a time."""
     losses = []

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.adapt.draws import Computing, Draw, decode_draw, measure_losses
+from polardenoise.engine.adapt.draws import Draw, NetworkSettings, decode_draw, measure_losses
 from polardenoise.engine.networks.adapted_numbers import copy_network, list_numbers
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
 
@@ -32,7 +32,7 @@ def learn_numbers(
     epochs: int,
     seed: int,
     deadline: float,
-    computing: Computing,
+    computing: NetworkSettings,
 ) -> dict[str, Tensor]:
     """Learn the numbers of one half.
 
@@ -50,7 +50,7 @@ def learn_numbers(
         Fixes the order of the images.
     deadline : float
         Time of `time.monotonic` at which the learning ends, however far it is.
-    computing : Computing
+    computing : NetworkSettings
         How networks are run.
 
     Returns

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from polardenoise.engine.adapt.draws import Computing
+from polardenoise.engine.adapt.draws import NetworkSettings
 from polardenoise.engine.adapt.half import AdaptedModel, adapt_half
 from polardenoise.engine.adapt.plan import Adaptation, AdaptPlan, check_adaptation
 from polardenoise.engine.adapt.recorruption import read_clusters
@@ -65,7 +65,7 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
     with working_folder(plan.folder) as folder:
         prepare_run(job, folder)
         clusters = read_clusters(job, folder, adaptation.half_frames)
-    computing = Computing(
+    computing = NetworkSettings(
         job.device,
         choose_precision(job.device),
         DEFAULT_SET_SIZE,

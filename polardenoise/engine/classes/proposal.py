@@ -69,8 +69,8 @@ def propose_min_score(score: NDArray[np.float64]) -> float:
 
     Examples
     --------
-    >>> good, junk = np.linspace(0.7, 0.98, 700), np.linspace(0.0, 0.3, 300)
-    >>> 0.3 < propose_min_score(np.concatenate([good, junk])) < 0.7
+    >>> good, junk = np.linspace(0.88, 0.97, 700), np.linspace(0.0, 0.3, 300)
+    >>> 0.3 < propose_min_score(np.concatenate([good, junk])) < 0.88
     True
     """
     showing = score[score > NOTHING]
