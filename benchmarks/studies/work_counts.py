@@ -54,7 +54,10 @@ DISK_PASSES = 4
 
 
 class Count(TorchDispatchMode):
-    """Counts what is computed inside: operations by kind of number, and bytes read and written."""
+    """Counts what is computed inside: operations by kind of number, and bytes read and written.
+
+    torch's own `FlopCounterMode` counts no FFT and no bytes, and complex products as real ones.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,7 +17,8 @@ import torch
 
 from polardenoise.engine.adapt.draws import NetworkSettings
 from polardenoise.engine.adapt.half import AdaptedModel, adapt_half
-from polardenoise.engine.adapt.plan import Adaptation, AdaptPlan, check_adaptation
+from polardenoise.engine.adapt.options import AdaptPlan
+from polardenoise.engine.adapt.plan import Adaptation, check_adaptation
 from polardenoise.engine.adapt.recorruption import read_clusters
 from polardenoise.engine.denoise.adapted_halves import DEFAULT_SET_SIZE
 from polardenoise.engine.denoise.plan import Job
@@ -62,7 +63,7 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
     job = adaptation.job
     for warning in job.warnings:
         print(f"warning: {warning}", flush=True)
-    with working_folder(plan.folder) as folder:
+    with working_folder(plan.output) as folder:
         prepare_run(job, folder)
         clusters = read_clusters(job, folder, adaptation.half_frames)
     computing = NetworkSettings(
@@ -163,14 +164,14 @@ def write_model(
         with Outputs() as outputs:
             for path in list_model_files(find_model(plan.model)):
                 shutil.copyfile(path, outputs.lend(plan.model_folder / path.name))
-            write_json(outputs.lend(plan.folder / "summary.json"), summary)
+            write_json(outputs.lend(plan.output / "summary.json"), summary)
         return
     tensors: dict[str, torch.Tensor] = {}
     for half, one in adapted.items():
         tensors |= name_tensors(half, HalfNumbers(one.numbers, digests[half]))
     save_model(plan.model_folder, job.model, describe_model(job.card, summary, digests), tensors)
     with Outputs() as outputs:
-        write_json(outputs.lend(plan.folder / "summary.json"), summary)
+        write_json(outputs.lend(plan.output / "summary.json"), summary)
 
 
 def describe_model(

@@ -1,13 +1,13 @@
-"""What `adapt` is asked for, and all that can be checked before the work starts."""
+"""All of what `adapt` is asked for that can be checked before the work starts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from polardenoise.architectures import DEFAULT_MODEL
+from polardenoise.engine.adapt.options import AdaptPlan
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.plan import Job, check_plan
 from polardenoise.engine.networks.checkpoint import find_model, read_card
@@ -19,29 +19,6 @@ from polardenoise.engine.runtime.file_list import FileList, list_model_files
 
 #: Images that a half has at least: fewer tell neither the numbers nor whether these are better.
 FEWEST_IN_A_HALF = 100
-
-
-@dataclass(frozen=True)
-class AdaptPlan:
-    """What `polardenoise adapt` was asked for; see its options."""
-
-    particles: Path
-    folder: Path
-    model: str = DEFAULT_MODEL
-    minutes: float = 15.0
-    half_frames: Path | None = None
-    ctf_state: str = "auto"
-    contrast: str = "auto"
-    seed: int = 0
-    device: str = "auto"
-    command: tuple[str, ...] = ()
-    #: What the command line writes besides.
-    files: FileList = field(default_factory=FileList)
-
-    @property
-    def model_folder(self) -> Path:
-        """What `denoise --model` is given."""
-        return self.folder / "model"
 
 
 @dataclass(frozen=True)
@@ -71,7 +48,7 @@ def check_adaptation(plan: AdaptPlan) -> Adaptation:
     InputError
         If anything given cannot be used.
     """
-    refuse_training(plan.folder)
+    refuse_training(plan.output)
     card = read_card(find_model(plan.model))
     if not is_joint(card.architecture):
         raise InputError(
@@ -86,7 +63,7 @@ def check_adaptation(plan: AdaptPlan) -> Adaptation:
     job = check_plan(
         DenoisePlan(
             particles=plan.particles,
-            output=plan.folder / ".adapt.star",  # nothing is written there
+            output=plan.output / ".adapt.star",  # nothing is written there
             model=plan.model,
             ctf_state=plan.ctf_state,
             contrast=plan.contrast,
@@ -106,7 +83,7 @@ def check_adaptation(plan: AdaptPlan) -> Adaptation:
         files.read("--half-frames", *other.inputs)
     files.write("-o", plan.model_folder / "model.json", "card")
     files.write("-o", plan.model_folder / "weights.safetensors", "weights")
-    files.write("-o", plan.folder / "summary.json", "summary", content="summary")
+    files.write("-o", plan.output / "summary.json", "summary", content="summary")
     files.check()
     files.probe()
     return Adaptation(plan, job, other)

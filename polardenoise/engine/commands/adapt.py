@@ -4,86 +4,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from polardenoise.architectures import DEFAULT_MODEL
-from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.adapt.options import AdaptPlan
+from polardenoise.engine.runtime.options import add_options, read_options
 
 HELP = "adapt a model to a particle set, random halves apart, without clean data"
-#: A day.
-MOST_MINUTES = 24 * 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the contract."""
-    parser.add_argument(
-        "particles",
-        type=Path,
-        metavar="PARTICLES.star",
-        help="the particles as they will be denoised",
-    )
-    parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="DIR", help="receives DIR/model"
-    )
-    parser.add_argument(
-        "--model",
-        default=DEFAULT_MODEL,
-        metavar="NAME|DIR",
-        help=f"the model to adapt, one that compares images (default: {DEFAULT_MODEL})",
-    )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=15.0,
-        metavar="M",
-        help="at most so many minutes, reading included (default: 15)",
-    )
-    parser.add_argument(
-        "--half-frames",
-        type=Path,
-        metavar="OTHER.star",
-        help="the same particles in the same order from the other half of the movie frames: what is denoised is then "
-        "judged by them",
-    )
-    parser.add_argument(
-        "--ctf-state",
-        choices=["auto", "none", "raw", "flipped"],
-        default="auto",
-        help="as for denoise, to which the same is to be said",
-    )
-    parser.add_argument(
-        "--contrast", choices=["auto", "bright", "dark"], default="auto", help="as for denoise"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="fixes halves (if drawn, as denoise draws them) and noise",
-    )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add_options(parser, AdaptPlan)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Adapt; returns the summary."""
-    if not 0 < arguments.minutes <= MOST_MINUTES:
-        raise InputError(
-            f"--minutes {arguments.minutes}: must be more than 0 and at most {MOST_MINUTES}"
-        )
+    asked = read_options(arguments, AdaptPlan)
     from polardenoise.engine.adapt.pipeline import adapt_particles
-    from polardenoise.engine.adapt.plan import AdaptPlan
 
     return adapt_particles(
-        AdaptPlan(
-            particles=arguments.particles,
-            folder=arguments.output,
-            model=arguments.model,
-            minutes=arguments.minutes,
-            half_frames=arguments.half_frames,
-            ctf_state=arguments.ctf_state,
-            contrast=arguments.contrast,
-            seed=arguments.seed,
-            device=arguments.device,
-            command=tuple(arguments.command_line),
-            files=arguments.files,
-        )
+        AdaptPlan(**asked, command=tuple(arguments.command_line), files=arguments.files)
     )
 
 

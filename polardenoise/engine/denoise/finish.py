@@ -37,7 +37,6 @@ from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.cryosparc.as_star import UID_LABEL
-from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.cryosparc.new_images import write_images_slot
 from polardenoise.engine.particles.half_sets import count_overlaps
 from polardenoise.engine.particles.image_names import name_in_star
@@ -220,11 +219,7 @@ def summarise_run(
         "output": str(plan.output),
         "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),
-        **{
-            key: str(path.resolve())
-            for key, path in vars(plan.cryosparc or CryosparcFiles()).items()
-            if path
-        },
+        **{key: str(path.resolve()) for key, path in vars(plan.cryosparc).items() if path},
         "particles": len(particles),
         "images": len(shared),
         "overlapping": overlapping,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.options import option
+from polardenoise.engine.runtime.options import make_file_list, option
 
 if TYPE_CHECKING:  # `--help` answers at once, and without the libraries of the engine
     from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
@@ -20,11 +20,11 @@ LARGEST_SET = LARGEST_BATCH = 1_000_000
 MOST_DIGITS = 12
 
 
-def make_file_list() -> FileList:
-    """Make a list of no files."""
-    from polardenoise.engine.runtime.file_list import FileList
+def name_no_cryosparc_files() -> CryosparcFiles:
+    """Name nothing that belongs to a .cs."""
+    from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 
-    return FileList()
+    return CryosparcFiles()
 
 
 def parse_set_size(text: str) -> int | None:
@@ -170,7 +170,7 @@ class DenoisePlan:
         help="of a bare stack, whose header is not believed",
     )
     #: What belongs to a .cs.
-    cryosparc: CryosparcFiles | None = None
+    cryosparc: CryosparcFiles = field(default_factory=name_no_cryosparc_files)
     resume: bool = option(
         default=False,
         action="store_true",

@@ -35,7 +35,8 @@ MOST_NEAREST = 96
 FAR_BELOW = 80.0
 #: Scores (images x templates x rotations) at once, images whose best scores are kept, and images gathered at once.
 SCORES_AT_ONCE = {"cpu": 2**23, "cuda": 2**26}
-IMAGES_AT_ONCE, GATHERED_AT_ONCE = 512, 32
+IMAGES_AT_ONCE = 512
+GATHERED_AT_ONCE = {"cpu": 32, "cuda": 256}
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def gather_templates(templates: Templates, nearest: Tensor, chances: Tensor) -> 
     # Images of the same best template show much the same ones: the fewer a block shows, the less is summed.
     order = nearest[:, 0].argsort(stable=True)
     summed = chances.new_empty(len(templates.spectra), len(nearest), grid.rings, grid.angles)
-    for own in order.split(GATHERED_AT_ONCE):
+    for own in order.split(GATHERED_AT_ONCE.get(order.device.type, 256)):
         shown, places = nearest[own].unique(return_inverse=True)
         # The rotation of a score takes the image onto the template: the template comes back by its opposite.
         turned_back = transform_angles(chances[own]).conj()  # (frequencies, own, k)

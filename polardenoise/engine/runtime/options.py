@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # nothing here is slow to import
+    from polardenoise.engine.runtime.file_list import FileList
 
 #: By what a field of a plan keeps its option.
 KEY = "option"
@@ -50,6 +53,13 @@ def option(
     if default_factory is not MISSING:
         return field(default_factory=default_factory, metadata={KEY: made})
     return field(default=default, metadata={KEY: made})
+
+
+def make_file_list() -> FileList:
+    """Make a list of no files."""
+    from polardenoise.engine.runtime.file_list import FileList
+
+    return FileList()
 
 
 def list_options(plan: Any) -> dict[str, Option]:
