@@ -17,10 +17,10 @@ TRAINED = 1
 
 
 @pytest.fixture(scope="module")
-def particles():
+def particles(module_project):
     """Enough small particles for both halves."""
     return scipion_project.run_protocol(
-        scipion_project.get_project(),
+        module_project,
         ProtPolarSimulate,
         numberOfParticles=240,
         boxSize=32,
@@ -31,9 +31,9 @@ def particles():
 
 
 @pytest.fixture(scope="module")
-def adapted(particles):
+def adapted(module_project, particles):
     return scipion_project.run_protocol(
-        scipion_project.get_project(),
+        module_project,
         ProtPolarAdapt,
         {
             "inputParticles": (particles, "outputParticles"),
