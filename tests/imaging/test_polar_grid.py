@@ -11,6 +11,7 @@ from polardenoise.engine.imaging import polar_grid as polar_module
 from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.polar_grid import PolarGrid, disk_mask
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
+from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.simulate.sources import read_density
 from tests.smooth_images import draw_smooth_images, relative_norm
 
@@ -131,3 +132,18 @@ def test_the_fast_inverse_is_the_reference_inverse(box, rings, angles):
 def test_grids_that_cannot_be_are_refused(box, angles):
     with pytest.raises(ValueError, match="polar grid"):
         PolarGrid(box, 32, angles)
+
+
+def test_a_grid_that_was_first_built_in_inference_mode_can_be_trained_through():
+    """Matrices are kept for the process: a network that denoises first must not spoil one that learns after it."""
+    size = {"box": 16, "rings": 5, "angles": 12}  # of no other test
+    with torch.inference_mode():
+        PolarGrid(**size)
+        build_fourier_rings(14)
+    images = torch.randn(2, 16, 16, requires_grad=True)
+    grid = PolarGrid(**size)
+    grid.to_images(grid.to_polar(images)).square().sum().backward()
+    assert images.grad.abs().max() > 0
+    small = torch.randn(2, 14, 14, requires_grad=True)
+    build_fourier_rings(14).to_harmonics(small).square().sum().backward()
+    assert small.grad.abs().max() > 0

@@ -148,13 +148,16 @@ def ring_radii(box: int, rings: int) -> Tensor:
     return (torch.arange(rings, dtype=torch.float64) + 0.5) * (box / 2 - 0.5) / rings
 
 
+# Made outside of inference mode, whoever asks first: what is made in it could take part in no gradient later.
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)
 def _keep_sampling_matrix(box: int, rings: int, angles: int, sigma: float) -> Tensor:
     """Keep `P` in float32: grids of one size share it, 64 MB at 64 px, and nothing of float64 outlives its building."""
     return _sampling_matrix(box, rings, angles, sigma).float()
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)
 def _keep_inverse(box: int, rings: int, angles: int, sigma: float, regularisation: float) -> Tensor:
     """Keep the inverse of `P` in float32, as `_keep_sampling_matrix`."""
     return _build_matrices(box, rings, angles, sigma, regularisation)[1].float()

@@ -99,6 +99,7 @@ class FourierRings:
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)  # what is made in it could take part in no gradient later
 def build_fourier_rings(box: int) -> FourierRings:
     """Build the rings of images of a box size; pixels outside the disk of radius `box / 2 - 1/2` do not count."""
     rings = max(2, int(HIGHEST_FREQUENCY * box / 2))
