@@ -30,7 +30,7 @@ from benchmarks.quality.methods import DENOISE_SEED, ORACLE, RADIAL_FILTER, deno
 from benchmarks.quality.networks import TrainedNetwork
 from benchmarks.quality.points import Point
 from polardenoise.engine.evaluate.against_truth import relative_mse
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 
 #: Above this K the network does not come near the oracle at the base SNR, and the oracle's averages are less noisy than
 #: what networks are trained on.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
 
 #: Radius of the disk, pixels, and over how many more the window of the ring correlations falls off.

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polardenoise.engine.imaging.ctf_rings import append_ctf_rings
-from polardenoise.engine.imaging.polar_grid import (
-    PolarGrid,
-    disk_mask,
+from polardenoise.engine.imaging.disk import disk_mask
+from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.sampling_matrix import (
+    build_sampling_matrix,
     ring_radii,
     solve_least_squares,
 )
@@ -96,15 +97,37 @@ class DotProductLogits(PlainAverage):
         return replace(encoded, query=query * scale, key=key)
 
 
+class DenseGrid(nn.Module):
+    """Any linear map of images to rings and angles, and one back, as two matrices."""
+
+    forward_matrix: Tensor
+    inverse_matrix: Tensor
+
+    def __init__(self, forward: Tensor, inverse: Tensor, box: int, rings: int, angles: int):
+        super().__init__()
+        self.box, self.rings, self.angles = box, rings, angles
+        self.register_buffer("forward_matrix", forward.float(), persistent=False)
+        self.register_buffer("inverse_matrix", inverse.float(), persistent=False)
+
+    def to_polar(self, images: Tensor) -> Tensor:
+        """Map images `(..., box, box)` to `(..., rings, angles)`."""
+        polar = images.flatten(-2) @ self.forward_matrix.to(images.dtype).T
+        return polar.unflatten(-1, (self.rings, self.angles))
+
+    def to_images(self, polar: Tensor) -> Tensor:
+        """Map `(..., rings, angles)` to images `(..., box, box)`."""
+        images = polar.flatten(-2) @ self.inverse_matrix.to(polar.dtype).T
+        return images.unflatten(-1, (self.box, self.box))
+
+
 class BilinearMap(PlainAverage):
     """The polar map by bilinear interpolation; its inverse is still the least-squares one."""
 
     def __init__(self, config: PolarTransformerConfig):
         super().__init__(config)
-        self.grid.forward_matrix = sample_bilinearly(self.grid)
-        self.grid.inverse_matrix = solve_least_squares(
-            self.grid.forward_matrix.double(), config.box, config.regularisation
-        ).float()
+        forward = sample_bilinearly(self.grid)
+        inverse = solve_least_squares(forward.double(), config.box, config.regularisation)
+        self.grid = DenseGrid(forward, inverse, config.box, config.rings, config.angles)
 
 
 def sample_bilinearly(grid: PolarGrid) -> Tensor:
@@ -129,7 +152,9 @@ class BareAdjoint(PlainAverage):
 
     def __init__(self, config: PolarTransformerConfig):
         super().__init__(config)
-        self.grid.inverse_matrix = self.grid.forward_matrix.T.contiguous()
+        sizes = (config.box, config.rings, config.angles)
+        forward = build_sampling_matrix(*sizes, self.grid.sigma)
+        self.grid = DenseGrid(forward, forward.T.contiguous(), *sizes)
 
 
 class WithoutRawValues(PlainAverage):
@@ -255,19 +280,14 @@ class PlaneConvolutions(PlainAverage):
         self.decoder = PlaneNetwork(gathered, config, config.after)
 
 
-class FourierGrid(nn.Module):
+class FourierGrid(DenseGrid):
     """The image's transform on rings of frequency: real parts, then imaginary parts, each a ring of the polar image.
 
     A rotation of the image is the same circular shift as on the real-space grid, a CTF multiplies a ring. White
     noise of variance 1 has variance 1 in every sample. The inverse is the regularised least-squares one on the disk.
     """
 
-    forward_matrix: Tensor
-    inverse_matrix: Tensor
-
     def __init__(self, box: int, rings: int, angles: int, regularisation: float):
-        super().__init__()
-        self.box, self.rings, self.angles = box, rings, angles
         frequency = (torch.arange(rings, dtype=torch.float64) + 0.5) * 0.5 / rings
         theta = 2 * torch.pi * torch.arange(angles, dtype=torch.float64) / angles
         offset = torch.arange(box, dtype=torch.float64) - box // 2
@@ -280,22 +300,11 @@ class FourierGrid(nn.Module):
         weights = frequency.sqrt().repeat_interleave(angles).repeat(2)[:, None]
         weights = weights / torch.linalg.matrix_norm(weights * matrix, 2)
         inverse = solve_least_squares(weights * matrix, box, regularisation) * weights.T
-        self.register_buffer("forward_matrix", matrix.float(), persistent=False)
-        self.register_buffer("inverse_matrix", inverse.float(), persistent=False)
+        super().__init__(matrix, inverse, box, 2 * rings, angles)
         # Angular modes that an image of this box shows on a ring, and a few for its edge.
         carried = 2 * torch.pi * frequency * box / 2 + 4
         modes = (torch.arange(angles // 2 + 1) <= carried[:, None]).repeat(2, 1)
         self.register_buffer("modes", modes, persistent=False)
-
-    def to_polar(self, images: Tensor) -> Tensor:
-        """Transform images `(..., box, box)` to `(..., 2 * rings, angles)`."""
-        polar = images.flatten(-2) @ self.forward_matrix.to(images.dtype).T
-        return polar.unflatten(-1, (2 * self.rings, self.angles))
-
-    def to_images(self, polar: Tensor) -> Tensor:
-        """Find the images `(..., box, box)` that `(..., 2 * rings, angles)` are the transforms of."""
-        images = polar.flatten(-2) @ self.inverse_matrix.to(polar.dtype).T
-        return images.unflatten(-1, (self.box, self.box))
 
     def truncate(self, polar: Tensor) -> Tensor:
         """Leave out the angular modes that a ring cannot carry."""

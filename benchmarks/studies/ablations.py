@@ -26,7 +26,7 @@ from benchmarks.common.tables import write_table
 from benchmarks.studies import ablation_networks as networks
 from benchmarks.studies.attention_supervision import supervise_attention
 from polardenoise.engine.imaging.ctf import apply_ctf
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import average_rings, best_radial_filter
 from polardenoise.engine.networks.polar_transformer import PolarTransformer, PolarTransformerConfig
 from polardenoise.engine.runtime.files import write_json

@@ -20,7 +20,7 @@ from benchmarks.common.places import list_molecules
 from benchmarks.common.tables import write_table
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.imaging.ctf import apply_ctf
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.neighbours.centred_denoising import denoise_sets
 from polardenoise.engine.networks.checkpoint import load_model

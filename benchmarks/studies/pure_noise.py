@@ -34,7 +34,7 @@ from polardenoise.engine.evaluate.noise_test import (
     measure_null,
 )
 from polardenoise.engine.imaging.ctf import apply_ctf
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.networks.checkpoint import load_model, save_model
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.runtime.files import write_json

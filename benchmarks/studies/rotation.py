@@ -30,8 +30,8 @@ from torch import Tensor
 
 from benchmarks.common.tables import write_table
 from polardenoise.engine.evaluate.noise_images import turn_quarter
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.euler_angles import draw_orientations
-from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.projections import (
     VolumeTransform,
     prepare_volume,

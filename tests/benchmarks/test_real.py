@@ -15,7 +15,7 @@ from benchmarks.real.semi_synthetic import add_noise, project_molecule, spread_b
 from benchmarks.real.sets import find_empty_boxes, read_boxes, read_set
 from benchmarks.real.tables import list_shells
 from benchmarks.studies import real
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import apply_radial_filter
 from polardenoise.engine.runtime.errors import InputError
 from tests.particle_files import draw_ctf, lumps, write_particle_files

@@ -10,7 +10,7 @@ from polardenoise.engine.denoise.noise_guard import FAINT, fade_faint_images, me
 from polardenoise.engine.evaluate import noise_energy
 from polardenoise.engine.evaluate.noise_energy import measure_noise_energy
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.neighbours.centred_denoising import CentredCluster
 from polardenoise.engine.neighbours.search import DenoisedCluster
 from polardenoise.engine.networks.registry import ARCHITECTURES, build_model

@@ -10,7 +10,7 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.evaluate import against_truth as evaluate
 from polardenoise.engine.evaluate.against_truth import compare_images, relative_mse
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf, phase_flip
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from tests.particle_files import ctf_parameters, draw_ctf, write_particle_files
 
 BOX, PIXEL_SIZE, COUNT = 16, 3.0, 24

@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.imaging import polar_grid as polar_module
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.euler_angles import draw_orientations
-from polardenoise.engine.imaging.polar_grid import PolarGrid, disk_mask
+from polardenoise.engine.imaging.polar_grid import (
+    PolarGrid,
+    build_forward_blocks,
+    invert_blocks,
+)
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
+from polardenoise.engine.imaging.sampling_matrix import (
+    build_sampling_matrix,
+    solve_least_squares,
+)
 from polardenoise.engine.simulate.sources import read_density
 from tests.smooth_images import draw_smooth_images, relative_norm
 
@@ -24,8 +32,13 @@ def grid():
 @pytest.fixture(scope="module")
 def exact_grid():
     """The grid in float64 throughout, for statements about the method and not about rounding."""
-    grid = PolarGrid(64, 32, 128)
-    grid.forward_matrix, grid.inverse_matrix = polar_module._build_matrices(64, 32, 128, 0.8, 1e-5)
+    return build_exact_grid(64, 32, 128)
+
+
+def build_exact_grid(box, rings, angles):
+    grid = PolarGrid(box, rings, angles)
+    grid.forward_blocks = build_forward_blocks(box, rings, angles, 0.8)
+    grid.inverse_blocks = invert_blocks(grid.forward_blocks, box, rings, angles, 1e-5)
     return grid
 
 
@@ -67,7 +80,8 @@ def test_the_adjoint_is_far_worse_than_the_inverse(exact_grid):
         return float(((back - images)[:, disk] ** 2).sum() / (images[:, disk] ** 2).sum())
 
     polar = exact_grid.to_polar(images)
-    adjoint = (polar.flatten(1) @ exact_grid.forward_matrix).unflatten(1, (64, 64))
+    matrix = build_sampling_matrix(64, 32, 128, 0.8)
+    adjoint = (polar.flatten(1) @ matrix).unflatten(1, (64, 64))
     scale = (adjoint * images).sum() / (adjoint**2).sum()
     assert error(exact_grid.to_images(polar)) < 0.1 * error(scale * adjoint)
 
@@ -121,11 +135,26 @@ def test_the_first_angle_points_along_x(exact_grid):
     assert int(exact_grid.to_polar(image).argmax()) % 128 == 32
 
 
-@pytest.mark.parametrize(("box", "rings", "angles"), [(16, 8, 32), (24, 10, 36)])
-def test_the_fast_inverse_is_the_reference_inverse(box, rings, angles):
-    forward, fast = polar_module._build_matrices(box, rings, angles, 0.8, 1e-5)
-    reference = polar_module.solve_least_squares(forward, box, 1e-5)
-    assert (fast - reference).abs().max() < 1e-10 * reference.abs().max()
+@pytest.mark.parametrize(("box", "rings", "angles"), [(16, 8, 32), (24, 10, 36), (6, 3, 4)])
+def test_parity_by_parity_it_is_the_dense_map_and_its_inverse(box, rings, angles):
+    """Row by row: the images that are one pixel, and the samples that are one sample."""
+    grid = build_exact_grid(box, rings, angles)
+    forward = build_sampling_matrix(box, rings, angles, 0.8)
+    pixels = torch.eye(box * box, dtype=torch.float64).unflatten(1, (box, box))
+    assert (grid.to_polar(pixels).flatten(1).T - forward).abs().max() < 1e-14
+    inverse = solve_least_squares(forward, box, 1e-5)
+    samples = torch.eye(rings * angles, dtype=torch.float64).unflatten(1, (rings, angles))
+    fast = grid.to_images(samples).flatten(1).T
+    assert (fast - inverse).abs().max() < 1e-10 * inverse.abs().max()
+
+
+def test_any_number_of_images_is_mapped():
+    grid = PolarGrid(16, 8, 32)
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    polar = grid.to_polar(images)
+    assert polar.shape == (2, 3, 8, 32)
+    assert torch.allclose(grid.to_polar(images[1, 2]), polar[1, 2], atol=1e-5)
+    assert grid.to_images(polar[:0]).shape == (0, 3, 16, 16)
 
 
 @pytest.mark.parametrize(("box", "angles"), [(63, 128), (128, 128), (64, 126)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from tests.smooth_images import draw_smooth_images, relative_norm
 

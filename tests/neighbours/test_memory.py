@@ -53,9 +53,9 @@ def test_there_is_never_a_second_encoded_cluster(monkeypatch):
 
 def test_grids_of_one_size_share_their_map():
     grid, other = PolarGrid(16, 8, 32), PolarGrid(16, 8, 32, regularisation=1e-3)
-    assert grid.forward_matrix.data_ptr() == other.forward_matrix.data_ptr()
-    assert grid.forward_matrix.dtype == torch.float32
-    assert not torch.equal(grid.inverse_matrix, other.inverse_matrix)
+    assert grid.forward_blocks.data_ptr() == other.forward_blocks.data_ptr()
+    assert grid.forward_blocks.dtype == torch.float32
+    assert not torch.equal(grid.inverse_blocks, other.inverse_blocks)
 
 
 @pytest.mark.long

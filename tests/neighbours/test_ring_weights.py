@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.neighbours.ring_weights import (
     PROBE,
     add_by_rings,

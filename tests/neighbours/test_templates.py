@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.imaging.polar_grid import PolarGrid, disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
+from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.neighbours import templates as module
 from polardenoise.engine.neighbours.templates import (
     expect_images,

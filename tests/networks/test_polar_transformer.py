@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.networks.polar_transformer import PolarTransformer, PolarTransformerConfig
 from polardenoise.engine.networks.registry import start_model_from
 from tests.smooth_images import relative_norm

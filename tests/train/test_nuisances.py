@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from polardenoise.engine.imaging.ctf import compute_ctf
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.simulate.noise import sample_powers
 from polardenoise.engine.train.optics import draw_ctf, see_misjudged

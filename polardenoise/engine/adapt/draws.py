@@ -16,8 +16,8 @@ from torch import Tensor
 
 from polardenoise.engine.adapt.recorruption import ClusterImages, NoisyPair, recorrupt
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.fourier import shift_images
-from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.neighbours.centred_denoising import (
     CentredCluster,
     denoise_centred_cluster,

@@ -13,7 +13,7 @@ from polardenoise.engine.adapt.draws import NetworkSettings, denoise_cluster, me
 from polardenoise.engine.adapt.recorruption import ClusterImages, NoisyPair
 from polardenoise.engine.denoise.noise_guard import measure_energy
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import sum_rings
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
 

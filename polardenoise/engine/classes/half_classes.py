@@ -98,7 +98,7 @@ def class_half(
     folds = shared.fold[images]
     rings = build_fourier_rings(grid.box)
     number, placement, has_empty = find_classes(
-        clusters, load, scratch, shared, rings, grid.forward_matrix.device, count, seed
+        clusters, load, scratch, shared, rings, grid.forward_blocks.device, count, seed
     )
     part = torch.from_numpy(draw_parts(folds, seed)).to(number.device)
     classes = int(number.max()) + 1

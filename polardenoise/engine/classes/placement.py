@@ -10,8 +10,9 @@ from torch import Tensor
 
 from polardenoise.engine.classes.averages import ClassSums
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.fourier import shift_images
-from polardenoise.engine.imaging.polar_grid import PolarGrid, disk_mask
+from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
 from polardenoise.engine.imaging.rotation import turn_images, wrap_degrees
 from polardenoise.engine.imaging.rotational_matching import (

@@ -12,7 +12,7 @@ import torch
 
 from polardenoise.engine.classes.joined_classes import JoinedClasses
 from polardenoise.engine.classes.proposal import Proposal
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import ParticleSet, write_particles

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 
 #: Factor of the raw image: the Wiener filter of white noise at an SNR of 0.01.
 FAINT = 0.01

@@ -13,7 +13,7 @@ from torch import Tensor
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.imaging.ctf import apply_ctf, phase_flip
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import ring_index
 from polardenoise.engine.particles.mrc import read_images_at, read_stack_header
 from polardenoise.engine.particles.preprocessing import compute_working_ctf, resample

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.particles.particle_set import ParticleSet
 
 #: What each batch counts among its images: raw ones, see `noise_guard`, and those that are no more than some dots.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.frc import fourier_ring_correlation
-from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.particles.bare_stack import is_bare_stack
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles

@@ -20,9 +20,9 @@ from torch import Tensor
 from polardenoise.engine.evaluate.noise_images import Conditions, draw_alike
 from polardenoise.engine.evaluate.reference_alignment import align_to_reference
 from polardenoise.engine.imaging.ctf import apply_ctf
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.fsc import fourier_shell_correlation
-from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.projections import (
     VolumeTransform,
     prepare_volume,

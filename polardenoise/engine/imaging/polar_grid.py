@@ -3,27 +3,40 @@
 The map `P` follows section 2 of Andén & Sagemüller (arXiv 2506.11283): Gaussian radial basis functions sampled on
 rings, weighted so that `P` is nearly an isometry. Its inverse is the regularised least-squares solution on the
 disk, not the adjoint: on a 64 px ribosome projection the adjoint leaves a relative error of 7e-3, this one 5e-5.
+
+Both are computed by mirror parity (`mirror_parity`): `P` commutes with the mirrors in x and in y, so that it takes the
+part of an image that is even in x and odd in y to samples that are so too. Four small matrices do what a large one
+does, with a quarter of the multiplications and of the memory (`sampling_matrix` is the large one, the reference).
 """
 
-import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-#: Width of the Gaussian in pixels. Narrower ones alias: what lies at f is mixed with 1 - f.
-SIGMA = 0.8
-#: Tikhonov weight of the inverse: small enough to give real projections back to 2e-5.
-REGULARISATION = 1e-5
-#: The inverse solves for this many pixels beyond the disk and then leaves them out: the outermost samples reach there,
-#: and what an image holds there would otherwise be pressed into the disk (three times the error on a ribosome).
-MARGIN = 1.5
-#: Past this box a dense map costs more memory than an image network should (1.4 GB at 96 px with 48 x 192 samples).
+from polardenoise.engine.imaging.disk import disk_mask
+from polardenoise.engine.imaging.mirror_parity import (
+    PARITIES,
+    count_mirrored_pixels,
+    count_mirrored_samples,
+    fold_images,
+    fold_samples,
+    unfold_images,
+    unfold_samples,
+)
+from polardenoise.engine.imaging.sampling_matrix import (
+    MARGIN,
+    REGULARISATION,
+    SIGMA,
+    build_sampling_matrix,
+)
+
+#: Past this box the maps cost more memory than an image network should (0.4 GB at 96 px with 48 x 192 samples).
 LARGEST_DENSE_BOX = 96
 
 
 class PolarGrid(nn.Module):
-    """The polar map `P` of a box and its least-squares inverse, as two dense matrices.
+    """The polar map `P` of a box and its least-squares inverse.
 
     Parameters
     ----------
@@ -56,8 +69,9 @@ class PolarGrid(nn.Module):
     (torch.Size([8, 32]), True)
     """
 
-    forward_matrix: Tensor
-    inverse_matrix: Tensor
+    #: `(4, quadrant pixels, quadrant samples)` and `(4, quadrant samples, quadrant pixels)`, one for each parity.
+    forward_blocks: Tensor
+    inverse_blocks: Tensor
 
     def __init__(
         self,
@@ -79,14 +93,15 @@ class PolarGrid(nn.Module):
         self.sigma = sigma
         self.regularisation = regularisation
         if torch.get_default_device().type == "meta":  # only shapes are asked for
-            forward = torch.empty(rings * angles, box * box)
-            inverse = torch.empty(box * box, rings * angles)
+            pixels, samples = (box // 2) ** 2, rings * (angles // 4 + 1)
+            forward = torch.empty(len(PARITIES), pixels, samples)
+            inverse = torch.empty(len(PARITIES), samples, pixels)
         else:
-            forward = _keep_sampling_matrix(box, rings, angles, sigma)
+            forward = _keep_forward(box, rings, angles, sigma)
             inverse = _keep_inverse(box, rings, angles, sigma, regularisation)
         # Derived from five numbers, so not part of a checkpoint.
-        self.register_buffer("forward_matrix", forward, persistent=False)
-        self.register_buffer("inverse_matrix", inverse, persistent=False)
+        self.register_buffer("forward_blocks", forward, persistent=False)
+        self.register_buffer("inverse_blocks", inverse, persistent=False)
 
     def to_polar(self, images: Tensor) -> Tensor:
         """Sample images on the polar grid.
@@ -101,9 +116,10 @@ class PolarGrid(nn.Module):
         Tensor
             `(..., rings, angles)`; its squared norm is nearly that of the image on the disk.
         """
-        flat = images.flatten(-2)  # (..., box * box)
-        polar = flat @ self.forward_matrix.to(images.dtype).T  # (..., rings * angles)
-        return polar.unflatten(-1, (self.rings, self.angles))
+        folded = fold_images(images.reshape(-1, self.box, self.box)).flatten(2)  # (4, n, quadrant pixels)
+        quarters = torch.bmm(folded, self.forward_blocks.to(images.dtype))
+        polar = unfold_samples(quarters.unflatten(2, (self.rings, -1)))
+        return polar.view(*images.shape[:-2], self.rings, self.angles)
 
     def to_images(self, polar: Tensor) -> Tensor:
         """Invert the polar map by regularised least squares; zero outside the disk.
@@ -118,150 +134,71 @@ class PolarGrid(nn.Module):
         Tensor
             `(..., box, box)`.
         """
-        flat = polar.flatten(-2)  # (..., rings * angles)
-        images = flat @ self.inverse_matrix.to(polar.dtype).T  # (..., box * box)
-        return images.unflatten(-1, (self.box, self.box))
-
-
-def disk_mask(box: int, radius: float) -> Tensor:
-    """Mark the pixels within a radius of the centre.
-
-    Parameters
-    ----------
-    box : int
-        Box size in pixels; the centre is pixel `(box // 2, box // 2)`.
-    radius : float
-        In pixels, inclusive.
-
-    Returns
-    -------
-    Tensor
-        `(box, box)` bool.
-    """
-    # The CPU also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
-    offset = torch.arange(box, device="cpu") - box // 2
-    return offset[:, None] ** 2 + offset[None, :] ** 2 <= radius**2
-
-
-def ring_radii(box: int, rings: int) -> Tensor:
-    """Radii of the rings in pixels, `(rings,)` float64: `(k + 1/2) (box / 2 - 1/2) / rings`."""
-    return (torch.arange(rings, dtype=torch.float64) + 0.5) * (box / 2 - 0.5) / rings
+        folded = fold_samples(polar.reshape(-1, self.rings, self.angles)).flatten(2)  # (4, n, quadrant samples)
+        quadrants = torch.bmm(folded, self.inverse_blocks.to(polar.dtype))
+        images = unfold_images(quadrants.unflatten(2, (self.box // 2, self.box // 2)))
+        return images.view(*polar.shape[:-2], self.box, self.box)
 
 
 # Made outside of inference mode, whoever asks first: what is made in it could take part in no gradient later.
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
-def _keep_sampling_matrix(box: int, rings: int, angles: int, sigma: float) -> Tensor:
-    """Keep `P` in float32: grids of one size share it, 64 MB at 64 px, and nothing of float64 outlives its building."""
-    return _sampling_matrix(box, rings, angles, sigma).float()
+def _keep_forward(box: int, rings: int, angles: int, sigma: float) -> Tensor:
+    """Keep `P` in float32: grids of one size share it, and nothing of float64 outlives its building."""
+    return build_forward_blocks(box, rings, angles, sigma).float()
 
 
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
 def _keep_inverse(box: int, rings: int, angles: int, sigma: float, regularisation: float) -> Tensor:
-    """Keep the inverse of `P` in float32, as `_keep_sampling_matrix`."""
-    return _build_matrices(box, rings, angles, sigma, regularisation)[1].float()
+    """Keep the inverse of `P` in float32, as `_keep_forward`."""
+    forward = build_forward_blocks(box, rings, angles, sigma)
+    return invert_blocks(forward, box, rings, angles, regularisation).float()
 
 
-def _build_matrices(
-    box: int, rings: int, angles: int, sigma: float, regularisation: float
-) -> tuple[Tensor, Tensor]:
-    """Build `P` `(rings * angles, box * box)` and its inverse `(box * box, rings * angles)` in float64."""
-    forward = _sampling_matrix(box, rings, angles, sigma)
-    return forward, _invert_by_quarter_turns(forward, box, rings, angles, regularisation)
+def build_forward_blocks(box: int, rings: int, angles: int, sigma: float) -> Tensor:
+    """Build `P` for each parity, `(4, quadrant pixels, quadrant samples)` in float64.
+
+    A folded quadrant holds sums over the pixels that mirrors take onto each other, and the weights are those of a
+    pixel of the pure parity, which has the same value (or its negative) in each of them.
+    """
+    quarter = build_sampling_matrix(box, rings, angles, sigma, first_angles=angles // 4 + 1)
+    folded = fold_images(quarter.unflatten(1, (box, box))).flatten(2)  # (4, samples, pixels)
+    shares = []
+    for parity in PARITIES:
+        counts = count_mirrored_pixels(box // 2, parity).flatten()
+        shares.append(torch.where(counts > 0, 1 / counts.clamp(min=1), 0.0))
+    return (folded * torch.stack(shares)[:, None]).mT.contiguous()
 
 
-def solve_least_squares(forward: Tensor, box: int, regularisation: float) -> Tensor:
-    """Regularised least-squares inverse `(A^T A + lambda)^-1 A^T`: the reference, seconds at 64 px.
+def invert_blocks(
+    forward: Tensor, box: int, rings: int, angles: int, regularisation: float
+) -> Tensor:
+    """Invert `P` for each parity, as `sampling_matrix.solve_least_squares` does for all at once.
 
-    Parameters
-    ----------
-    forward : Tensor
-        `(samples, box * box)`.
-    box : int
-        Box size in pixels.
-    regularisation : float
-        Tikhonov weight lambda.
+    The normal equations fall apart into those of the parities. They are solved in orthonormal coordinates: a sum over
+    `c` mirrored places is `sqrt(c)` of these.
 
     Returns
     -------
     Tensor
-        `(box * box, samples)`, zero outside the disk of radius `box / 2 - 1/2`.
+        `(4, quadrant samples, quadrant pixels)` in float64, zero outside the disk.
     """
-    offset = torch.arange(box) - box // 2
-    usable = (offset[:, None] > -box / 2) & (offset[None, :] > -box / 2)
-    solved = (disk_mask(box, box / 2 - 0.5 + MARGIN) & usable).flatten()
-    within = forward[:, solved]  # (samples, solved pixels)
-    normal = within.T @ within
-    normal.diagonal().add_(regularisation)
-    inverse = torch.zeros_like(forward.T)
-    inverse[solved] = torch.cholesky_solve(within.T.contiguous(), torch.linalg.cholesky(normal))
-    return inverse * disk_mask(box, box / 2 - 0.5).flatten()[:, None]
-
-
-def _invert_by_quarter_turns(
-    forward: Tensor, box: int, rings: int, angles: int, regularisation: float
-) -> Tensor:
-    """Compute `solve_least_squares` sixteen times cheaper, exactly equivariant to rotations by 90 degrees.
-
-    A quarter turn permutes the disk's pixels and the samples alike, so `P` is block-circulant over the four turns:
-    the Fourier transform over the turns splits the problem into four of a quarter of the size. The centre pixel, which
-    no turn moves, belongs to the symmetric block alone.
-    """
-    offset = torch.arange(box) - box // 2
-    in_quadrant = disk_mask(box, box / 2 - 0.5 + MARGIN)
-    in_quadrant &= (offset[:, None] >= 0) & (offset[None, :] > 0)
-    y, x = (axis - box // 2 for axis in in_quadrant.nonzero(as_tuple=True))
-    pixels = []  # of each turn, flat indices (quadrant pixels,)
-    for _ in range(4):
-        pixels.append((y + box // 2) * box + x + box // 2)
-        x, y = -y, x
-    by_turn = forward.unflatten(0, (rings, 4, angles // 4)).movedim(1, 0).flatten(1, 2)
-    blocks = torch.fft.rfft(
-        by_turn[:, :, pixels[0]], dim=0
-    )  # (3 frequencies, samples / 4, quadrant)
-    centre = (box // 2) * box + box // 2
-    solved = []
-    for frequency, block in enumerate(blocks):
-        if frequency == 0:
-            block = torch.cat([block, 2 * by_turn[0, :, centre, None].to(block.dtype)], dim=1)
-        normal = block.mH @ block
+    half, quarter = box // 2, angles // 4
+    solved_disk, disk = (
+        disk_mask(box, box / 2 - 0.5 + margin)[half:, half:].flatten() for margin in (MARGIN, 0.0)
+    )
+    inverse = torch.zeros_like(forward.mT)
+    for block, solution, parity in zip(forward, inverse, PARITIES, strict=True):
+        pixel_counts = count_mirrored_pixels(half, parity).flatten()
+        pixels = (solved_disk & (pixel_counts > 0)).nonzero()[:, 0]
+        pixel_scale = pixel_counts[pixels].sqrt()
+        sample_scale = count_mirrored_samples(quarter, parity).repeat(rings).sqrt()
+        # (pixels, samples), orthonormal: a sample that the parity leaves out has the scale 0.
+        within = block[pixels] * pixel_scale[:, None] * sample_scale
+        normal = within @ within.T
         normal.diagonal().add_(regularisation)
-        solved.append(torch.cholesky_solve(block.mH.contiguous(), torch.linalg.cholesky(normal)))
-    centre_row = solved[0][-1].real / 2  # (samples / 4,)
-    solved[0] = solved[0][:-1]
-    turned = torch.fft.irfft(torch.stack(solved), n=4, dim=0)  # (4, quadrant, samples / 4)
-    inverse = torch.zeros_like(forward.T).unflatten(1, (rings, 4, angles // 4))
-    quarter = (-1, rings, angles // 4)
-    for sample_turn in range(4):
-        inverse[centre, :, sample_turn] = centre_row.unflatten(0, (rings, angles // 4))
-        for pixel_turn in range(4):
-            block = turned[(pixel_turn - sample_turn) % 4]
-            inverse[pixels[pixel_turn], :, sample_turn] = block.reshape(quarter)
-    return inverse.flatten(1) * disk_mask(box, box / 2 - 0.5).flatten()[:, None]
-
-
-def _sampling_matrix(box: int, rings: int, angles: int, sigma: float) -> Tensor:
-    """Gaussian weights of every pixel for every polar sample, times `w_k = sqrt(r_k dr dtheta)`."""
-    radii = ring_radii(box, rings)
-    theta = 2 * math.pi * torch.arange(angles, dtype=torch.float64) / angles
-    offset = torch.arange(box, dtype=torch.float64) - box // 2
-    # Row and column 0 lie at offset -box/2, which has no counterpart at +box/2: left out, the sampling is symmetric and
-    # rotations by 90 degrees are exact.
-    usable = (offset > -box / 2).double()
-
-    def gaussian_along_axis(positions: Tensor) -> Tensor:
-        distance = positions.flatten()[:, None] - offset  # (samples, box)
-        weights = torch.exp(-(distance**2) / (2 * sigma**2)) * usable
-        # Cut where it no longer counts: the products would be denormal numbers, ten times slower to multiply.
-        return weights * (weights > 1e-12)
-
-    along_x = gaussian_along_axis(radii[:, None] * torch.cos(theta))
-    along_y = gaussian_along_axis(radii[:, None] * torch.sin(theta))
-    # Normalised over the support, so that a constant image keeps its value; the Gaussian is separable.
-    along_x /= along_x.sum(-1, keepdim=True)
-    along_y /= along_y.sum(-1, keepdim=True)
-    weights = torch.sqrt(radii * (box / 2 - 0.5) / rings * 2 * math.pi / angles)
-    matrix = along_y[:, :, None] * along_x[:, None, :]  # (samples, box, box)
-    matrix *= weights.repeat_interleave(angles)[:, None, None]
-    return matrix.flatten(1)
+        answer = torch.cholesky_solve(within, torch.linalg.cholesky(normal))
+        answer = answer * torch.where(sample_scale > 0, 1 / sample_scale.clamp(min=1), 0.0)
+        solution[:, pixels] = (answer / pixel_scale[:, None]).T
+    return inverse * disk

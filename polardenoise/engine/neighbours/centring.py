@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.fourier import shift_images
-from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.neighbours.companions import attend_to_those_there
 from polardenoise.engine.networks.neighbour_attention import attend_to_neighbours
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer

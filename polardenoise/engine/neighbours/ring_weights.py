@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import sum_rings
 
 #: Standard deviation of the noise that is added as a probe, in units of the images' own.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
 from polardenoise.engine.imaging.rotational_matching import (
     ROTATIONS,

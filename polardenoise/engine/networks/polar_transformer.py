@@ -23,7 +23,8 @@ from polardenoise.engine.imaging.ctf_rings import (
     filter_by_rings,
     unit_ctf_rings,
 )
-from polardenoise.engine.imaging.polar_grid import PolarGrid, disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
+from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics
 from polardenoise.engine.networks.angular_attention import attend

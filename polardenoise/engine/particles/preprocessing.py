@@ -9,9 +9,9 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.background import Background, measure_background, normalise
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf, phase_flip
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.fourier import fourier_crop, fourier_pad
 from polardenoise.engine.imaging.hot_pixels import replace_hot_pixels
-from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.particles.image_checks import OUT_OF_RANGE, ImageFaults
 from polardenoise.engine.particles.particle_set import ParticleSet

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf import apply_ctf
-from polardenoise.engine.imaging.polar_grid import disk_mask
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.runtime.devices import mixed_precision

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.euler_angles import draw_orientations
-from polardenoise.engine.imaging.polar_grid import disk_mask
 from polardenoise.engine.particles.image_names import name_in_star, refuse_unquotable_stack
 from polardenoise.engine.particles.mrc import StackWriter
 from polardenoise.engine.particles.star import open_text
