@@ -2,7 +2,7 @@
 
 Whatever commutes with both mirrors, as a polar map does, takes each parity to itself: even in y and x, even in y and
 odd in x, and so on. *Folding* adds up (or subtracts) what a mirror takes onto each other, and leaves a quadrant for
-each parity; *unfolding* lays the four out again. The mirror in x takes angle `t` of `T` to `T/2 - t`, that in y to `-t`.
+each parity; *unfolding* lays the four out again. The mirror in x takes angle `t` of `T` to `T/2 - t`, that in y `-t`.
 
 Row and column 0 of an image lie at offset `-box / 2`, where nothing lies opposite: folding leaves them out.
 """
