@@ -1,6 +1,7 @@
 """Coloured noise is whitened before the network, in each half by its own images alone; white noise is left alone."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from polardenoise.engine.denoise.noise_whitening import (
 from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.background import measure_background, normalise
 from polardenoise.engine.imaging.noise_spectrum import measure_ring_powers, typical_ring_power
+from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_images, read_particles
 from polardenoise.engine.simulate.noise import draw_coloured_noise, sample_noise_power
@@ -271,3 +273,70 @@ def test_whitening_takes_error_away_from_coloured_noise(folder, monkeypatch):
         assert denoise("base", *options, source="set/particles.star", output=f"{flat}.star") == 0
         errors[name] = relative_mse(images_of(f"{flat}.star"), truth)
     assert errors["whitened"] < 0.9 * errors["as it is"]
+
+
+def teach_whitening(model, path):
+    """Copy a model, with a card that says that it learned from whitened images."""
+    shutil.copytree(model, path)
+    card = json.loads((path / "model.json").read_text())
+    card["trained_on"]["recipe"] = {"whitened_share": 0.5}
+    (path / "model.json").write_text(json.dumps(card))
+    return str(path)
+
+
+@pytest.mark.parametrize("ctf", [True, False])
+def test_a_network_that_learned_from_whitened_images_is_told(folder, model, monkeypatch, ctf):
+    """With a CTF as well: its rings are multiplied by what the images are multiplied by."""
+    star = write_set(folder, count=COUNT, images=draw_images(12, coloured=True), ctf=ctf)
+    rings = []
+
+    def whiten(scratch, colours, rows, *others):
+        for step in (lambda: None, lambda: real(scratch, colours, rows, *others)):
+            step()
+            rings.append(scratch.read_with_ctf_rings(rows)[1])
+
+    real = preparation.whiten_scratch
+    monkeypatch.setattr(preparation, "whiten_scratch", whiten)
+    told = teach_whitening(model, folder / "told")
+    assert denoise(told, *(AS_STATED if ctf else QUICK)) == 0
+    facts = state_noise()
+    before, after = rings
+    power = torch.tensor(facts["noise_of_halves"]["1"]["power_by_ring"])
+    half = torch.from_numpy(read_particles(star).random_subset == 1)
+    torch.testing.assert_close(after[half], before[half] * power**-0.5, rtol=2e-3, atol=1e-4)
+    assert (before == 1).all() != ctf
+    assert "whitened" in facts["noise"]
+    assert "left so" not in facts["noise"]
+
+
+def test_a_network_that_is_told_estimates_the_molecule_as_it_is(folder, model, monkeypatch):
+    """What comes out of the network is what is written, but for the units; of one that is not told it is divided."""
+    write_set(folder, count=COUNT, images=draw_images(13, coloured=True), ctf=False)
+    told = teach_whitening(model, folder / "told")
+    assert denoise(told, *QUICK) == 0
+    known = images_of("out.star")
+    monkeypatch.setattr(NoiseColours, "bring_back", NoiseColours.undo)
+    assert denoise(told, *QUICK, output="undone.star") == 0
+    undone = images_of("undone.star")
+    undone_power, known_power = (
+        average_rings(torch.fft.rfft2(one).abs().square().mean(0)) for one in (undone, known)
+    )
+    power = torch.tensor(state_noise()["noise_of_halves"]["1"]["power_by_ring"])
+    torch.testing.assert_close(undone_power, power * known_power, rtol=0.2, atol=0.0)
+
+
+def test_told_or_not_an_image_gets_its_noise_back():
+    power = torch.linspace(3.0, 0.8, BOX // 2)
+    images = torch.randn(4, BOX, BOX, generator=torch.Generator().manual_seed(3))
+    halves = np.array([1, 1, 2, 2])
+    colours = NoiseColours(
+        {
+            1: NoiseColour(100, power, "known", told=True),
+            2: NoiseColour(100, power, "none", told=False),
+        }
+    )
+    white = colours.whiten(images, halves)
+    torch.testing.assert_close(colours.undo(white, halves), images, atol=1e-4, rtol=0)
+    brought = colours.bring_back(white, halves)
+    assert torch.equal(brought[:2], white[:2])
+    torch.testing.assert_close(brought[2:], images[2:], atol=1e-4, rtol=0)

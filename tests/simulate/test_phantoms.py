@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from polardenoise.engine.imaging.symmetry import symmetry_matrices
 from polardenoise.engine.simulate.phantoms import build_phantom
 from polardenoise.engine.simulate.secondary_structure import build_helix, build_strand
 
@@ -96,6 +97,26 @@ def test_a_seed_is_a_molecule(phantoms):
     again = build_phantom(10_001)
     np.testing.assert_array_equal(again.positions, phantoms[10_001].positions)
     assert len(phantoms[10_002].positions) != len(again.positions)
+
+
+def test_cages_are_hollow_and_have_the_symmetry_of_a_polyhedron():
+    """Seeds of 8,000 to 8,999 and 18,000 to 18,999."""
+    orders = set()
+    for seed in (8000, 8005, 8008, 18_000):
+        atoms = build_phantom(seed)
+        tree = cKDTree(atoms.positions)
+        found = []
+        for group in ("t", "o", "i"):
+            turned = [atoms.positions[::40] @ one.T for one in symmetry_matrices(group).numpy()]
+            if max(tree.query(positions)[0].max() for positions in turned) < 0.01:
+                found.append(len(turned))
+        assert found, seed
+        orders.add(max(found))
+        # A shell: nothing at the centre, and no copy far from the others.
+        distances = np.linalg.norm(atoms.positions, axis=1)
+        assert distances.min() > 0.15 * distances.max()
+        assert tree.query(atoms.positions, k=2)[0][:, 1].max() < 8.0
+    assert orders >= {12, 24, 60}
 
 
 def test_a_phantom_stays_what_it_is():

@@ -74,13 +74,14 @@ def find_job_classes(
 
 
 def undo_whitening(classes: HalfClasses, colours: NoiseColours, half: int) -> HalfClasses:
-    """Give the sums of images that were whitened for the network the strengths that they have without.
+    """Give sums of images that were whitened for the network, and not told so, the strengths that they have without.
 
-    The Wiener constants stay: signal and noise of a ring are multiplied by the same.
+    Sums weigh images by their CTF rings, and so know of a whitening that the network is told of. The Wiener constants
+    stay: signal and noise of a ring are multiplied by the same.
     """
     images = classes.sums.images  # (classes, 2, box, box)
     flat = images.flatten(0, 1)
-    undone = colours.undo(flat, np.full(len(flat), half)).view_as(images)
+    undone = colours.bring_back(flat, np.full(len(flat), half)).view_as(images)
     return replace(classes, sums=replace(classes.sums, images=undone))
 
 

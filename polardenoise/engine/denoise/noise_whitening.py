@@ -2,14 +2,14 @@
 
 Networks are at their best in white noise. Ice, carbon and the detector give noise of another spectrum: its power on the
 rings of frequencies is measured in the corners of the images of a half, from that half alone, and where it is not flat
-every image of the half is multiplied by its inverse square root, ring by ring. What the network then sees is a molecule
-whose frequencies have other strengths, in white noise; its estimate is divided by the same numbers, which gives the
-estimate of the molecule as it is.
+every image of the half is multiplied by its inverse square root `w`, ring by ring.
 
-Only images that the user says have no CTF (`--ctf-state none`) are whitened: in those with one, whose coarse
-frequencies are faint already, the networks that there are lose by it, whether the CTF is known or not
-(`docs/constants.rst`); and real particles of unknown defocus come without a word of their CTF. The noise of all is
-measured, and stated.
+A network that learned from such images (`whitened_share` of its recipe) is *told*: it gets |CTF| times `w` as the CTF
+rings of the image, and estimates the molecule as it is. To a network that did not, the image is that of another
+molecule, whose frequencies have other strengths, and its estimate is divided by `w`. That serves only images that the
+user says have no CTF (`--ctf-state none`): in those with one, whose coarse frequencies are faint already, such networks
+lose by it (`docs/constants.rst`). Real particles of unknown defocus come without a word of their CTF, and are left as
+they are by either. The noise of all is measured, and stated.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ LEAST_IN_CORNERS = 0.6
 Ctf = Literal["known", "unknown", "none"]
 #: Why coloured noise is left as it is.
 LEFT = {
-    "known": "left so, since the images have a CTF",
+    "known": "left so, since the images have a CTF and the model knows no whitened ones",
     "unknown": "left so, since the images may have a CTF (--ctf-state none says that they do not)",
 }
 #: Images that are whitened at once.
@@ -61,11 +61,14 @@ class NoiseColour:
         `(box // 2,)` power on each ring of frequencies, 1 on average over all frequencies.
     ctf : Ctf
         Whether the images have a CTF.
+    told : bool
+        Whether the network is told of the whitening, having learned from whitened images.
     """
 
     images: int
     ring_power: Tensor
     ctf: Ctf
+    told: bool = False
 
     @property
     def ratio(self) -> float:
@@ -86,7 +89,7 @@ class NoiseColour:
     @property
     def is_whitened(self) -> bool:
         """Whether the images are whitened, rather than left as they are."""
-        return self.is_coloured and self.ctf == "none"
+        return self.is_coloured and (self.ctf == "none" or (self.told and self.ctf == "known"))
 
 
 class NoiseColours:
@@ -105,13 +108,29 @@ class NoiseColours:
         """Make the noise of images `(n, box, box)`, of `(n,)` halves, white, of standard deviation 1."""
         return self._multiply(images, halves, -0.5)
 
-    def undo(self, estimates: Tensor, halves: np.ndarray) -> Tensor:
-        """Give estimates `(n, box, box)` made of whitened images the strengths that they have without."""
-        return self._multiply(estimates, halves, 0.5)
+    def undo(self, images: Tensor, halves: np.ndarray) -> Tensor:
+        """Give whitened images `(n, box, box)` the strengths that they had before."""
+        return self._multiply(images, halves, 0.5)
 
-    def _multiply(self, images: Tensor, halves: np.ndarray, power: float) -> Tensor:
-        """Multiply images by a power of the ring power of their half; others stay, bit for bit."""
-        whitened = np.array([self.of_halves[half].is_whitened for half in halves.tolist()], bool)
+    def bring_back(self, estimates: Tensor, halves: np.ndarray) -> Tensor:
+        """Give estimates `(n, box, box)` made of whitened images the strengths of the molecule, if they lack them.
+
+        They have them where the network, or whoever made them, knew the whitening from the CTF rings.
+        """
+        return self._multiply(estimates, halves, 0.5, told=False)
+
+    def _multiply(
+        self, images: Tensor, halves: np.ndarray, power: float, told: bool = True
+    ) -> Tensor:
+        """Multiply images by a power of the ring power of their half; others stay, bit for bit.
+
+        With `told=False` those stay as well whose network is told.
+        """
+        concerned = {
+            half: colour.is_whitened and (told or not colour.told)
+            for half, colour in self.of_halves.items()
+        }
+        whitened = np.array([concerned[half] for half in halves.tolist()], bool)
         if not whitened.any():
             return images
         some = torch.from_numpy(np.flatnonzero(whitened)).to(images.device)
@@ -135,10 +154,14 @@ class NoiseEvidence:
         Of the images, pixels.
     ctf : Ctf
         Whether they have a CTF.
+    told : bool
+        Whether the network is told of a whitening.
     """
 
-    def __init__(self, halves: np.ndarray, counted: np.ndarray, box: int, ctf: Ctf):
-        self.halves, self.box, self.ctf = halves, box, ctf
+    def __init__(
+        self, halves: np.ndarray, counted: np.ndarray, box: int, ctf: Ctf, told: bool = False
+    ):
+        self.halves, self.box, self.ctf, self.told = halves, box, ctf, told
         self._chosen = np.zeros(len(halves), dtype=bool)
         for half in np.unique(halves):
             rows = np.flatnonzero(counted & (halves == half))
@@ -171,7 +194,7 @@ class NoiseEvidence:
             if len(powers) >= FEWEST_MEASURED:
                 measured = torch.from_numpy(typical_ring_power(np.stack(powers))).float()
                 ring_power = measured / average_over_transform(measured)
-            found[half] = NoiseColour(len(powers), ring_power, self.ctf)
+            found[half] = NoiseColour(len(powers), ring_power, self.ctf, self.told)
         return NoiseColours(found)
 
 
@@ -217,6 +240,8 @@ def whiten_scratch(
             continue
         for some in np.split(own, range(IMAGES_AT_ONCE, len(own), IMAGES_AT_ONCE)):
             images, ctf_rings = scratch.read_with_ctf_rings(some)
+            if colour.told:
+                ctf_rings = ctf_rings * colour.ring_power.to(ctf_rings) ** -0.5
             scratch.write(some, colours.whiten(images.to(device), halves[some]).cpu(), ctf_rings)
 
 
@@ -228,7 +253,7 @@ def word_noise(colours: NoiseColours) -> str:
             said = "too few images to tell, taken as white"
         elif colour.is_coloured:
             said = f"coloured (strongest over weakest frequency {colour.ratio:.1f}), "
-            said += LEFT[colour.ctf] if colour.ctf != "none" else "whitened"
+            said += "whitened" if colour.is_whitened else LEFT[colour.ctf]
         else:
             said = "white"
         parts.append(f"half {half} {said}")

@@ -248,7 +248,9 @@ def bring_back(
     places = range(0, len(estimates), at_once)
     return [
         return_images(
-            preparation.colours.undo(part, job.halves[batch.own_rows[place : place + at_once]]),
+            preparation.colours.bring_back(
+                part, job.halves[batch.own_rows[place : place + at_once]]
+            ),
             part_units,
             job.particles,
             batch.own_rows[place : place + at_once],

@@ -162,7 +162,8 @@ def read_input(job: Job, folder: Path) -> None:
     shared = job.shared
     evidence = ContrastEvidence(job.halves, job.optics[0])
     counted = shared.count_once(job.halves)
-    noise = NoiseEvidence(job.halves, counted, job.handling.box, state_ctf(job))
+    told = job.card.knows_whitened_images
+    noise = NoiseEvidence(job.halves, counted, job.handling.box, state_ctf(job), told)
     working = name_working_images(job, folder)
     with working as scratch, Progress("read and check", len(shared)) as progress:
 
@@ -260,9 +261,10 @@ def load_colours(job: Job, saved: dict[str, np.ndarray], path: Path) -> NoiseCol
         or not (ring_power > 0).all()
     ):
         raise InputError(f"{path}: is of other particles; {START_ANEW}")
+    ctf, told = state_ctf(job), job.card.knows_whitened_images
     return NoiseColours(
         {
-            half: NoiseColour(count, torch.from_numpy(own), state_ctf(job))
+            half: NoiseColour(count, torch.from_numpy(own), ctf, told)
             for half, count, own in zip(halves.tolist(), images.tolist(), ring_power, strict=True)
         }
     )

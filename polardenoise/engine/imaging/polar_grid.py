@@ -116,8 +116,8 @@ class PolarGrid(nn.Module):
         Tensor
             `(..., rings, angles)`; its squared norm is nearly that of the image on the disk.
         """
-        folded = fold_images(images.reshape(-1, self.box, self.box)).flatten(2)  # (4, n, quadrant pixels)
-        quarters = torch.bmm(folded, self.forward_blocks.to(images.dtype))
+        folded = fold_images(images.reshape(-1, self.box, self.box))  # (4, n, quadrant)
+        quarters = torch.bmm(folded.flatten(2), self.forward_blocks.to(images.dtype))
         polar = unfold_samples(quarters.unflatten(2, (self.rings, -1)))
         return polar.view(*images.shape[:-2], self.rings, self.angles)
 
@@ -134,8 +134,8 @@ class PolarGrid(nn.Module):
         Tensor
             `(..., box, box)`.
         """
-        folded = fold_samples(polar.reshape(-1, self.rings, self.angles)).flatten(2)  # (4, n, quadrant samples)
-        quadrants = torch.bmm(folded, self.inverse_blocks.to(polar.dtype))
+        folded = fold_samples(polar.reshape(-1, self.rings, self.angles))  # (4, n, quarter)
+        quadrants = torch.bmm(folded.flatten(2), self.inverse_blocks.to(polar.dtype))
         images = unfold_images(quadrants.unflatten(2, (self.box // 2, self.box // 2)))
         return images.view(*polar.shape[:-2], self.box, self.box)
 

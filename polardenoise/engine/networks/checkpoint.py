@@ -77,6 +77,12 @@ class ModelCard:
     format: int = FORMAT
     adapted: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def knows_whitened_images(self) -> bool:
+        """Whether it learned from images whose coloured noise had been made white, and was told so."""
+        recipe = self.trained_on.get("recipe") or {}
+        return bool(recipe.get("whitened_share", 0.0) > 0)
+
     def count_images_of_halves(self) -> dict[int, int]:
         """Count the images of each half that the model was adapted to; empty where it never was."""
         halves = self.adapted.get("halves", {})
@@ -95,6 +101,7 @@ class TrainedRecipe(msgspec.Struct):
     """What programs read of the recipe in a card."""
 
     snr: tuple[float, float] | None = None
+    whitened_share: float = 0.0
 
 
 def save_model(

@@ -2,7 +2,8 @@
 
 A phantom is an assembly of compact domains of ideal helices and sheets, alone or with cyclic (Cn) or dihedral (Dn)
 symmetry, 50 to 1500 kDa. Everything follows from one seed (numpy's PCG64), so that a phantom is the same on every
-machine and needs no data. Seeds below 10,000 are for training, those above for tests.
+machine and needs no data. Seeds below 10,000 are for training, those above for tests. Seeds from 8,000 to 8,999 and
+from 18,000 to 18,999 are *cages*: hollow shells with the symmetry of a tetrahedron, an octahedron or an icosahedron.
 
 The steps: a *domain* is layers of helices (10 A apart) or strands (4.8 A apart) cut to an ellipsoid and joined by
 loops; a *protomer* is domains pushed together until they touch; the *assembly* is the protomer's symmetric copies,
@@ -17,6 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from polardenoise.engine.imaging.symmetry import symmetry_matrices
 from polardenoise.engine.simulate.atoms import Atoms
 from polardenoise.engine.simulate.domains import (
     build_coiled_coil,
@@ -41,6 +43,10 @@ TRIES = 6
 FAMILIES = ("globular", "elongated", "ring", "membrane", "dihedral")
 FAMILY_SHARES = (0.32, 0.20, 0.16, 0.16, 0.16)
 
+#: Thousands of the seeds that are cages; their groups, and the residues of a protomer, at least and at most.
+CAGE_THOUSANDS = (8, 18)
+CAGES = {"t": (120, 400), "o": (90, 260), "i": (70, 170)}
+
 
 def build_phantom(seed: int) -> Atoms:
     """Build the phantom of a seed.
@@ -56,6 +62,8 @@ def build_phantom(seed: int) -> Atoms:
         Centred on its centre of mass, Angstrom.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
+    if seed // 1000 in CAGE_THOUSANDS:
+        return _join_copies(*_build_cage(generator))
     family = FAMILIES[int(np.searchsorted(np.cumsum(FAMILY_SHARES)[:-1], generator.random()))]
     order, dihedral = _draw_symmetry(family, generator)
     copies = order * (2 if dihedral else 1)
@@ -68,6 +76,22 @@ def build_phantom(seed: int) -> Atoms:
     rotations = _symmetry_rotations(order, dihedral)
     if copies > 1:
         protomer = _move_to_contact(protomer, rotations, family, generator)
+    return _join_copies(protomer, rotations)
+
+
+def _build_cage(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Build a protomer in its place on a shell, and the rotations of the shell's group."""
+    group = str(generator.choice(list(CAGES)))
+    rotations = np.round(symmetry_matrices(group).numpy(), 12)
+    residues = int(generator.integers(*CAGES[group]))
+    protomer = _build_protomer("globular", residues, generator)
+    protomer = rotate_atoms(protomer, draw_rotation(generator))
+    direction = draw_rotation(generator)[:, 2]
+    return _move_out(protomer, rotations, direction, 60.0 * len(rotations) ** 0.5), rotations
+
+
+def _join_copies(protomer: np.ndarray, rotations: np.ndarray) -> Atoms:
+    """Lay a protomer's symmetric copies together, centred."""
     rows = np.concatenate([rotate_atoms(protomer, rotation) for rotation in rotations])
     positions = rows[:, :3] - rows[:, 4] @ rows[:, :3] / rows[:, 4].sum()
     return Atoms(np.round(positions, 3), rows[:, 3].copy(), rows[:, 4].copy())
@@ -159,6 +183,13 @@ def _move_to_contact(
             math.sin(elevation),
         ]
     )
+    return _move_out(protomer, rotations, direction, 40.0 + 60.0 * len(rotations))
+
+
+def _move_out(
+    protomer: np.ndarray, rotations: np.ndarray, direction: np.ndarray, farthest: float
+) -> np.ndarray:
+    """Move the protomer along a direction to where it only just touches its copies."""
 
     def share_in_contact(distance: float) -> float:
         moved = protomer[:, :3] + distance * direction
@@ -166,7 +197,7 @@ def _move_to_contact(
         others = [_cells(rotate_positions(moved, rotation)) for rotation in rotations[1:]]
         return float(np.isin(own, np.concatenate(others)).mean())
 
-    distance = _closest_distance(share_in_contact, 40.0 + 60.0 * len(rotations))
+    distance = _closest_distance(share_in_contact, farthest)
     moved_out = protomer.copy()
     moved_out[:, :3] += distance * direction
     return moved_out

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.disk import disk_mask
-from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.runtime.devices import mixed_precision
 from polardenoise.engine.train.simulated_sets import TrainingBatch
@@ -22,7 +21,7 @@ FLOOR_SNR = 0.03
 
 def measure_objective(model: Denoiser, batch: TrainingBatch, precision: torch.dtype) -> Tensor:
     """Denoise a batch and measure the loss; of several passes each counts twice as much as the one before."""
-    ctf_rings = average_rings(batch.abs_ctf)
+    ctf_rings = batch.average_ctf_rings()
     with mixed_precision(batch.noisy.device, precision):
         estimates = model.denoise_by_passes(batch.noisy, ctf_rings)
     losses = torch.stack([measure_loss(estimate.float(), batch) for estimate in estimates])
@@ -68,7 +67,7 @@ def measure_validation(model: Denoiser, validation: TrainingBatch, precision: to
     device = next(model.parameters()).device
     error = energy = 0.0
     disk = disk_mask(validation.clean.shape[-1], validation.clean.shape[-1] / 2 - 1).to(device)
-    ctf_rings = average_rings(validation.abs_ctf)
+    ctf_rings = validation.average_ctf_rings()
     for noisy, clean, rings in zip(validation.noisy, validation.clean, ctf_rings, strict=True):
         with mixed_precision(device, precision):
             estimate = model(noisy[None].to(device), rings[None].to(device))[0].float()

@@ -1,4 +1,4 @@
-"""What real boxes show beside noise and the particle, in training: neighbours, slopes, contrast that varies.
+"""What real boxes show beside noise and the particle, in training: neighbours, slopes, ice, contrast that varies.
 
 None of it is in the target but the contrast. With all of a recipe's shares and strengths at 0 nothing is drawn: such a
 training is what it was before there were any.
@@ -34,6 +34,8 @@ class Nuisances:
         `(sets, images, 3, 3)` its orientation.
     places : Tensor
         `(sets, images, 2)` x and y of its centre from that of the box, pixels.
+    ice : ndarray
+        `(sets,)` standard deviation of what the structure of the ice shows, in units of the noise's.
     """
 
     contrast: np.ndarray
@@ -41,6 +43,7 @@ class Nuisances:
     beside: np.ndarray
     matrices: Tensor
     places: Tensor
+    ice: np.ndarray
 
     def show_neighbours(self, draws: SetDraws) -> SetDraws:
         """Give the draws of the neighbours' own images, at the centre: the molecules of the particles."""
@@ -68,16 +71,19 @@ def draw_nuisances(
     Nuisances or None
         None where the recipe asks for nothing.
     """
-    if not (recipe.contrast_spread or recipe.slope or recipe.neighbour_share):
+    if not (recipe.contrast_spread or recipe.slope or recipe.neighbour_share or recipe.ice):
         return None
     size = radius.shape
     contrast = draw_contrasts(size, recipe.contrast_spread, generator)
     gradients = draw_gradients(size, recipe.slope, generator)
     found = draw_neighbours(recipe.neighbour_share, radius.ravel(), box, generator)
+    # Drawn last, and only where there is any: recipes without draw what they drew before there was ice.
+    ice = generator.uniform(0, recipe.ice, len(radius)) if recipe.ice else np.zeros(len(radius))
     return Nuisances(
         contrast,
         gradients,
         found.present.reshape(size),
         matrices_from_angles(found.angles).unflatten(0, size),
         found.places.unflatten(0, size),
+        ice,
     )

@@ -40,9 +40,11 @@ SIMULATION_SETTINGS = (
     "noise_only_share",
     "junk_share",
     "coloured_share",
+    "whitened_share",
     "neighbour_share",
     "contrast_spread",
     "slope",
+    "ice",
     "defocus_error",
     "noise_spectrum",
 )

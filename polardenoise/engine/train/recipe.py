@@ -65,12 +65,18 @@ class Recipe:
         Share of images that show any molecule, at the set's SNR, instead of the set's own.
     coloured_share : float
         Share of sets whose noise has the spectrum of real images' corners, to a power between 0 and 1.5.
+    whitened_share : float
+        Share of the sets with coloured noise or ice whose noise is made white, as `denoise` does it for a network that
+        learned from such sets.
     neighbour_share : float
         Share of images into which another copy of the molecule reaches from the side; it is not in the target.
     contrast_spread : float
         Standard deviation of the logarithm of what each particle is multiplied by, in the target as well.
     slope : float
         Root mean square of sloping backgrounds in standard deviations of the noise; not in the target.
+    ice : float
+        The structure of the ice, seen through each image's CTF: its standard deviation over that of the noise is drawn
+        for each set between 0 and this; not in the target.
     defocus_error : float
         Standard deviation of the error of the defocus that the network is told, in Angstrom.
     noise_spectrum : tuple of tuple of float
@@ -115,9 +121,11 @@ class Recipe:
     noise_only_share: Share = 0.03
     junk_share: Share = 0.0
     coloured_share: Share = 0.0
+    whitened_share: Share = 0.0
     neighbour_share: Share = 0.0
     contrast_spread: Annotated[float, Meta(ge=0, le=2)] = 0.0
     slope: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    ice: Annotated[float, Meta(ge=0, le=100)] = 0.0
     defocus_error: Annotated[float, Meta(ge=0, le=1e5)] = 0.0
     noise_spectrum: tuple[tuple[Frequency, Power], ...] = ()
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 8e-4

@@ -116,9 +116,11 @@ def fix_validation(recipe: Recipe) -> Recipe:
         noise_only_share=0.0,
         junk_share=0.0,
         coloured_share=0.0,
+        whitened_share=0.0,
         neighbour_share=0.0,
         contrast_spread=0.0,
         slope=0.0,
+        ice=0.0,
         defocus_error=0.0,
     )
 

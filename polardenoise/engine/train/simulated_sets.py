@@ -19,6 +19,7 @@ from polardenoise.engine.imaging.batched_projections import (
     take_spectra,
 )
 from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
+from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.runtime.devices import send_to_device
 from polardenoise.engine.simulate.imperfections import lay_slopes
 from polardenoise.engine.simulate.noise_spectrum import MEASURED
@@ -29,6 +30,7 @@ from polardenoise.engine.train.nuisances import Nuisances, draw_nuisances
 from polardenoise.engine.train.optics import DrawOptics, Optics, draw_optics
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.set_draws import SetDraws, draw_sets
+from polardenoise.engine.train.whitening import whiten_sets
 
 #: Molecules are rasterised once at the largest fill and shrunk at random by sampling their transform more coarsely.
 RASTER_B_FACTOR = 80.0
@@ -68,15 +70,26 @@ class TrainingBatch:
         `clean` has none.
     abs_ctf : Tensor
         `(sets, images, box, box // 2 + 1)`, |CTF| of each image, 1 where there is none.
+    whitening : Tensor or None
+        `(sets, images, box // 2)` by what each ring of frequencies of `noisy` was multiplied to make its noise white.
     """
 
     noisy: Tensor
     clean: Tensor
     abs_ctf: Tensor
+    whitening: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "TrainingBatch":
-        """Apply a function to all three."""
-        return TrainingBatch(change(self.noisy), change(self.clean), change(self.abs_ctf))
+        """Apply a function to all of it."""
+        whitening = None if self.whitening is None else change(self.whitening)
+        return TrainingBatch(
+            change(self.noisy), change(self.clean), change(self.abs_ctf), whitening
+        )
+
+    def average_ctf_rings(self) -> Tensor:
+        """Give what the network is told of each ring, `(sets, images, box // 2)`: |CTF|, times the whitening."""
+        rings = average_rings(self.abs_ctf)
+        return rings if self.whitening is None else rings * self.whitening
 
 
 def load_molecule(source: str, box: int, largest_fill: float) -> Density:
@@ -139,7 +152,25 @@ def draw_sets_of(
     radius = molecules.radii[draws.molecules] * optics.magnification
     nuisances = draw_nuisances(radius, molecules.stack.box, recipe, generator)
     spectrum = choose_spectrum(recipe)
-    return simulate_sets(molecules.stack, draws, optics, noise_generator, nuisances, spectrum)
+    whitened = draw_whitened(draws.colour, nuisances, recipe, generator)
+    return simulate_sets(
+        molecules.stack, draws, optics, noise_generator, nuisances, spectrum, whitened
+    )
+
+
+def draw_whitened(
+    colour: np.ndarray,
+    nuisances: Nuisances | None,
+    recipe: Recipe,
+    generator: np.random.Generator,
+) -> np.ndarray | None:
+    """Draw which sets are whitened, `(sets,)` bool, among those whose noise is not white; None without a draw."""
+    if not recipe.whitened_share:
+        return None
+    coloured = colour > 0
+    if nuisances is not None:
+        coloured = coloured | (nuisances.ice > 0)
+    return coloured & (generator.random(len(colour)) < recipe.whitened_share)
 
 
 def choose_spectrum(recipe: Recipe) -> NoiseSpectrum:
@@ -156,6 +187,7 @@ def simulate_sets(
     generator: torch.Generator,
     nuisances: Nuisances | None = None,
     spectrum: NoiseSpectrum = MEASURED,
+    whitened: np.ndarray | None = None,
 ) -> TrainingBatch:
     """Make the images of some sets.
 
@@ -171,6 +203,8 @@ def simulate_sets(
         What else the boxes show.
     spectrum : NoiseSpectrum
         Of coloured noise.
+    whitened : ndarray, optional
+        `(sets,)` bool: whose noise is made white.
     """
     box, images = stack.box, draws.molecules.shape[1]
     abs_ctf = optics.abs_ctf
@@ -190,15 +224,20 @@ def simulate_sets(
     strength = torch.sqrt(snr[:, None] / power)
     scale = (strength * particle)[..., None, None]
     noise = draw_noise(images, box, optics.pixel_sizes[:, 0], draws.colour, generator, spectrum)
+    beside: Tensor | float = 0.0
     if nuisances is not None:
         contrast = send_to_device(nuisances.contrast.astype(np.float32), noise.device)
         scale = scale * contrast[..., None, None]
-        noise = noise + show_nuisances(stack, draws, optics, nuisances, strength)
-    noisy = seen * scale + noise
+        beside = show_nuisances(stack, draws, optics, nuisances, strength)
+        if nuisances.ice.any():
+            noise = noise + show_ice(nuisances.ice, carried, generator)
+    noisy = seen * scale + (noise + beside)
     background = measure_background(noisy)
-    return TrainingBatch(
-        normalise(noisy, background), clean * (scale / background.deviation), abs_ctf
-    )
+    noisy, clean = normalise(noisy, background), clean * (scale / background.deviation)
+    if whitened is None:
+        return TrainingBatch(noisy, clean, abs_ctf)
+    noisy, factors = whiten_sets(noisy, noise, whitened)
+    return TrainingBatch(noisy, clean, abs_ctf, factors)
 
 
 def show_nuisances(
@@ -226,6 +265,27 @@ def show_nuisances(
     beside = move_beside(images, nuisances.places.flatten(0, 1).to(device)).unflatten(0, size)
     present = send_to_device(nuisances.beside, device)
     return slopes + beside * (strength * present)[..., None, None]
+
+
+def show_ice(deviations: np.ndarray, transfer: Tensor, generator: torch.Generator) -> Tensor:
+    """Make the structure of amorphous ice as each image's microscope shows it, `(sets, images, box, box)`.
+
+    Parameters
+    ----------
+    deviations : ndarray
+        `(sets,)` standard deviation of its pixels.
+    transfer : Tensor
+        `(sets, images, box, box // 2 + 1)` the CTF; its sign does not matter, as ice has no phases to lose.
+    generator : torch.Generator
+        Source of randomness; on the device of the CTFs.
+    """
+    box = transfer.shape[-2]
+    size = (*transfer.shape[:2], box, box)
+    white = torch.randn(size, device=transfer.device, generator=generator)
+    ice = torch.fft.irfft2(torch.fft.rfft2(white) * transfer, s=(box, box))
+    deviation = send_to_device(deviations.astype(np.float32), transfer.device)
+    spread = ice.std((-2, -1), keepdim=True).clamp(min=1e-6)
+    return ice * (deviation[:, None, None, None] / spread)
 
 
 def project_sets(stack: TransformStack, draws: SetDraws, optics: Optics) -> Tensor:
@@ -257,7 +317,7 @@ def project_sets(stack: TransformStack, draws: SetDraws, optics: Optics) -> Tens
 
 
 def stack_sets(sets: list[TrainingBatch]) -> TrainingBatch:
-    """Stack single sets `(images, ...)` of equal size into a batch `(sets, images, ...)`."""
+    """Stack single sets `(images, ...)` of equal size, without whitening, into a batch `(sets, images, ...)`."""
     return TrainingBatch(
         torch.stack([one.noisy for one in sets]),
         torch.stack([one.clean for one in sets]),

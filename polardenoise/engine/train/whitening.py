@@ -1,0 +1,66 @@
+"""Training sets whose coloured noise was made white, as `denoise` does it, with the network told so.
+
+An image of the transform `C X + N`, `|N|^2` of the power `P` on each ring of frequencies, becomes `C w X + w N` with
+`w = P^-1/2`: white noise, and a molecule seen through `C w`. Told these rings instead of |CTF|, the network weighs
+every frequency by what is known there, and its estimate is of `X`, as ever.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.ctf_rings import filter_by_rings
+from polardenoise.engine.imaging.rings import average_rings, ring_index
+
+#: No ring is strengthened or weakened by more than this, as where a set's noise happens to have next to nothing.
+LARGEST_FACTOR = 8.0
+
+
+def measure_whitening(noise: Tensor) -> Tensor:
+    """Find what makes the noise of sets white.
+
+    Parameters
+    ----------
+    noise : Tensor
+        `(sets, images, N, N)`.
+
+    Returns
+    -------
+    Tensor
+        `(sets, N // 2)`: one over the root of the power of each ring, which is 1 on average over all frequencies.
+    """
+    box = noise.shape[-1]
+    power = average_rings(torch.fft.rfft2(noise).abs().square().mean(1))  # (sets, N // 2)
+    # As frequencies share the energy of an image: `filter_by_rings` gives the corners the last ring's factor.
+    ring = ring_index(box).clamp_max(box // 2 - 1).to(noise.device)
+    twice = torch.full((box // 2 + 1,), 2.0, device=noise.device)
+    twice[0] = twice[-1] = 1.0
+    mean = (power[:, ring] * twice).sum((-2, -1)) / box**2
+    relative = (power / mean[:, None]).clamp(LARGEST_FACTOR**-2, LARGEST_FACTOR**2)
+    return relative.rsqrt()
+
+
+def whiten_sets(noisy: Tensor, noise: Tensor, whitened: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Whiten some of the sets.
+
+    Parameters
+    ----------
+    noisy, noise : Tensor
+        `(sets, images, N, N)` normalised images, and the noise in them, up to its strength.
+    whitened : ndarray
+        `(sets,)` bool.
+
+    Returns
+    -------
+    tuple of Tensor
+        The images, and `(sets, images, N // 2)` by what each ring of them was multiplied.
+    """
+    sets, images, box = noisy.shape[:3]
+    factors = noisy.new_ones(sets, images, box // 2)
+    rows = torch.from_numpy(np.flatnonzero(whitened)).to(noisy.device)
+    if not len(rows):
+        return noisy, factors
+    own = measure_whitening(noise[rows])[:, None].expand(-1, images, -1)
+    filtered = filter_by_rings(noisy[rows].flatten(0, 1), own.flatten(0, 1))
+    changed = noisy.index_copy(0, rows, filtered.unflatten(0, (len(rows), images)))
+    return changed, factors.index_copy(0, rows, own.contiguous())
