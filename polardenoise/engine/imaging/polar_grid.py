@@ -188,7 +188,7 @@ def invert_blocks(
     solved_disk, disk = (
         disk_mask(box, box / 2 - 0.5 + margin)[half:, half:].flatten() for margin in (MARGIN, 0.0)
     )
-    inverse = torch.zeros_like(forward.mT)
+    inverse = torch.zeros_like(forward.mT, memory_format=torch.contiguous_format)
     for block, solution, parity in zip(forward, inverse, PARITIES, strict=True):
         pixel_counts = count_mirrored_pixels(half, parity).flatten()
         pixels = (solved_disk & (pixel_counts > 0)).nonzero()[:, 0]
