@@ -1,7 +1,9 @@
 """A particle set in chunks: which particles each step denoises, decided once and kept on the disk.
 
 A chunk is a list of ids. Which ids is written down when it is cut, so that a run that is continued, or
-whose input grows while it runs, finds the same chunks again and denoises nothing twice.
+whose input grows while it runs, finds the same chunks again. When an input that grew is complete and
+its chunks are not those of a set that was there at once, all particles are cut once more into *final*
+chunks: the first chunk that has a particle of an earlier one, and all that follow it.
 """
 
 import hashlib
@@ -81,6 +83,40 @@ def cut_ids(ids, size, complete, least=1):
         return np.array_split(ids, count) if count else []
     parts = [ids[start : start + size] for start in range(0, len(ids), size)]
     return [part for part in parts if len(part) >= min(least, size)]
+
+
+def cut_final_ids(chunks, ids, size):
+    """Cut a complete set as if all of it had been there at once, as far as that has not been done.
+
+    Parameters
+    ----------
+    chunks : list of Chunk
+        All that have been cut.
+    ids : ndarray
+        `(n,)` ascending, of all particles.
+    size : int
+        Largest number in a chunk.
+
+    Returns
+    -------
+    list of ndarray
+        What is to be cut now: nothing where the chunks that count are those of the whole set, the rest
+        where they are its first ones, and otherwise all, once more.
+    """
+    parts = cut_ids(ids, size, True)
+    known = [chunk.ids for chunk in chunks[find_first_final(chunks) :]]
+    same = all(np.array_equal(one, part) for one, part in zip(known, parts))
+    return parts[len(known) :] if same and len(known) <= len(parts) else parts
+
+
+def find_first_final(chunks):
+    """Find the place of the first final chunk; 0 where none was cut twice."""
+    seen = np.zeros(0, dtype=np.int64)
+    for place, chunk in enumerate(chunks):
+        if np.isin(chunk.ids, seen).any():
+            return place
+        seen = np.concatenate([seen, chunk.ids])
+    return 0
 
 
 def list_enabled_ids(particles):

@@ -19,6 +19,9 @@ def write_averages(matches, path):
         stack.set_data(matches.class_averages.astype(np.float32))
         stack.set_image_stack()
         stack.voxel_size = matches.pixel_size
+        # Not when it was written: the same classes are the same bytes.
+        stack.header.label[:] = b""
+        stack.header.nlabl = 0
 
 
 def fill_classes(classes, matches, averages_path):

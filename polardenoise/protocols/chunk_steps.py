@@ -10,7 +10,9 @@ from pyworkflow.utils import cleanPath
 
 from polardenoise.convert.chunks import (
     Chunk,
+    cut_final_ids,
     cut_ids,
+    find_first_final,
     list_enabled_ids,
     open_fresh,
     read_chunks,
@@ -83,9 +85,13 @@ class ChunkSteps:
         complete = particles.isStreamClosed()  # asked first: none can come between
         ids = list_enabled_ids(particles)
         particles.close()
-        if self._chunks:
-            ids = np.setdiff1d(ids, np.concatenate([chunk.ids for chunk in self._chunks]))
-        parts = cut_ids(ids, self.particlesPerChunk.get(), complete, self.streamingBatch.get())
+        size = self.particlesPerChunk.get()
+        if complete:
+            parts = cut_final_ids(self._chunks, ids, size)
+        else:
+            if self._chunks:
+                ids = np.setdiff1d(ids, np.concatenate([chunk.ids for chunk in self._chunks]))
+            parts = cut_ids(ids, size, False, self.streamingBatch.get())
         for part in parts:
             chunk = Chunk(len(self._chunks) + 1, part)
             write_chunk(self._getExtraPath(), chunk)
@@ -134,6 +140,26 @@ class ChunkSteps:
                 cleanPath(path)
         for path in (self.getOutputSetPath(), self.getOutputSetPath() + "-journal"):
             cleanPath(path)
+
+    def readFinalChunks(self):
+        """Read the chunks that count: the final ones where the set was cut once more, else all.
+
+        Returns
+        -------
+        tuple of list of Chunk and bool
+            Whether there are others, whose particles are denoised once more.
+        """
+        chunks = read_chunks(self._getExtraPath())
+        first = find_first_final(chunks)
+        return chunks[first:], first > 0
+
+    def readShownChunks(self):
+        """Read the chunks to be shown: the final ones as soon as all of them are done."""
+        final, again = self.readFinalChunks()
+        done = all(os.path.exists(self.getChunkPath("summary.json", one.number)) for one in final)
+        if done or not again:
+            return final
+        return read_chunks(self._getExtraPath())[: final[0].number - 1]
 
     def getChunkPath(self, name, number):
         """Return a file of a chunk in `extra/`; that of the first has the plain name."""

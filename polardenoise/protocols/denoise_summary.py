@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 
-from polardenoise.convert.chunks import read_chunks
 from polardenoise.protocols.forms.denoise_form import CTF_CORRECTED
 
 OUTPUT_PARTICLES, OUTPUT_CLASSES = "outputParticles", "outputClasses"
@@ -15,8 +14,8 @@ class DenoiseSummary:
 
     def readSummaries(self):
         """Read what the engine says of each chunk, in their order; empty dicts for those not done yet."""
-        numbers = range(1, len(read_chunks(self._getExtraPath())) + 1)
-        names = [os.path.basename(self.getChunkPath("summary.json", number)) for number in numbers]
+        paths = [self.getChunkPath("summary.json", one.number) for one in self.readShownChunks()]
+        names = [os.path.basename(path) for path in paths]
         return [self.readSummary(name) for name in names]
 
     def tellVerdict(self, summaries):

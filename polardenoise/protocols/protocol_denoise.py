@@ -9,6 +9,7 @@ from pwem.protocols import ProtProcessParticles
 from pyworkflow.constants import BETA
 from pyworkflow.object import Set
 from pyworkflow.protocol import STEPS_PARALLEL
+from pyworkflow.utils import cleanPath
 
 from polardenoise.architectures import ARCHITECTURES, is_joint
 from polardenoise.convert.chunks import iter_chunk, open_fresh
@@ -136,47 +137,74 @@ class ProtPolarDenoise(ChunkSteps, DenoiseForm, DenoiseSummary, EngineRunner, Pr
         return words
 
     def addToOutputStep(self, config, number, digest):
-        """Add one chunk's items, with the denoised pixels, to the output."""
+        """Add one chunk's items, with the denoised pixels, to the output; final ones wait for the last step."""
         chunk = self.readChunk(number, digest)
-        star = self.getStarPath(number)
-        scores = None
-        if config["classes"]:
-            matches = read_matches(self.getChunkPath("matches.npz", number), chunk.ids)
-            scores = dict(zip(matches.ids.tolist(), matches.score.astype(float).tolist()))
-        pixel_size = self.readChangedPixelSize(star)
-        replace = PixelsReplaced(read_denoised_rows(star), config["model"], scores, pixel_size)
-        corrected = config["ctfOutput"] == "corrected"
+        final, again = self.readFinalChunks()
+        path = self.getOutputSetPath()
+        if again and number >= final[0].number:
+            return []
         name = DenoiseOutputs.outputParticles.name
         with self._lock:
-            given, path = self.inputParticles.get(), self.getOutputSetPath()
-            particles = open_fresh(given)
-            denoised = open_denoised_set(
-                path, given, self._createSetOfParticles, corrected, pixel_size
-            )
-            add_denoised_chunk(denoised, particles, chunk.ids, replace)
-            particles.close()
+            denoised = self.addChunk(config, chunk, path, self._createSetOfParticles)
             first = not hasattr(self, name)
             self._updateOutputSet(name, denoised, Set.STREAM_OPEN)
             if first:
                 self._defineTransformRelation(self.inputParticles, getattr(self, name))
         return [path]
 
-    def closeOutputStep(self, config, digests):
-        """Give classes and averages, and close the output: no more will come."""
+    def addChunk(self, config, chunk, path, create):
+        """Add one chunk's items to the set in a file, which `create` begins, and return the open set."""
+        star = self.getStarPath(chunk.number)
+        scores = None
         if config["classes"]:
-            self.createClasses(digests)
+            matches = read_matches(self.getChunkPath("matches.npz", chunk.number), chunk.ids)
+            scores = dict(zip(matches.ids.tolist(), matches.score.astype(float).tolist()))
+        pixel_size = self.readChangedPixelSize(star)
+        replace = PixelsReplaced(read_denoised_rows(star), config["model"], scores, pixel_size)
+        corrected = config["ctfOutput"] == "corrected"
+        given = self.inputParticles.get()
+        particles = open_fresh(given)
+        denoised = open_denoised_set(path, given, create, corrected, pixel_size)
+        add_denoised_chunk(denoised, particles, chunk.ids, replace)
+        particles.close()
+        return denoised
+
+    def closeOutputStep(self, config, digests):
+        """Give classes and averages, and close the output: no more will come.
+
+        Where all was denoised once more when it had arrived, the output is made anew.
+        """
+        final, again = self.readFinalChunks()
+        if [one.digest for one in final] != list(digests[len(digests) - len(final) :]):
+            raise RuntimeError("The chunks are not those that were cut: restart the run.")
+        if again:
+            self.replaceItems(config, final)
+        if config["classes"]:
+            self.createClasses(final)
         name = DenoiseOutputs.outputParticles.name
         denoised = SetOfParticles(filename=self.getOutputSetPath())
         denoised.loadAllProperties()
         self._updateOutputSet(name, denoised, Set.STREAM_CLOSED)
 
-    def createClasses(self, digests):
+    def replaceItems(self, config, chunks):
+        """Put the set of some chunks, which hold all particles, in the place of the output set's file."""
+        path = self._getPath("particles_final.sqlite")
+        for leftover in (path, path + "-journal"):
+            cleanPath(leftover)
+        for chunk in chunks:
+            denoised = self.addChunk(config, chunk, path, lambda: SetOfParticles(filename=path))
+            denoised.setStreamState(Set.STREAM_OPEN)
+            # A set remembers the name of its file, which is going to be another.
+            denoised._mapperPath.set(f"{self.getOutputSetPath()}, {denoised.getPrefix() or ''}")
+            denoised.write()
+            denoised.close()
+        os.replace(path, self.getOutputSetPath())
+
+    def createClasses(self, chunks):
         """Give the classes that the attention found, of the input particles, and their averages."""
-        parts = []
-        for number, digest in enumerate(digests, 1):
-            chunk = self.readChunk(number, digest)
-            parts.append(read_matches(self.getChunkPath("matches.npz", number), chunk.ids))
-        matches = join_matches(parts)
+        matches = join_matches(
+            [read_matches(self.getChunkPath("matches.npz", one.number), one.ids) for one in chunks]
+        )
         stack = self._getExtraPath("averages.mrcs")
         write_averages(matches, stack)
         averages = self._createSetOfAverages()

@@ -7,7 +7,6 @@ import pyworkflow.protocol.params as params
 from pwem.viewers import EmPlotter, EmProtocolViewer
 from pyworkflow.viewer import DESKTOP_TKINTER
 
-from polardenoise.convert.chunks import read_chunks
 from polardenoise.convert.matches_file import join_matches, read_matches
 from polardenoise.protocols import ProtPolarDenoise
 from polardenoise.viewers.images import get_grey_range, read_image, rotate_image
@@ -96,7 +95,7 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
         """Open the page of the chunk that the first chosen particle is in."""
         reports = {
             int(number): self.protocol.getReportPath(chunk.number)
-            for chunk in read_chunks(self.protocol._getExtraPath())
+            for chunk in self.protocol.readShownChunks()
             if os.path.exists(self.protocol.getReportPath(chunk.number))
             for number in chunk.ids
         }
@@ -261,7 +260,7 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
     def listMatches(self):
         """List what the attention found: the file of each chunk that has one, and the chunk's ids."""
         found = []
-        for chunk in read_chunks(self.protocol._getExtraPath()):
+        for chunk in self.protocol.readShownChunks():
             path = self.protocol.getChunkPath("matches.npz", chunk.number)
             if os.path.exists(path):
                 found.append((path, chunk.ids))

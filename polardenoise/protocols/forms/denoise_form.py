@@ -105,7 +105,8 @@ class DenoiseForm(ModelChoice):
             expertLevel=params.LEVEL_ADVANCED,
             label="Particles per batch while the input grows",
             help="Where the input is still being made (streaming), a chunk begins as soon as this many "
-            "particles have arrived. It has no effect on a complete input.",
+            "particles have arrived, and the output grows. When all are there, they are denoised once "
+            "more, together, and the result is that of a complete input. It has no effect on one.",
         )
         self.defineSeedParam(form, "The same seed gives the same halves and sets again.")
 
