@@ -49,6 +49,30 @@ def describe_start(trained: dict) -> list[str]:
     return [f"- started from the weights of ``{trained['init']}``"]
 
 
+def name_ranges(numbers: list[int]) -> list[str]:
+    """Name ascending numbers by ranges: `0 to 119`, `8000 to 8039`."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return [f"{start} to {end}" for start, end in zip(starts, ends, strict=True)]
+
+
+def describe_conditions(recipe: dict) -> str:
+    """Say under what conditions the training images were made, a point of the card's limits."""
+    coloured = recipe.get("coloured_share", 0.0)
+    noise = f"white, coloured in {100 * coloured:.0f} % of the sets" if coloured else "white"
+    if recipe.get("whitened_share"):
+        noise += f" (of which {100 * recipe['whitened_share']:.0f} % were whitened, and the network told so)"
+    besides = []
+    if recipe.get("ice"):
+        besides.append("the structure of ice")
+    if recipe.get("slope"):
+        besides.append("sloping backgrounds")
+    if recipe.get("neighbour_share"):
+        besides.append(f"neighbours in {100 * recipe['neighbour_share']:.0f} % of the images")
+    alone = f"with {', '.join(besides)}" if besides else "alone in the box"
+    return f"- Noise was {noise}, detectors perfect, molecules rigid and {alone}; see the recipe in model.json for ranges."
+
+
 def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
     """Write CARD.rst from model.json and the figures."""
     trained, name = facts["trained_on"], facts["name"]
@@ -73,7 +97,7 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
         "----------",
         "",
         f"- {len(structures)} structures of the PDB, split *train* of the project's list: {', '.join(structures)}",
-        f"- {len(seeds)} phantoms, seeds {seeds[0]} to {seeds[-1]}",
+        f"- {len(seeds)} phantoms, seeds {' and '.join(name_ranges(seeds))}",
         f"- validated on: {', '.join(source.split('.')[0] for source in trained['validated_on'])}",
         f"- SNR {recipe['snr'][0]:g} to {recipe['snr'][1]:g}; CTF in {100 * recipe['ctf_share']:.0f} % of the sets "
         f"(phases flipped); shifts up to {recipe['largest_shift']:g} px in {100 * recipe['shift_share']:.0f} %; "
@@ -111,13 +135,8 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
         f"{noise_energy['ctf']:.1e} (one image in a hundred exceeds it): an image that comes out with no more is "
         "shown as its raw image, faint.",
     ]
-    coloured = recipe.get("coloured_share", 0.0)
-    noise = f"white, coloured in {100 * coloured:.0f} % of the sets" if coloured else "white"
-    conditions = (
-        f"- Noise was {noise}, detectors perfect, molecules rigid and alone in the box; see the recipe in model.json "
-        "for ranges."
-    )
-    lines += ["", "Limits", "------", "", LIMITS[is_joint(facts["architecture"])], conditions, ""]
+    limits = LIMITS[is_joint(facts["architecture"])]
+    lines += ["", "Limits", "------", "", limits, describe_conditions(recipe), ""]
     return "\n".join(lines)
 
 
