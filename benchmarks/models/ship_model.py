@@ -70,7 +70,7 @@ def describe_conditions(recipe: dict) -> str:
     if recipe.get("neighbour_share"):
         besides.append(f"neighbours in {100 * recipe['neighbour_share']:.0f} % of the images")
     alone = f"with {', '.join(besides)}" if besides else "alone in the box"
-    return f"- Noise was {noise}, detectors perfect, molecules rigid and {alone}; see the recipe in model.json for ranges."
+    return f"- Noise was {noise}, detectors perfect, molecules rigid and {alone}; ranges are in model.json."
 
 
 def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
