@@ -17,5 +17,5 @@ rm -rf .carry/wheels
 python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
     --platform manylinux2014_x86_64 --platform manylinux1_x86_64 -d .carry/wheels "$@"
-.venv/bin/python -m benchmarks.models.pack_structures "$manifest" phantom:0-119 -o .carry/molecules
+.venv/bin/python -m benchmarks.models.pack_structures "$manifest" phantom:0-119 phantom:8000-8039 -o .carry/molecules
 du -sh .carry/wheels .carry/molecules

@@ -37,7 +37,7 @@ from polardenoise.engine.train.run import TrainingPlan, run_training
 
 #: As seen from the repository, unlike `places.find_structures`: the words go into the model's card, where no path of a
 #: machine may stand, and a training goes on only from the sources that it began with.
-SOURCES = ("phantom:0-119", "../shared/data/structures/MANIFEST.tsv")
+SOURCES = ("phantom:0-119", "phantom:8000-8039", "../shared/data/structures/MANIFEST.tsv")
 #: A heap that is not given back keeps the page faults of large tensors away, a third of a step.
 HEAP = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0"
