@@ -23,10 +23,9 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.fourier import fourier_pad
-from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.polar_grid import PolarGrid, ring_radii
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
 from polardenoise.engine.imaging.rotation import rotate_images
-from polardenoise.engine.imaging.sampling_matrix import ring_radii
 from polardenoise.engine.networks.angular_attention import attention_logits_fourier
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.polar_transformer import PolarTransformer, unit_ctf_rings

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from polardenoise.engine.imaging.ctf_rings import append_ctf_rings
 from polardenoise.engine.imaging.disk import disk_mask
-from polardenoise.engine.imaging.polar_grid import PolarGrid
-from polardenoise.engine.imaging.sampling_matrix import (
+from polardenoise.engine.imaging.polar_grid import (
+    PolarGrid,
     build_sampling_matrix,
     ring_radii,
     solve_least_squares,

@@ -162,9 +162,11 @@ def test_images_of_any_scale_that_numbers_hold_are_denoised(folder, model):
     def change(images):
         images *= 1e-12
 
+    # In bfloat16 the last bit of a pixel may decide about the third digit of a feature.
+    exact = ("--precision", "float32")
     write_set(folder)
-    assert denoise(model) == 0
+    assert denoise(model, *exact) == 0
     expected = images_of("out.star")
     write_pixels(folder, change)
-    assert denoise(model, output="faint.star") == 0
+    assert denoise(model, *exact, output="faint.star") == 0
     assert (images_of("faint.star") * 1e12 - expected).abs().max() < 1e-3 * expected.abs().max()

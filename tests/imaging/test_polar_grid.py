@@ -12,14 +12,12 @@ from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.polar_grid import (
     PolarGrid,
     build_forward_blocks,
+    build_sampling_matrix,
     invert_blocks,
+    solve_least_squares,
 )
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
-from polardenoise.engine.imaging.sampling_matrix import (
-    build_sampling_matrix,
-    solve_least_squares,
-)
 from polardenoise.engine.simulate.sources import read_density
 from tests.smooth_images import draw_smooth_images, relative_norm
 

@@ -6,9 +6,10 @@ disk, not the adjoint: on a 64 px ribosome projection the adjoint leaves a relat
 
 Both are computed by mirror parity (`mirror_parity`): `P` commutes with the mirrors in x and in y, so that it takes the
 part of an image that is even in x and odd in y to samples that are so too. Four small matrices do what a large one
-does, with a quarter of the multiplications and of the memory (`sampling_matrix` is the large one, the reference).
+does, with a quarter of the multiplications and of the memory (the reference: `build_sampling_matrix`).
 """
 
+import math
 from functools import lru_cache
 
 import torch
@@ -24,13 +25,14 @@ from polardenoise.engine.imaging.mirror_parity import (
     unfold_images,
     unfold_samples,
 )
-from polardenoise.engine.imaging.sampling_matrix import (
-    MARGIN,
-    REGULARISATION,
-    SIGMA,
-    build_sampling_matrix,
-)
 
+#: Width of the Gaussian in pixels. Narrower ones alias: what lies at f is mixed with 1 - f.
+SIGMA = 0.8
+#: Tikhonov weight of the inverse: small enough to give real projections back to 2e-5.
+REGULARISATION = 1e-5
+#: The inverse solves for this many pixels beyond the disk and then leaves them out: the outermost samples reach there,
+#: and what an image holds there would otherwise be pressed into the disk (three times the error on a ribosome).
+MARGIN = 1.5
 #: Past this box the maps cost more memory than an image network should (0.4 GB at 96 px with 48 x 192 samples).
 LARGEST_DENSE_BOX = 96
 
@@ -174,7 +176,7 @@ def build_forward_blocks(box: int, rings: int, angles: int, sigma: float) -> Ten
 def invert_blocks(
     forward: Tensor, box: int, rings: int, angles: int, regularisation: float
 ) -> Tensor:
-    """Invert `P` for each parity, as `sampling_matrix.solve_least_squares` does for all at once.
+    """Invert `P` for each parity, as `solve_least_squares` does for all at once.
 
     The normal equations fall apart into those of the parities. They are solved in orthonormal coordinates: a sum over
     `c` mirrored places is `sqrt(c)` of these.
@@ -202,3 +204,78 @@ def invert_blocks(
         answer = answer * torch.where(sample_scale > 0, 1 / sample_scale.clamp(min=1), 0.0)
         solution[:, pixels] = (answer / pixel_scale[:, None]).T
     return inverse * disk
+
+
+def ring_radii(box: int, rings: int) -> Tensor:
+    """Radii of the rings in pixels, `(rings,)` float64: `(k + 1/2) (box / 2 - 1/2) / rings`."""
+    return (torch.arange(rings, dtype=torch.float64) + 0.5) * (box / 2 - 0.5) / rings
+
+
+def build_sampling_matrix(
+    box: int, rings: int, angles: int, sigma: float, first_angles: int | None = None
+) -> Tensor:
+    """Build the Gaussian weights of every pixel for every polar sample, times `w_k = sqrt(r_k dr dtheta)`.
+
+    Parameters
+    ----------
+    box, rings, angles, sigma
+        As for `PolarGrid`.
+    first_angles : int, optional
+        Only the samples at so many angles from 0 on; all of them by default.
+
+    Returns
+    -------
+    Tensor
+        `(rings * angles, box * box)` float64.
+    """
+    count = angles if first_angles is None else first_angles
+    radii = ring_radii(box, rings)
+    theta = 2 * math.pi * torch.arange(count, dtype=torch.float64) / angles
+    offset = torch.arange(box, dtype=torch.float64) - box // 2
+    # Row and column 0 lie at offset -box/2, which has no counterpart at +box/2: left out, the sampling is symmetric and
+    # rotations by 90 degrees are exact.
+    usable = (offset > -box / 2).double()
+
+    def gaussian_along_axis(positions: Tensor) -> Tensor:
+        distance = positions.flatten()[:, None] - offset  # (samples, box)
+        weights = torch.exp(-(distance**2) / (2 * sigma**2)) * usable
+        # Cut where it no longer counts: the products would be denormal numbers, ten times slower to multiply.
+        return weights * (weights > 1e-12)
+
+    along_x = gaussian_along_axis(radii[:, None] * torch.cos(theta))
+    along_y = gaussian_along_axis(radii[:, None] * torch.sin(theta))
+    # Normalised over the support, so that a constant image keeps its value; the Gaussian is separable.
+    along_x /= along_x.sum(-1, keepdim=True)
+    along_y /= along_y.sum(-1, keepdim=True)
+    weights = torch.sqrt(radii * (box / 2 - 0.5) / rings * 2 * math.pi / angles)
+    matrix = along_y[:, :, None] * along_x[:, None, :]  # (samples, box, box)
+    matrix *= weights.repeat_interleave(count)[:, None, None]
+    return matrix.flatten(1)
+
+
+def solve_least_squares(forward: Tensor, box: int, regularisation: float) -> Tensor:
+    """Solve for the regularised inverse `(A^T A + lambda)^-1 A^T` on the disk: the reference, seconds at 64 px.
+
+    Parameters
+    ----------
+    forward : Tensor
+        `(samples, box * box)`.
+    box : int
+        Box size in pixels.
+    regularisation : float
+        Tikhonov weight lambda.
+
+    Returns
+    -------
+    Tensor
+        `(box * box, samples)`, zero outside the disk of radius `box / 2 - 1/2`.
+    """
+    offset = torch.arange(box) - box // 2
+    usable = (offset[:, None] > -box / 2) & (offset[None, :] > -box / 2)
+    solved = (disk_mask(box, box / 2 - 0.5 + MARGIN) & usable).flatten()
+    within = forward[:, solved]  # (samples, solved pixels)
+    normal = within.T @ within
+    normal.diagonal().add_(regularisation)
+    inverse = torch.zeros_like(forward.T)
+    inverse[solved] = torch.cholesky_solve(within.T.contiguous(), torch.linalg.cholesky(normal))
+    return inverse * disk_mask(box, box / 2 - 0.5).flatten()[:, None]
