@@ -27,8 +27,8 @@ def list_molecules(phantoms: Sequence[str], structures: Sequence[str]) -> list[s
     return [*phantoms, *(str(path) for path in found if path.is_file())]
 
 
-def list_test_structures() -> list[str]:
-    """List the structures of split `test`; none where the shared data are not there."""
+def list_structures_of(wanted: str) -> list[str]:
+    """List the structures of a split; none where the shared data are not there."""
     manifest = find_structures() / "MANIFEST.tsv"
     splits = read_splits(manifest) if manifest.is_file() else {}
-    return [str(path) for path, split in splits.items() if split == "test"]
+    return [str(path) for path, split in splits.items() if split == wanted]

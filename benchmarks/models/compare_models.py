@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.common.places import find_structures
+from benchmarks.common.places import list_structures_of
 from benchmarks.common.tables import Row, write_table
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.disk import disk_mask
@@ -32,11 +32,17 @@ from polardenoise.engine.train.simulated_sets import (
     load_molecule,
     stack_molecules,
 )
-from polardenoise.engine.train.sources import read_splits
 
 BOX, IMAGES, SEED = 64, 64, 77
 PHANTOMS = ("phantom:9990", "phantom:9991", "phantom:8990", "phantom:8991")
 HERE = Path(__file__).resolve().parent
+#: Sets with a CTF and coloured noise, as the search for neighbours finds them.
+AS_REAL_BOXES = {
+    "snr": (0.05, 0.3),
+    "view_modes": {"cone": 1.0},
+    "ctf_share": 1.0,
+    "coloured_share": 1.0,
+}
 #: Recipe, what of it is fixed, and how many sets are drawn.
 CASES: dict[str, tuple[str, dict, int]] = {
     "one view, SNR 0.02": (
@@ -58,24 +64,12 @@ CASES: dict[str, tuple[str, dict, int]] = {
     "the recipe of base": ("base_matched_cpu.json", {}, 24),
     "as real boxes, noise left coloured": (
         "real_cpu.json",
-        {
-            "snr": (0.05, 0.3),
-            "view_modes": {"cone": 1.0},
-            "ctf_share": 1.0,
-            "coloured_share": 1.0,
-            "whitened_share": 0.0,
-        },
+        {**AS_REAL_BOXES, "whitened_share": 0.0},
         16,
     ),
     "as real boxes, noise whitened": (
         "real_cpu.json",
-        {
-            "snr": (0.05, 0.3),
-            "view_modes": {"cone": 1.0},
-            "ctf_share": 1.0,
-            "coloured_share": 1.0,
-            "whitened_share": 1.0,
-        },
+        {**AS_REAL_BOXES, "whitened_share": 1.0},
         16,
     ),
 }
@@ -85,13 +79,6 @@ def load_molecules(phantoms: Sequence[str], structures: Sequence[str]) -> Molecu
     """Load what the sets show."""
     densities = [load_molecule(source, BOX, 0.9) for source in (*structures, *phantoms)]
     return stack_molecules(densities, torch.device("cpu"))
-
-
-def list_validation_structures() -> list[str]:
-    """List the structures of split `validation`; none where the shared data are not there."""
-    manifest = find_structures() / "MANIFEST.tsv"
-    splits = read_splits(manifest) if manifest.is_file() else {}
-    return [str(path) for path, split in splits.items() if split == "validation"]
 
 
 def draw_case(molecules: Molecules, recipe: Recipe, sets: int) -> Iterator[TrainingBatch]:
@@ -153,7 +140,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL|NAME=MODEL")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args(words)
-    molecules = load_molecules(PHANTOMS, list_validation_structures())
+    molecules = load_molecules(PHANTOMS, list_structures_of("validation"))
     rows = compare_models(name_models(arguments.models), molecules)
     write_table(rows, arguments.output, "compared_models")
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common.places import list_test_structures
+from benchmarks.common.places import list_structures_of
 from benchmarks.common.tables import write_table
 from benchmarks.studies import ablation_networks as networks
 from benchmarks.studies.attention_supervision import supervise_attention
@@ -194,7 +194,7 @@ def measure_row(name: str, seed: int, steps: int, molecules: list[Density], fold
 
 def find_molecules() -> tuple[str, ...]:
     """Name validation, training and test sources; real test molecules where the shared data are."""
-    return (*VALIDATED_ON, *TRAINED_ON, *TESTED_ON, *list_test_structures())
+    return (*VALIDATED_ON, *TRAINED_ON, *TESTED_ON, *list_structures_of("test"))
 
 
 def tabulate(measured: list[dict], baseline: dict[str, float]) -> list[dict[str, str]]:

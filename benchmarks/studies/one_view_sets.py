@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.common.command import run
-from benchmarks.common.places import list_test_structures
+from benchmarks.common.places import list_structures_of
 from benchmarks.common.tables import write_table
 from polardenoise.engine.evaluate.against_truth import relative_mse, truth_as_observed
 from polardenoise.engine.imaging.ctf import compute_ctf, phase_flip
@@ -96,7 +96,7 @@ def main(words: Sequence[str]) -> None:
     )
     arguments = parser.parse_args(words)
     models = arguments.models or list_shipped_models()
-    sources = arguments.sources or [*PHANTOMS, *list_test_structures()]
+    sources = arguments.sources or [*PHANTOMS, *list_structures_of("test")]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for ctf in ("--no-ctf", "--ctf"):

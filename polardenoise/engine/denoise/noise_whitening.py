@@ -19,13 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.ctf_rings import filter_by_rings
+from polardenoise.engine.imaging.ctf_rings import average_over_transform, filter_by_rings
 from polardenoise.engine.imaging.noise_spectrum import (
     divide_corners,
     measure_ring_powers,
     typical_ring_power,
 )
-from polardenoise.engine.imaging.rings import ring_index
 from polardenoise.engine.particles.scratch_file import ScratchImages
 
 #: Images of a half that are measured, evenly spread over it: their corners hold a million pixels.
@@ -203,15 +202,6 @@ def find_noisy_corners(images: np.ndarray) -> np.ndarray:
     corners = divide_corners(images.shape[-1])
     deviations = np.stack([images[:, corner].std(1) for corner in corners], axis=1)
     return np.sort(deviations, axis=1)[:, 1] > LEAST_IN_CORNERS * images.std((1, 2))
-
-
-def average_over_transform(ring_power: Tensor) -> Tensor:
-    """Average a power on `(N // 2,)` rings over all frequencies of an image, as `filter_by_rings` lays them out."""
-    box = 2 * len(ring_power)
-    twice = torch.full((box // 2 + 1,), 2.0)
-    twice[0] = twice[-1] = 1.0
-    power = ring_power[ring_index(box).clamp_max(box // 2 - 1)]
-    return (power * twice).sum() / box**2
 
 
 def whiten_scratch(

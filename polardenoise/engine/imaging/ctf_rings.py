@@ -61,3 +61,12 @@ def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
     ring = ring_index(box).clamp_max(box // 2 - 1).to(images.device)
     # (n, box, box // 2 + 1)
     return torch.fft.irfft2(torch.fft.rfft2(images) * factors[:, ring], s=(box, box))
+
+
+def average_over_transform(ring_power: Tensor) -> Tensor:
+    """Average powers `(..., N // 2)` on rings over all frequencies of an image, as `filter_by_rings` lays them out."""
+    box = 2 * ring_power.shape[-1]
+    twice = torch.full((box // 2 + 1,), 2.0, device=ring_power.device)
+    twice[0] = twice[-1] = 1.0
+    power = ring_power[..., ring_index(box).clamp_max(box // 2 - 1).to(ring_power.device)]
+    return (power * twice).sum((-2, -1)) / box**2

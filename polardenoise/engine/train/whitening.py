@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.imaging.rings import average_rings, ring_index
+from polardenoise.engine.imaging.ctf_rings import average_over_transform, filter_by_rings
+from polardenoise.engine.imaging.rings import average_rings
 
 #: No ring is strengthened or weakened by more than this, as where a set's noise happens to have next to nothing.
 LARGEST_FACTOR = 8.0
@@ -29,14 +29,10 @@ def measure_whitening(noise: Tensor) -> Tensor:
     Tensor
         `(sets, N // 2)`: one over the root of the power of each ring, which is 1 on average over all frequencies.
     """
-    box = noise.shape[-1]
     power = average_rings(torch.fft.rfft2(noise).abs().square().mean(1))  # (sets, N // 2)
-    # As frequencies share the energy of an image: `filter_by_rings` gives the corners the last ring's factor.
-    ring = ring_index(box).clamp_max(box // 2 - 1).to(noise.device)
-    twice = torch.full((box // 2 + 1,), 2.0, device=noise.device)
-    twice[0] = twice[-1] = 1.0
-    mean = (power[:, ring] * twice).sum((-2, -1)) / box**2
-    relative = (power / mean[:, None]).clamp(LARGEST_FACTOR**-2, LARGEST_FACTOR**2)
+    relative = (power / average_over_transform(power)[:, None]).clamp(
+        LARGEST_FACTOR**-2, LARGEST_FACTOR**2
+    )
     return relative.rsqrt()
 
 
