@@ -53,6 +53,17 @@ def test_neighbours_are_in_the_images_at_the_side_and_not_in_the_target(molecule
     assert added[..., corners].square().mean() > 4 * added[..., middle].square().mean()
 
 
+def test_some_sets_show_all_that_real_boxes_have_and_the_others_none_of_it(molecules):
+    recipe = replace(PLAIN, neighbour_share=0.5, contrast_spread=0.4, slope=2.0, ice=0.7)
+    plain = draw(molecules, PLAIN, images=12, sets=40)
+    mixed = draw(molecules, replace(recipe, real_share=0.4), images=12, sets=40)
+    everywhere = draw(molecules, recipe, images=12, sets=40)
+    same = (mixed.noisy == plain.noisy).flatten(1).all(1)
+    assert 14 <= int(same.sum()) <= 34  # three fifths of 40, give or take three deviations
+    assert torch.equal(mixed.clean[same], plain.clean[same])
+    assert torch.equal(mixed.noisy[~same], everywhere.noisy[~same])
+
+
 def test_slopes_are_in_the_images_and_not_in_the_target(molecules):
     plain, sloping = (draw(molecules, replace(PLAIN, slope=strength)) for strength in (0.0, 2.0))
     cosine = torch.cosine_similarity(plain.clean.flatten(2), sloping.clean.flatten(2), dim=-1)

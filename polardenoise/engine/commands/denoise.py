@@ -61,7 +61,9 @@ def word_grouping(summary: dict[str, Any]) -> str:
     if not summary["joint"]:
         return "each by itself"
     if summary["searched"]:
-        neighbours = min(summary["set_size"], summary["largest_set"]) - 1
+        from polardenoise.engine.denoise.wording import word_set_size
+
+        neighbours = word_set_size(summary, less=1)
         clusters = f"{summary['sets']} clusters" if summary["sets"] > 1 else "1 cluster"
         templates = [one for half in summary["whole_halves"].values() for one in half["templates"]]
         through = (

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from polardenoise.engine.neighbours.set_sizes import MOST_TOGETHER
 from polardenoise.engine.networks.adapted_numbers import (
     HalfNumbers,
     digest_images,
@@ -46,6 +47,20 @@ def choose_set_sizes(
     return {
         half: asked or adapted.get(str(half), {}).get("set_size", DEFAULT_SET_SIZE)
         for half in np.unique(halves).tolist()
+    }
+
+
+def choose_widest_sets(
+    asked: int | None, card: ModelCard, set_sizes: Mapping[int, int], searched: bool
+) -> dict[int, int]:
+    """Choose the most that K may be for an image of each half, where neighbours are near (`neighbours.set_sizes`).
+
+    More than the K of `choose_set_sizes` only where nobody has asked for a K, and no model was adapted to one.
+    """
+    adapted = card.adapted.get("halves", {})
+    return {
+        half: size if asked or not searched or str(half) in adapted else max(size, MOST_TOGETHER)
+        for half, size in set_sizes.items()
     }
 
 

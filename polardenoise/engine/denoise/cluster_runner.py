@@ -89,6 +89,7 @@ class ClusterRunner:
                 job.choose_set_size(rows),
                 job.plan.seed,
                 shared,
+                job.choose_widest_set(rows),
             )
 
     @contextmanager

@@ -235,6 +235,7 @@ def summarise_run(
         "group_by": plan.group_by,
         "set_size": max(job.set_sizes.values()),
         "set_size_of_halves": {str(half): size for half, size in job.set_sizes.items()},
+        "widest_set": max(job.widest_sets.values()),
         "adapted_to": job.card.adapted.get("particles"),
         "sets": len(sets),
         "smallest_set": min(len(one.rows) for one in sets),

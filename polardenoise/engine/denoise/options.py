@@ -104,14 +104,15 @@ class DenoisePlan:
         metavar="NAME|DIR",
         help=f"a shipped model, see `polardenoise models`, or a model's folder (default: {DEFAULT_MODEL})",
     )
-    #: None: 32, or what the model was adapted to.
+    #: None: each image as many as show nearly the same, see `neighbours.set_sizes`; or what the model was adapted to.
     set_size: int | None = option(
         default=None,
         unset="auto",
         read=parse_set_size,
         is_fact=True,
         metavar="auto|K",
-        help="images of one half that are denoised together; auto (default): 32, or what the model was adapted to",
+        help="images of one half that are denoised together; auto (default): 32, and up to 256 for images that so many "
+        "others resemble as much as the nearest do; or what the model was adapted to",
     )
     group_by: str = option(
         default="neighbours",

@@ -14,6 +14,7 @@ from polardenoise.engine.denoise.adapted_halves import (
     check_adapted_halves,
     choose_networks,
     choose_set_sizes,
+    choose_widest_sets,
 )
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.neighbours.folds import FOLDS, divide_into_folds
@@ -68,8 +69,8 @@ class Job:
         The network on its device, and what it is.
     networks : dict
         From each half to the network that denoises it: `model`, or that adapted to the half.
-    set_sizes : dict
-        From each half to K, the images that are denoised together.
+    set_sizes, widest_sets : dict
+        From each half to K, the images that are denoised together, and to the most that it may be for an image.
     device : torch.device
         Where to compute.
     handling : Handling
@@ -102,6 +103,7 @@ class Job:
     card: ModelCard
     networks: dict[int, Denoiser]
     set_sizes: dict[int, int]
+    widest_sets: dict[int, int]
     device: torch.device
     handling: Handling
     halves: np.ndarray
@@ -124,6 +126,10 @@ class Job:
     def choose_set_size(self, rows: np.ndarray) -> int:
         """Choose K for rows of one half."""
         return self.set_sizes[int(self.halves[rows[0]])]
+
+    def choose_widest_set(self, rows: np.ndarray) -> int:
+        """Choose the most that K may be for an image among rows of one half."""
+        return self.widest_sets[int(self.halves[rows[0]])]
 
     def choose_network(self, rows: np.ndarray) -> Denoiser:
         """Choose the network that denoises rows of one half."""
@@ -185,6 +191,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         model=model.to(device),
         card=card,
         set_sizes=set_sizes,
+        widest_sets=choose_widest_sets(plan.set_size, card, set_sizes, searched=groups is None),
         networks=choose_networks(model.to(device), known, halves),
         device=device,
         handling=handling,

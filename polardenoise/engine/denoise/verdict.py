@@ -123,6 +123,7 @@ class Told(msgspec.Struct):
     model: str
     sets: int
     set_size: int
+    widest_set: int
     group_by: str
     halves: str
     ctf_state: str

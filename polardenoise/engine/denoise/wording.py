@@ -31,6 +31,14 @@ def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
     )
 
 
+def word_set_size(summary: dict[str, Any], less: int = 0) -> str:
+    """Say how many images each was denoised with, itself among them; less itself, with 1."""
+    least, most = (
+        min(summary[name], summary["largest_set"]) - less for name in ("set_size", "widest_set")
+    )
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
 def list_cautions(summary: dict[str, Any]) -> list[str]:
     """List what speaks against a run, or must be known to use its images: no capital first, no full stop last."""
     cautions = []

@@ -57,6 +57,7 @@ def denoise_centred_cluster(
     images_per_set: int,
     seed: int,
     shared: SharedPixels | None = None,
+    most: int | None = None,
 ) -> CentredCluster:
     """Denoise images `(n, box, box)` of one half with CTF rings `(n, box // 2)`, each among its neighbours.
 
@@ -64,8 +65,8 @@ def denoise_centred_cluster(
     more. `shared` says which of the images share pixels; the other parameters are those of `denoise_encoded_cluster`.
     """
     cluster = encode_cluster(model, images, ctf_rings, shared)
-    denoised = denoise_encoded_cluster(model, cluster, images_per_set, seed)
-    neighbours, estimates = denoised.neighbours, denoised.estimates[None]
+    denoised = denoise_encoded_cluster(model, cluster, images_per_set, seed, most)
+    neighbours, estimates = denoised.neighbours[:, :images_per_set], denoised.estimates[None]
     first = find_off_centre(
         model, images[None], ctf_rings[None], neighbours[:, 1:], cluster.encoded, estimates
     )
@@ -84,7 +85,7 @@ def denoise_centred_cluster(
     centred = denoise_moved_groups(
         model, images[None], ctf_rings[None], neighbours[:, 1:], denoise_moved, estimates, first
     )
-    denoised = denoise_by_neighbours(model, latest[0], centred.estimates[0], images_per_set)
+    denoised = denoise_by_neighbours(model, latest[0], centred.estimates[0], images_per_set, most)
     return CentredCluster(latest[0], denoised, centred.displacements[0])
 
 

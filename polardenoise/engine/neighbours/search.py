@@ -28,6 +28,7 @@ from polardenoise.engine.neighbours.companions import (
     attend_to_those_there,
     choose_neighbours,
 )
+from polardenoise.engine.neighbours.set_sizes import limit_neighbours
 from polardenoise.engine.networks.evidence_attention import (
     EvidenceWeights,
     attend_to_neighbours_by_evidence,
@@ -111,7 +112,11 @@ class Search:
 
 
 def denoise_encoded_cluster(
-    model: PolarTransformer, cluster: Cluster, images_per_set: int, seed: int
+    model: PolarTransformer,
+    cluster: Cluster,
+    images_per_set: int,
+    seed: int,
+    most: int | None = None,
 ) -> DenoisedCluster:
     """Denoise the images of a cluster, each among its nearest neighbours.
 
@@ -125,47 +130,60 @@ def denoise_encoded_cluster(
         K: the image itself and its K - 1 neighbours.
     seed : int
         Fixes the random sets of the first pass.
+    most : int, optional
+        K of images whose farther neighbours show nearly what the nearest do (`set_sizes`), if more than that.
     """
     estimates = denoise_at_random(model, cluster.encoded, seed, cluster.shared)
-    return denoise_by_neighbours(model, cluster, estimates, images_per_set)
+    return denoise_by_neighbours(model, cluster, estimates, images_per_set, most)
 
 
 def denoise_by_neighbours(
-    model: PolarTransformer, cluster: Cluster, estimates: Tensor, images_per_set: int
+    model: PolarTransformer,
+    cluster: Cluster,
+    estimates: Tensor,
+    images_per_set: int,
+    most: int | None = None,
 ) -> DenoisedCluster:
     """Denoise each image of a cluster among the neighbours that the estimates `(n, box, box)` of all find for it.
 
-    Neighbours are searched once for each refinement pass of the network, by the estimates of the pass before.
+    Neighbours are searched once for each refinement pass of the network, by the estimates of the pass before. Only in
+    the last one an image may have up to `most`: the estimates before are not good enough to tell.
     """
-    search = search_neighbours(cluster, estimates, images_per_set)
-    refinement_passes = model.evidence_weights.list_passes()
-    if not refinement_passes:
-        return denoise_among(model, cluster, search.neighbours)
-    for evidence_weights in refinement_passes[:-1]:
+    for evidence_weights in model.evidence_weights.list_passes()[:-1]:
+        search = search_neighbours(cluster, estimates, images_per_set)
         # What was gathered, a tenth of the memory, is gone before more is.
         estimates = denoise_by_evidence(model, cluster, search, evidence_weights).estimates
-        search = search_neighbours(cluster, estimates, images_per_set)
-    return denoise_by_evidence(model, cluster, search, refinement_passes[-1])
+    return denoise_once_more(model, cluster, estimates, images_per_set, most)
 
 
 def denoise_once_more(
-    model: PolarTransformer, cluster: Cluster, estimates: Tensor, images_per_set: int
+    model: PolarTransformer,
+    cluster: Cluster,
+    estimates: Tensor,
+    images_per_set: int,
+    most: int | None = None,
 ) -> DenoisedCluster:
     """Denoise each image of a cluster by estimates `(n, box, box)` that need no improving: the last pass alone."""
-    search = search_neighbours(cluster, estimates, images_per_set)
+    search = search_neighbours(cluster, estimates, images_per_set, most)
     refinement_passes = model.evidence_weights.list_passes()
     if not refinement_passes:
         return denoise_among(model, cluster, search.neighbours)
     return denoise_by_evidence(model, cluster, search, refinement_passes[-1])
 
 
-def search_neighbours(cluster: Cluster, estimates: Tensor, images_per_set: int) -> Search:
-    """Search the neighbours of each image by the estimates `(n, box, box)` of all."""
+def search_neighbours(
+    cluster: Cluster, estimates: Tensor, images_per_set: int, most: int | None = None
+) -> Search:
+    """Search the neighbours of each image by the estimates `(n, box, box)` of all, up to `most` where they are near."""
     with torch.autocast(estimates.device.type, enabled=False):
         harmonics = cluster.rings.to_harmonics(estimates)
         matches = match_cluster(cluster, harmonics)
-    affinity = measure_affinity(matches.likelihood, cluster.apart)
-    return Search(choose_neighbours(affinity, images_per_set, cluster.apart), harmonics)
+        affinity = measure_affinity(matches.likelihood, cluster.apart)
+        widest = max(images_per_set, most or 0)
+        neighbours = choose_neighbours(affinity, widest, cluster.apart)
+        return Search(
+            limit_neighbours(neighbours, harmonics, cluster.rings, images_per_set), harmonics
+        )
 
 
 def denoise_by_evidence(

@@ -118,6 +118,7 @@ def denoise_by_guess(
     guess: Tensor,
     images_per_set: int,
     shared: SharedPixels | None = None,
+    most: int | None = None,
 ) -> tuple[Cluster, DenoisedCluster]:
     """Have the network denoise images among the neighbours that a guess `(n, box, box)` of them finds.
 
@@ -133,9 +134,11 @@ def denoise_by_guess(
         K: the image itself and its K - 1 neighbours.
     shared : SharedPixels, optional
         Which of the images share pixels: no two that do meet.
+    most : int, optional
+        K where neighbours are near, see `set_sizes`.
     """
     cluster = encode_cluster(model, seen.centred, seen.ctf_rings, shared)
-    return cluster, denoise_once_more(model, cluster, guess, images_per_set)
+    return cluster, denoise_once_more(model, cluster, guess, images_per_set, most)
 
 
 def join_estimates(

@@ -17,6 +17,7 @@ from polardenoise.engine.denoise.wording import (
     list_cautions,
     word_finest_detail,
     word_overlaps,
+    word_set_size,
     word_verdict,
 )
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
@@ -120,7 +121,7 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
         ("model", f"{summary['model']} ({job.card.architecture}) {summary['model_sha256'][:16]}"),
         ("trained on", "; ".join(filter(None, [job.card.description, ", ".join(seen)]))),
         ("grouped by", summary["group_by"]),
-        ("K, images denoised together", str(summary["set_size"])),
+        ("K, images denoised together", word_set_size(summary)),
         ("halves", f"{summary['halves']}: {counts} particles, which never met"),
         ("CTF", f"{summary['ctf_state']} in, {summary['ctf_output']} out"),
         ("protein", "; ".join([*as_given, *sigmas])),

@@ -45,6 +45,17 @@ class Nuisances:
     places: Tensor
     ice: np.ndarray
 
+    def only_in(self, sets: np.ndarray) -> Nuisances:
+        """Show it in some sets, `(sets,)` bool, and nothing in the others."""
+        own = sets[:, None]
+        return replace(
+            self,
+            contrast=np.where(own, self.contrast, 1.0),
+            gradients=self.gradients * own[..., None],
+            beside=self.beside & own,
+            ice=self.ice * sets,
+        )
+
     def show_neighbours(self, draws: SetDraws) -> SetDraws:
         """Give the draws of the neighbours' own images, at the centre: the molecules of the particles."""
         return replace(draws, matrices=self.matrices, shifts=np.zeros_like(draws.shifts))
@@ -79,7 +90,7 @@ def draw_nuisances(
     found = draw_neighbours(recipe.neighbour_share, radius.ravel(), box, generator)
     # Drawn last, and only where there is any: recipes without draw what they drew before there was ice.
     ice = generator.uniform(0, recipe.ice, len(radius)) if recipe.ice else np.zeros(len(radius))
-    return Nuisances(
+    everywhere = Nuisances(
         contrast,
         gradients,
         found.present.reshape(size),
@@ -87,3 +98,7 @@ def draw_nuisances(
         found.places.unflatten(0, size),
         ice,
     )
+    # Drawn after all else, and only where some sets have none, as above.
+    if recipe.real_share == 1:
+        return everywhere
+    return everywhere.only_in(generator.random(len(radius)) < recipe.real_share)

@@ -68,6 +68,8 @@ class Recipe:
     whitened_share : float
         Share of the sets with coloured noise or ice whose noise is made white, as `denoise` does it for a network that
         learned from such sets.
+    real_share : float
+        Share of sets that show what the next four settings speak of; the others show none of it.
     neighbour_share : float
         Share of images into which another copy of the molecule reaches from the side; it is not in the target.
     contrast_spread : float
@@ -122,6 +124,7 @@ class Recipe:
     junk_share: Share = 0.0
     coloured_share: Share = 0.0
     whitened_share: Share = 0.0
+    real_share: Share = 1.0
     neighbour_share: Share = 0.0
     contrast_spread: Annotated[float, Meta(ge=0, le=2)] = 0.0
     slope: Annotated[float, Meta(ge=0, le=100)] = 0.0

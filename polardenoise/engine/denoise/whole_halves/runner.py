@@ -96,4 +96,5 @@ class WholeHalfRunner:
                     guessed,
                     job.choose_set_size(batch.own_rows),
                     shared,
+                    job.choose_widest_set(batch.own_rows),
                 )

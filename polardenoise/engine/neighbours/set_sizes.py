@@ -1,0 +1,116 @@
+"""How many neighbours each image gathers from: as many as still show nearly what the nearest do.
+
+Where few views come again and again, or the molecule looks alike from many sides, hundreds of images show the same,
+and all of them average noise away; where views are spread evenly, the hundredth neighbour stands many degrees off.
+Which it is, the estimates tell: two of them differ by their errors, wherever they stand, and by what their views
+differ. An image takes twice as many neighbours as long as the farther half of them differ from it by hardly more than
+the nearest do. So rare views keep few neighbours in a set in which common ones have many.
+"""
+
+import torch
+from torch import Tensor
+
+from polardenoise.engine.imaging.ring_harmonics import FourierRings
+from polardenoise.engine.imaging.rotational_matching import ROTATIONS
+from polardenoise.engine.networks.template_evidence import pair_parts, score_templates
+
+#: The most images, K, that one is denoised with.
+MOST_TOGETHER = 256
+#: Neighbours are near enough if they differ by up to so many times as much as the nearest (docs/constants.rst).
+NEAR_ENOUGH = 1.5
+#: Neighbours of each distance that are looked at.
+LOOKED_AT = 8
+#: Numbers of the comparisons that are made at once.
+VALUES_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
+
+
+def limit_neighbours(
+    neighbours: Tensor, estimates: Tensor, rings: FourierRings, least: int
+) -> Tensor:
+    """Leave each image as many of its neighbours as show nearly what the nearest do.
+
+    Parameters
+    ----------
+    neighbours : Tensor
+        `(n, K)` int64 places: the image itself, then its neighbours, the nearest first; -1 where there are fewer.
+    estimates : Tensor
+        `(2, modes, n, rings)` harmonics of the images' estimates.
+    rings : FourierRings
+        Of the harmonics.
+    least : int
+        K that every image keeps.
+
+    Returns
+    -------
+    Tensor
+        `(n, K')` with -1 beyond an image's own K, which is `least`, or twice that, and so on up to K.
+    """
+    widest = neighbours.shape[1]
+    if widest <= least:
+        return neighbours
+    # The very nearest may be near by chance.
+    nearest = measure_band(neighbours, estimates, rings, max(1, least // 8), least)
+    sizes = torch.full((len(neighbours),), least, device=neighbours.device)
+    size = least
+    while size < widest:
+        band = measure_band(neighbours, estimates, rings, size, min(2 * size, widest))
+        wide = (sizes == size) & (band <= NEAR_ENOUGH * nearest)
+        size = min(2 * size, widest)
+        sizes[wide] = size
+    places = torch.arange(widest, device=neighbours.device)
+    limited = neighbours.where(places < sizes[:, None], -1)
+    return limited[:, : int(sizes.max())]
+
+
+def measure_band(
+    neighbours: Tensor, estimates: Tensor, rings: FourierRings, first: int, end: int
+) -> Tensor:
+    """Measure by how much images differ from some of their neighbours of places `first` to `end - 1`: `(n,)`.
+
+    Infinite where an image has not that many.
+    """
+    steps = torch.linspace(first, end - 1, min(LOOKED_AT, end - first)).round().long()
+    looked_at = neighbours[:, steps.to(neighbours.device)]
+    differences = measure_differences(estimates, looked_at.clamp_min(0), rings)
+    return differences.masked_fill(looked_at < 0, torch.inf).mean(1)
+
+
+def measure_differences(estimates: Tensor, others: Tensor, rings: FourierRings) -> Tensor:
+    """Measure by how much estimates differ from others of them, at the best rotation.
+
+    Parameters
+    ----------
+    estimates : Tensor
+        `(2, modes, n, rings)` harmonics.
+    others : Tensor
+        `(n, k)` int64 places of those that each is compared with.
+    rings : FourierRings
+        Of the harmonics.
+
+    Returns
+    -------
+    Tensor
+        `(n, k)`: half of the squared norm of the difference, noise variances.
+    """
+    energies = rings.ring_energies(estimates)
+    images = pair_parts(estimates)
+    templates = torch.cat([estimates[0], estimates[1]], -1)  # (modes, n, 2 * rings)
+    seen = torch.ones_like(energies)[:, None]
+    numbers = others.shape[1] * max(templates.shape[0] * templates.shape[2], ROTATIONS)
+    at_once = max(1, VALUES_AT_ONCE.get(estimates.device.type, 2**27) // numbers)
+    likelihood = []
+    for own, theirs in zip(
+        torch.arange(len(others), device=others.device).split(at_once),
+        others.split(at_once),
+        strict=True,
+    ):
+        scores = score_templates(
+            images[:, :, own, None],
+            templates[:, theirs],
+            seen[own],
+            energies[theirs],
+            rings,
+            ROTATIONS,
+        )  # (own, 1, k, rotations)
+        likelihood.append(scores[:, 0].amax(-1))
+    return 0.5 * energies.sum(1, keepdim=True) - torch.cat(likelihood)
