@@ -31,7 +31,7 @@ from polardenoise.engine.networks.checkpoint import (
     save_model,
 )
 from polardenoise.engine.networks.registry import as_joint
-from polardenoise.engine.particles.particle_set import read_images
+from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.runtime.devices import choose_precision, name_precision
 from polardenoise.engine.runtime.file_list import list_model_files
 from polardenoise.engine.runtime.files import Outputs, make_folder, write_json

@@ -18,7 +18,8 @@ from torch import Tensor
 from polardenoise.engine.evaluate.against_truth import BYTES_READ_AT_ONCE
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.rotation import wrap_degrees
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.runtime.arrays import read_arrays
 from polardenoise.engine.runtime.errors import InputError
 
