@@ -21,6 +21,9 @@ from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
 #: Input that is read and computed at once. Transforms and CTFs take thirty times as much, where they are computed.
 CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**25}
 
+#: Shown rows and their pixels as they were read.
+SeePixels = Callable[[np.ndarray, np.ndarray], None]
+
 
 @dataclass(frozen=True)
 class Handling:
@@ -137,6 +140,10 @@ def compute_working_ctf(
     return compute_ctf(parameters, pixel_size.to(device), handling.box)
 
 
+def pass_over(rows: np.ndarray, pixels: np.ndarray) -> None:
+    """See pixels, and do nothing with them."""
+
+
 def prepare_particles(
     particles: ParticleSet,
     handling: Handling,
@@ -144,6 +151,7 @@ def prepare_particles(
     device: torch.device,
     notice: Callable[[np.ndarray, Tensor, Tensor], None],
     rows: np.ndarray | None = None,
+    see: SeePixels = pass_over,
 ) -> tuple[Background, np.ndarray]:
     """Read and check the whole set once, in the order of its files and large chunks, into the scratch file.
 
@@ -161,6 +169,8 @@ def prepare_particles(
         Told the rows `(m,)`, working images and CTF rings of each chunk.
     rows : ndarray, optional
         The rows to read, ascending, all by default.
+    see : callable, optional
+        Shown the rows `(m,)` and pixels `(m, N, N)` of each chunk as they were read, before anything is done to them.
 
     Returns
     -------
@@ -186,7 +196,9 @@ def prepare_particles(
     faults = ImageFaults(particles)
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        return rows, torch.from_numpy(faults.read(rows))
+        pixels = faults.read(rows)
+        see(rows, pixels)
+        return rows, torch.from_numpy(pixels)
 
     with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:
