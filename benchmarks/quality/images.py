@@ -27,8 +27,8 @@ from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.star_writing import write_particles
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.simulate.options import SimulationPlan
 from polardenoise.engine.simulate.pipeline import simulate_particles
-from polardenoise.engine.simulate.plan import SimulationPlan
 from polardenoise.engine.train.sources import read_splits
 
 #: Molecules of split `test` that the full preset takes, without exact symmetry: their true neighbours are known.
