@@ -16,6 +16,7 @@ from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.particles.image_checks import OUT_OF_RANGE, ImageFaults
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.scratch_file import ScratchImages
+from polardenoise.engine.runtime.devices import count_at_once
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
 
 #: Input that is read and computed at once. Transforms and CTFs take thirty times as much, where they are computed.
@@ -185,7 +186,7 @@ def prepare_particles(
         If images are blank, have pixels that are not finite, or such that cannot be computed with; names them all.
     """
     count = len(particles)
-    chunk = max(1, CHUNK_BYTES[device.type] // (4 * particles.box**2))
+    chunk = count_at_once(CHUNK_BYTES, device, 4 * particles.box**2)
     wanted = np.arange(count) if rows is None else rows
     places = (particles.index_in_stack[wanted], particles.stack_of_row[wanted])
     in_file_order = wanted[np.lexsort(places)]
