@@ -23,7 +23,8 @@ from polardenoise.engine.imaging.fsc import (
 )
 from polardenoise.engine.networks.checkpoint import find_model, read_card
 from polardenoise.engine.particles.mrc import read_volume
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 KINDS = ("raw", "denoised")
 # What the denoised particles are called in the report, and the run that made them.

@@ -9,7 +9,8 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.networks.checkpoint import ModelCard, save_model
 from polardenoise.engine.networks.registry import build_model
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 TINY = {
     "box": 32,

@@ -12,7 +12,8 @@ from benchmarks.speed.aspire import ASPIRE_SCRIPT
 from polardenoise.engine.imaging.ctf import compute_ctf, phase_flip
 from polardenoise.engine.imaging.rings import best_radial_filter
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 #: Images that are averaged: as many as a class of 2,000 particles in 50 has.
 NEIGHBOURS = 40

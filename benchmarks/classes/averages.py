@@ -14,7 +14,8 @@ from polardenoise.engine.evaluate.against_truth import compare_images
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.rotation import rotate_images
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.star import read_star
 from polardenoise.engine.particles.star_tables import find_particle_table
 

@@ -33,7 +33,8 @@ from polardenoise.engine.networks.checkpoint import find_model, read_card
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import make_folder, write_json
 from polardenoise.engine.runtime.stopping import unwinding_when_terminated
-from polardenoise.engine.train.run import TrainingPlan, run_training
+from polardenoise.engine.train.options import TrainingPlan
+from polardenoise.engine.train.run import run_training
 
 #: As seen from the repository, unlike `places.find_structures`: the words go into the model's card, where no path of a
 #: machine may stand, and a training goes on only from the sources that it began with.
@@ -93,14 +94,12 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
             summary = run_training(
                 TrainingPlan(
                     sources=tuple(arguments.sources),
-                    folder=folder,
+                    output=folder,
                     architecture=card.architecture,
-                    preset="base",
-                    recipe_file=recipe_file,
+                    recipe=recipe_file,
                     init=None if begun else str(start),
                     resume=begun,
                     steps=stage.steps,
-                    minutes=None,
                     seed=arguments.seed,
                     device=arguments.device,
                     command=("python", "-m", "benchmarks.models.standing", *arguments.words),

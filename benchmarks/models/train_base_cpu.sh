@@ -10,24 +10,13 @@
 # The shipped weights were trained by this recipe for 70 and 52 minutes, `base-dncnn` for 70, but began from two networks
 # of polardenoise's first version, which had seen a narrower recipe for 150 and for 50 minutes and are no longer kept.
 #
-# Then `benchmarks/studies/acceptance.py` judges and `benchmarks/models/ship_model.py` ships, see docs/training.rst. Needs the list of
-# structures ../shared/data/structures/MANIFEST.tsv. Large pages and a heap that is not given back keep the page faults of
-# big tensors, a third of a step, away.
+# Then `benchmarks/studies/acceptance.py` judges and `benchmarks/models/ship_model.py` ships, see
+# docs/training.rst.
 cd "$(dirname "$0")/../.." || exit 1
-export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000:glibc.malloc.top_pad=268435456
-export OMP_NUM_THREADS=1
-mkdir -p training
+. benchmarks/models/cpu_training.sh
 
-train() { # NAME OPTIONS...
-    name=$1
-    shift
-    [ -f "training/$name/resume/state.json" ] && set -- "$@" --resume
-    .venv/bin/polardenoise train phantom:0-119 ../shared/data/structures/MANIFEST.tsv -o "training/$name" "$@" \
-        >>"training/$name.log" 2>&1
-}
-
-train base-dncnn --recipe benchmarks/models/base-dncnn_cpu.json --architecture dncnn --minutes 120 --compile &
-train base-start --recipe benchmarks/models/base_cpu.json --minutes 220 &&
-    train base --recipe benchmarks/models/base_matched_cpu.json --init training/base-start/model --steps 1300 \
-        --seed "${SEED:-0}"
+train base-dncnn phantom:0-119 --recipe benchmarks/models/base-dncnn_cpu.json --architecture dncnn --minutes 120 --compile &
+train base-start phantom:0-119 --recipe benchmarks/models/base_cpu.json --minutes 220 &&
+    train base phantom:0-119 --recipe benchmarks/models/base_matched_cpu.json --init training/base-start/model \
+        --steps 1300 --seed "${SEED:-0}"
 wait

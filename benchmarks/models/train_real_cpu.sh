@@ -8,21 +8,12 @@
 #            boxes, most of it whitened with the network told so, cages of 12, 24 and 60 copies among the molecules
 # control    the recipe of `base`
 #
-# Then `python -m benchmarks.models.compare_models` and `python -m benchmarks real --models ...` judge. Needs the list of
-# structures ../shared/data/structures/MANIFEST.tsv; GLIBC_TUNABLES as in train_base_cpu.sh.
+# Then `python -m benchmarks.models.compare_models` and `python -m benchmarks real --models ...` judge.
 cd "$(dirname "$0")/../.." || exit 1
-export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000:glibc.malloc.top_pad=268435456
-export OMP_NUM_THREADS=1
-mkdir -p training
+. benchmarks/models/cpu_training.sh
+renice -n 19 $$ >/dev/null
 
-train() { # NAME SOURCES...
-    name=$1
-    shift
-    if [ -f "training/$name/resume/state.json" ]; then set -- "$@" --resume; else set -- "$@" --init "${INIT:-base}"; fi
-    nice -n 19 .venv/bin/polardenoise train "$@" ../shared/data/structures/MANIFEST.tsv -o "training/$name" \
-        --recipe "benchmarks/models/${name}_cpu.json" --minutes 80 --seed 5 >>"training/$name.log" 2>&1
-}
-
-train control phantom:0-119 &
-train real phantom:0-119 phantom:8000-8039
+set -- --init "${INIT:-base}" --minutes 80 --seed 5
+train control phantom:0-119 --recipe benchmarks/models/control_cpu.json "$@" &
+train real phantom:0-119,8000-8039 --recipe benchmarks/models/real_cpu.json "$@"
 wait

@@ -23,15 +23,12 @@ from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.networks.checkpoint import ModelCard, hash_file
 from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import (
-    ParticleSet,
-    read_images,
-    read_particles,
-    write_particles,
-)
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
+from polardenoise.engine.particles.star_writing import write_particles
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.simulate.options import SimulationPlan
 from polardenoise.engine.simulate.pipeline import simulate_particles
-from polardenoise.engine.simulate.plan import SimulationPlan
 from polardenoise.engine.train.sources import read_splits
 
 #: Molecules of split `test` that the full preset takes, without exact symmetry: their true neighbours are known.

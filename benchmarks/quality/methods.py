@@ -20,7 +20,8 @@ from benchmarks.quality.points import BASE_SET_SIZE, MIXED, Point
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.pipeline import denoise_particles
 from polardenoise.engine.evaluate.against_truth import relative_mse
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 RADIAL_FILTER, ORACLE = "radial filter", "oracle"
 

@@ -18,7 +18,8 @@ from polardenoise.engine.networks.checkpoint import (
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import write_json
-from polardenoise.engine.train.run import TrainingPlan, run_training
+from polardenoise.engine.train.options import TrainingPlan
+from polardenoise.engine.train.run import run_training
 
 TRAINING_PHANTOMS = "phantom:0-119"
 
@@ -169,16 +170,11 @@ def train_network(network: Network, own: Path, minutes: float, command: list[str
     run_training(
         TrainingPlan(
             sources=(TRAINING_PHANTOMS, *([str(manifest)] if manifest.is_file() else [])),
-            folder=folder,
+            output=folder,
             architecture=network.architecture,
-            preset="base",
-            recipe_file=recipe,
-            init=None,
+            recipe=recipe,
             resume=(folder / "resume" / "state.json").exists(),
-            steps=None,
             minutes=minutes,
-            seed=0,
-            device="auto",
             command=tuple(command),
         )
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.simulate.plan import NOISES
+from polardenoise.engine.simulate.options import NOISES
 from polardenoise.engine.train.sources import FIRST_TEST_SEED
 
 #: How a set's images are chosen.

@@ -9,7 +9,8 @@ from torch import Tensor
 from benchmarks.common.command import run
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import is_joint
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 #: How many of a set's classes are shown.
 CLASSES = 8

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.places import find_shared_data
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 
 #: The apoferritin particles in three strengths of noise, by the names of their STAR files.

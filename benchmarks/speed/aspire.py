@@ -12,7 +12,8 @@ from benchmarks.common.tables import Row
 from benchmarks.common.timing import run_python
 from benchmarks.speed.denoise import run_polardenoise, simulate_set
 from polardenoise.engine.evaluate.against_truth import Comparison, compare_images
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 
 ASPIRE_SCRIPT = REPOSITORY / "benchmarks" / "aspire" / "class_averages.py"

@@ -48,7 +48,8 @@ from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.ctf import phase_flip
 from polardenoise.engine.networks.checkpoint import find_model, load_model, read_card, save_model
 from polardenoise.engine.networks.registry import start_model_from
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 PHANTOMS = ("phantom:10001", "phantom:10005")
 ASPIRE_NEIGHBOURS = "20"

@@ -25,7 +25,8 @@ from polardenoise.engine.imaging.ctf import compute_ctf, phase_flip
 from polardenoise.engine.imaging.rings import best_radial_filter
 from polardenoise.engine.networks.checkpoint import list_shipped_models
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 PHANTOMS = ("phantom:10001", "phantom:10002", "phantom:10003")
 ARGUMENTS = ["--particles", "512", "--views", "8", "--snr", "0.05", "--seed", "1"]

@@ -33,7 +33,8 @@ from benchmarks.common.tables import write_table
 from benchmarks.studies.pose_errors import measure_errors
 from benchmarks.studies.projection_matching import find_orientations, low_pass
 from polardenoise.engine.particles.mrc import read_volume
-from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, write_particles
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
+from polardenoise.engine.particles.star_writing import write_particles
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.provenance import provenance
 

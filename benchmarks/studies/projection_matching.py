@@ -22,7 +22,8 @@ from polardenoise.engine.imaging.rotational_matching import (
     match_images,
     select_ctf_rings,
 )
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import common_pixel_size
 
 #: Viewing directions of the grid, 6.4 degrees apart, and rounds of learning strength and noise.

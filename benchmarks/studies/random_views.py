@@ -33,7 +33,8 @@ from polardenoise.engine.neighbours.search import (
 )
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import as_joint
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 PHANTOMS = ("phantom:10001", "phantom:10005", "phantom:10013")
 #: Molecules of split `test` without symmetry.

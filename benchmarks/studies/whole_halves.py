@@ -27,7 +27,8 @@ from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.rings import best_radial_filter
 from polardenoise.engine.neighbours import folds
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 PHANTOMS = ("phantom:122", "phantom:127")
 #: Molecules of split `validation`.

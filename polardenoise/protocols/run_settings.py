@@ -1,6 +1,5 @@
 """What a run depends on, remembered: a changed parameter never leaves an output of the old one."""
 
-import hashlib
 import json
 import os
 
@@ -64,11 +63,6 @@ class RememberedSettings:
                 output.close()
             self.deleteOutput(output)
         self.mapper.deleteRelations(self)
-
-
-def hash_settings(config):
-    """Return a short hash of settings, for names and notes; hexadecimal."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_json(path):

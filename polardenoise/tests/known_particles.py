@@ -24,7 +24,8 @@ from pyworkflow.object import Float, String  # isort: skip
 from polardenoise.convert.alignment import make_projection_matrix
 from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.protocols import ProtPolarDenoise
 from polardenoise.protocols.forms.denoise_form import GROUP_RANDOM
 from polardenoise.tests.scipion_project import read_stack

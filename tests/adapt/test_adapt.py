@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from polardenoise.engine.adapt import half as of_half
 from polardenoise.engine.cli import main
 from polardenoise.engine.networks.adapted_numbers import HalfNumbers, name_tensors
-from polardenoise.engine.networks.checkpoint import load_half_numbers, load_model, save_model
+from polardenoise.engine.networks.checkpoint import load_model, load_model_of_halves, save_model
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_particles
 from tests.denoise_files import denoise, images_of, save_tiny_model
@@ -98,8 +98,7 @@ def test_a_half_is_told_nothing_of_the_other(work):
 
 
 def test_each_half_is_denoised_by_its_own_numbers(work):
-    network, card = load_model("out/model")
-    known = load_half_numbers("out/model", card)
+    network, card, known = load_model_of_halves("out/model")
     changed = {name: value + 0.1 for name, value in known[2].numbers.items()}
     tensors = name_tensors(1, known[1]) | name_tensors(2, HalfNumbers(changed, known[2].digests))
     save_model(work / "other", network, card, tensors)
@@ -145,7 +144,7 @@ def test_halves_that_are_drawn_agree_with_those_of_denoise(work, capsys):
     capsys.readouterr()
     assert denoise("drawn/model", "--seed", "5", source="set/whole.star", output="a.star") == 0
     assert "other particles" not in capsys.readouterr().out
-    known = load_half_numbers("drawn/model", load_model("drawn/model")[1])
+    known = load_model_of_halves("drawn/model")[2]
     halves = read_particles("a.star").random_subset
     assert [len(known[half].digests) for half in (1, 2)] == np.bincount(halves)[1:].tolist()
     assert denoise("drawn/model", "--seed", "6", source="set/whole.star", output="b.star") == 2

@@ -26,7 +26,8 @@ from polardenoise.engine.evaluate.against_truth import compare_images
 from polardenoise.engine.imaging.euler_angles import draw_orientations, matrices_from_angles
 from polardenoise.engine.imaging.symmetry import symmetry_matrices
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 
 SOURCE = "phantom:10001"

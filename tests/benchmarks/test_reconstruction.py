@@ -10,7 +10,8 @@ import torch
 from polardenoise.engine.imaging.euler_angles import draw_orientations, matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.particles.mrc import read_volume, write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.simulate.sources import read_density
 from tests.particle_files import lumps, pose_columns, write_particle_files
 from tests.reference_projections import project_volume

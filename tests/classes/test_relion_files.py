@@ -14,7 +14,8 @@ from polardenoise.engine.classes.relion_files import write_averages, write_data,
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rotation import rotate_images, turn_images
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.star import read_star
 from tests.particle_files import draw_ctf, write_particle_files
 from tests.smooth_images import draw_smooth_images

@@ -8,7 +8,8 @@ import pytest
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.star import read_star
 from tests.denoise_files import denoise, write_set
 

@@ -9,7 +9,8 @@ import torch
 from polardenoise.engine.cli import main
 from polardenoise.engine.denoise.contrast import ContrastEvidence, correlate_with_blobs
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from tests.denoise_files import denoise, images_of
 
 

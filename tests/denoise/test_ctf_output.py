@@ -9,7 +9,8 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.ctf import compute_ctf, phase_flip
 from polardenoise.engine.imaging.fsc import fourier_shell_correlation
 from polardenoise.engine.particles.mrc import read_volume, write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.star import read_star
 from tests.denoise_files import denoise, images_of, write_set
 

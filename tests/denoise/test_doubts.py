@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from tests.denoise_files import denoise, images_of, write_set
 
 

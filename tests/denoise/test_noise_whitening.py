@@ -20,7 +20,8 @@ from polardenoise.engine.imaging.background import measure_background, normalise
 from polardenoise.engine.imaging.noise_spectrum import measure_ring_powers, typical_ring_power
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.simulate.noise import draw_coloured_noise, sample_noise_power
 from polardenoise.engine.simulate.noise_spectrum import MEASURED
 from tests.denoise_files import denoise, images_of, write_set

@@ -11,7 +11,8 @@ from polardenoise.engine.imaging.background import measure_background
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.fourier import fourier_crop
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.star import read_star
 from tests.denoise_files import denoise, images_of, write_set
 

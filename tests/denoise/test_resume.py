@@ -17,7 +17,8 @@ from polardenoise.engine.denoise import resume_folder as unfinished
 from polardenoise.engine.neighbours import clusters
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from tests.denoise_files import denoise, images_of, write_set
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

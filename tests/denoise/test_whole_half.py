@@ -18,7 +18,8 @@ from polardenoise.engine.denoise.whole_halves.template_file import ROUNDS, Weigh
 from polardenoise.engine.neighbours import clusters, folds
 from polardenoise.engine.neighbours.folds import FOLDS, next_fold
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from tests.denoise_files import denoise, images_of, write_set
 
 OPTIONS = ("--set-size", "8")

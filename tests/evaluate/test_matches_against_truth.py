@@ -17,7 +17,8 @@ from polardenoise.engine.imaging.euler_angles import angles_from_matrices, matri
 from polardenoise.engine.imaging.frc import fourier_ring_correlation
 from polardenoise.engine.imaging.symmetry import symmetry_matrices
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from tests.particle_files import pose_columns, write_particle_files
 
 BOX, COUNT = 16, 60

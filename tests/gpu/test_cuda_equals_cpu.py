@@ -18,7 +18,8 @@ from polardenoise.engine.networks.angular_attention import attend_blocked
 from polardenoise.engine.networks.attention_direct import attend_direct
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import build_model
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.train.loop import start_training, take_step
 from polardenoise.engine.train.loss import measure_objective
 from polardenoise.engine.train.recipe import choose_recipe

@@ -8,7 +8,8 @@ import torch
 
 from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.particles.mrc import write_volume
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 
 # defocus U, V, angle, voltage, Cs, amplitude contrast, phase shift
 ROWS = np.array(

@@ -19,7 +19,8 @@ from polardenoise.engine.neighbours.centring import (
 )
 from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
 from polardenoise.engine.networks.checkpoint import load_model
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.simulate.pipeline import SimulationPlan, simulate_particles
 from tests.smooth_images import draw_smooth_images
 

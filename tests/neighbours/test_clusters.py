@@ -13,7 +13,8 @@ from polardenoise.engine.neighbours.clusters import (
 )
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import build_model
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.simulate.pipeline import SimulationPlan, simulate_particles
 from tests.denoise_files import TINY

@@ -25,7 +25,8 @@ from polardenoise.engine.neighbours.matches import (
 from polardenoise.engine.neighbours.search import DenoisedCluster
 from polardenoise.engine.networks.neighbour_attention import NeighbourAttention
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.shared_pixels import share_nothing
 from tests.denoise_files import denoise, images_of, write_set
 

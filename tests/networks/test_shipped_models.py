@@ -19,7 +19,8 @@ from polardenoise.engine.networks.checkpoint import (
     read_card,
 )
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 from tests.places import REPOSITORY
 

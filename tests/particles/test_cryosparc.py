@@ -11,7 +11,8 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 from tests.cryosparc_files import fields_of, read_cs, write_cs
 from tests.denoise_files import write_set

@@ -6,7 +6,8 @@ import pytest
 from polardenoise.engine.cli import main
 from polardenoise.engine.particles.cryosparc.fields import find_rows, find_uids
 from polardenoise.engine.particles.cryosparc.groups import read_group
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
 from tests.cryosparc_files import fields_of, read_cs, write_cs

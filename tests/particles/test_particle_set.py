@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_images, read_particles, write_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.particles.star_writing import write_particles
 from tests.particles.set_texts import CTF, OPTICS, PARTICLES, SIZE, one_image, read_text, refusal
 
 RELION_30 = """

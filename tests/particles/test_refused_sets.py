@@ -7,7 +7,8 @@ import mrcfile
 import numpy as np
 import pytest
 
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 from tests.particles.set_texts import (
     CTF,

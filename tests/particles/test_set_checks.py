@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.set_checks import (
     check_match,
     doubt_pixel_sizes,

@@ -8,9 +8,9 @@ import starfile
 
 from polardenoise.engine.particles.image_names import read_place
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import read_particles, write_particles
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.star import is_quotable, quote_token, read_star, split_tokens
-from polardenoise.engine.particles.star_writing import write_star
+from polardenoise.engine.particles.star_writing import write_particles, write_star
 from polardenoise.engine.particles.token_numbers import number_tokens, numbers_or_nan
 from polardenoise.engine.runtime.errors import InputError
 

@@ -12,7 +12,8 @@ from matplotlib.image import imread
 
 from polardenoise.engine.denoise.residual import pick_rows
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.report import page as report_page
 from polardenoise.engine.report.figures import choose_grey_range, draw_picture
 from polardenoise.engine.report.html import shrink

@@ -11,7 +11,8 @@ from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.fsc import fourier_shell_correlation
 from polardenoise.engine.particles.mrc import read_volume, write_volume
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.simulate.sources import read_density
 from tests.particle_files import draw_ctf, pose_columns, write_tables
 

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from polardenoise.engine.adapt.options import AdaptPlan
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.options import (
     add_options,
+    list_given,
     list_options,
     option,
     read_options,
     state_options,
 )
+from polardenoise.engine.simulate.options import SimulationPlan
+from polardenoise.engine.train.options import DEFAULT_MINUTES, TrainingPlan
 
 
 def check_even(number: int) -> int:
@@ -31,6 +35,10 @@ class Plan:
         default_factory=lambda: slice(None), unset=":", read=lambda _: slice(1, 2), is_fact=True
     )
     loud: bool = option(default=False, action="store_true")
+    soft: bool = option(default=False, action="store_true", one_of=("--soft", "--mute"))
+    mute: bool = option(
+        "--mute", "-m", default=False, action="store_true", one_of=("--soft", "--mute")
+    )
     note: str = "not asked for"
 
 
@@ -41,7 +49,8 @@ def parse(plan, *words):
 
 
 def test_what_is_not_given_is_the_default():
-    assert parse(Plan, "a") == {"name": "a", "half_width": 2, "rows": slice(1, 2), "loud": False}
+    unsaid = {"loud": False, "soft": False, "mute": False}
+    assert parse(Plan, "a") == {"name": "a", "half_width": 2, "rows": slice(1, 2), **unsaid}
 
 
 def test_what_is_given_is_read_and_checked():
@@ -56,9 +65,51 @@ def test_the_fingerprint_holds_what_the_result_depends_on():
     assert state_options(Plan("a", rows=slice(3, 9))) == {"--half-width": 2, "--rows": [3, 9]}
 
 
-def test_without_options_denoise_does_what_its_plan_says():
-    asked = parse(DenoisePlan, "in.star", "-o", "out.star")
-    assert DenoisePlan(**asked) == DenoisePlan(Path("in.star"), Path("out.star"))
+def test_of_options_that_exclude_one_another_one_is_given_at_most(capsys):
+    assert parse(Plan, "a", "-m")["mute"]
+    with pytest.raises(SystemExit):
+        parse(Plan, "a", "--soft", "--mute")
+    assert "--mute/-m: not allowed with argument --soft" in capsys.readouterr().err
+
+
+def test_options_that_were_given_are_told_from_those_that_were_not():
+    parser = argparse.ArgumentParser()
+    add_options(parser, Plan)
+    assert list_given(parser.parse_args(["a"]), Plan) == ["name"]
+    assert list_given(parser.parse_args(["a", "--half-width", "2", "-m"]), Plan) == [
+        "name",
+        "half_width",
+        "mute",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "words", "needed"),
+    [
+        (DenoisePlan, ["in.star"], [Path("in.star"), Path("out")]),
+        (AdaptPlan, ["in.star"], [Path("in.star"), Path("out")]),
+        (TrainingPlan, ["phantom:1-2,7"], [("phantom:1-2", "phantom:7"), Path("out")]),
+    ],
+)
+def test_without_options_a_command_does_what_its_plan_says(plan, words, needed):
+    assert plan(**parse(plan, *words, "-o", "out")) == plan(*needed)
+
+
+def test_without_options_simulate_does_what_its_plan_says():
+    asked = parse(SimulationPlan, "phantom:1")
+    asked["noise"] = "gaussian"  # which hangs on other options where it is not given
+    assert SimulationPlan(**asked) == SimulationPlan(("phantom:1",))
+    assert not parse(SimulationPlan, "phantom:1", "--no-ctf")["with_ctf"]
+
+
+def test_a_training_has_a_length():
+    plan = TrainingPlan((), Path("out"))
+    assert plan.all_minutes == DEFAULT_MINUTES
+    assert replace(plan, steps=5).all_minutes is None
+    assert replace(plan, minutes=2.0).all_minutes == 2
+
+
+def test_what_denoise_knows_besides_its_options():
     given = {one.name for one in fields(DenoisePlan)} - set(list_options(DenoisePlan))
     assert given == {"cryosparc", "command", "files"}
 

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf
-from polardenoise.engine.simulate.plan import SimulationPlan
+from polardenoise.engine.simulate.options import SimulationPlan
 
 h5py = pytest.importorskip("h5py")
 

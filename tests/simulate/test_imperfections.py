@@ -18,8 +18,8 @@ from polardenoise.engine.simulate.noise_spectrum import (
     measure_box_spectrum,
     print_spectra,
 )
+from polardenoise.engine.simulate.options import SimulationPlan
 from polardenoise.engine.simulate.pipeline import simulate_particles
-from polardenoise.engine.simulate.plan import SimulationPlan
 from polardenoise.engine.train.recipe import Recipe, lay_file_over
 
 BOX = 32

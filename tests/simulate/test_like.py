@@ -6,7 +6,8 @@ import torch
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.ctf import CtfParameters
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.simulate.particle_table import draw_table
 
 LIKE = """

@@ -16,7 +16,8 @@ from polardenoise.engine.imaging.ctf import compute_ctf
 from polardenoise.engine.imaging.fourier import fourier_crop
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.particles.mrc import write_volume
-from polardenoise.engine.particles.particle_set import read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.preprocessing import Handling, prepare_images
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.simulate.phantoms import build_phantom

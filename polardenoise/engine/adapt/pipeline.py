@@ -22,7 +22,7 @@ from polardenoise.engine.adapt.plan import Adaptation, check_adaptation
 from polardenoise.engine.adapt.recorruption import read_clusters
 from polardenoise.engine.denoise.adapted_halves import DEFAULT_SET_SIZE
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.preparation import prepare_run
+from polardenoise.engine.denoise.preparation import prepare_run, read_input
 from polardenoise.engine.networks.adapted_numbers import HalfNumbers, digest_images, name_tensors
 from polardenoise.engine.networks.checkpoint import (
     ModelCard,
@@ -31,15 +31,12 @@ from polardenoise.engine.networks.checkpoint import (
     save_model,
 )
 from polardenoise.engine.networks.registry import as_joint
-from polardenoise.engine.particles.particle_set import read_images
 from polardenoise.engine.runtime.devices import choose_precision, name_precision
 from polardenoise.engine.runtime.file_list import list_model_files
 from polardenoise.engine.runtime.files import Outputs, make_folder, write_json
 from polardenoise.engine.runtime.provenance import provenance
 
-#: Values of the particles' images that are read at once while their digests are taken.
-VALUES_AT_ONCE = 2**24
-#: Share of the minutes that is kept for reading, digests and writing.
+#: Share of the minutes that is kept for writing.
 KEPT = 0.05
 
 
@@ -63,7 +60,13 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
     job = adaptation.job
     for warning in job.warnings:
         print(f"warning: {warning}", flush=True)
+    digests = np.zeros(len(job.particles), dtype=np.int64)
+
+    def take_digests(rows: np.ndarray, pixels: np.ndarray) -> None:
+        digests[rows] = digest_images(pixels)
+
     with working_folder(plan.output) as folder:
+        read_input(job, folder, take_digests)
         prepare_run(job, folder)
         clusters = read_clusters(job, folder, adaptation.half_frames)
     computing = NetworkSettings(
@@ -72,7 +75,7 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
         DEFAULT_SET_SIZE,
         plan.seed,
     )
-    digests = digest_halves(job)
+    of_halves = divide_digests(job, digests)
     adapted: dict[int, AdaptedModel] = {}
     for place, half in enumerate(sorted(clusters)):
         left = 60 * plan.minutes * (1 - KEPT) - (time.monotonic() - began)
@@ -80,12 +83,12 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
             as_joint(job.model),
             clusters.pop(half),
             computing,
-            max(left, 0.0) / (len(digests) - place),
+            max(left, 0.0) / (len(of_halves) - place),
             partial(tell_half, half),
         )
     minutes = (time.monotonic() - began) / 60
     summary = summarise_run(adaptation, adapted, minutes, name_precision(computing.precision))
-    write_model(adaptation, adapted, digests, summary)
+    write_model(adaptation, adapted, of_halves, summary)
     return summary
 
 
@@ -105,16 +108,13 @@ def working_folder(output: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def digest_halves(job: Job) -> dict[int, torch.Tensor]:
-    """Take the digests of all images of each half, ascending: by them `denoise` knows whose numbers are whose."""
-    at_once = max(1, VALUES_AT_ONCE // job.particles.box**2)
-    found = {}
-    for half in np.unique(job.halves).tolist():
-        rows = job.shared.first_row[job.halves[job.shared.first_row] == half]
-        parts = np.split(rows, range(at_once, len(rows), at_once))
-        digests = [digest_images(read_images(job.particles, some)) for some in parts]
-        found[half] = torch.from_numpy(np.unique(np.concatenate(digests)))
-    return found
+def divide_digests(job: Job, digests: np.ndarray) -> dict[int, torch.Tensor]:
+    """List the digests of the images of each half, ascending: by them `denoise` knows whose numbers are whose."""
+    rows = job.shared.first_row
+    return {
+        half: torch.from_numpy(np.unique(digests[rows[job.halves[rows] == half]]))
+        for half in np.unique(job.halves).tolist()
+    }
 
 
 def summarise_run(

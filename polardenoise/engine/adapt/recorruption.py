@@ -30,7 +30,8 @@ from polardenoise.engine.denoise.preparation import SETS, load_sets, open_prepar
 from polardenoise.engine.imaging.background import Background, measure_background, normalise
 from polardenoise.engine.imaging.ctf import phase_flip
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import compute_working_ctf, resample
 from polardenoise.engine.particles.shared_pixels import SharedPixels
 

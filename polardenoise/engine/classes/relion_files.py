@@ -15,11 +15,12 @@ from polardenoise.engine.classes.proposal import Proposal
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.particles.image_names import name_in_star
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import ParticleSet, write_particles
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import resample
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.particles.star import write_loop
 from polardenoise.engine.particles.star_columns import CLASS_LABEL, SCORE_LABEL
+from polardenoise.engine.particles.star_writing import write_particles
 from polardenoise.engine.runtime.files import write_text_atomically
 
 #: Averages that are brought to the box of the particles at once.

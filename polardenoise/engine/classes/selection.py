@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from polardenoise.engine.classes.proposal import propose_min_score
-from polardenoise.engine.particles.bare_stack import is_bare_stack
 from polardenoise.engine.particles.cryosparc.fields import is_cryosparc
 from polardenoise.engine.particles.image_names import is_there
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.set_checks import refuse_other_order
+from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.particles.star import keep_rows, parse_star
 from polardenoise.engine.particles.star_columns import CLASS_LABEL, SCORE_LABEL
 from polardenoise.engine.particles.star_tables import find_particle_table

@@ -17,7 +17,8 @@ from polardenoise.engine.networks.adapted_numbers import (
 from polardenoise.engine.networks.checkpoint import ModelCard
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import as_joint
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.runtime.errors import InputError
 
 #: K, images of one half that are denoised together, where nobody has said otherwise.

@@ -40,8 +40,8 @@ from polardenoise.engine.particles.cryosparc.as_star import UID_LABEL
 from polardenoise.engine.particles.cryosparc.new_images import write_images_slot
 from polardenoise.engine.particles.half_sets import count_overlaps
 from polardenoise.engine.particles.image_names import name_in_star
-from polardenoise.engine.particles.particle_set import write_particles
 from polardenoise.engine.particles.set_checks import list_pixel_sizes, most_common_pixel_size
+from polardenoise.engine.particles.star_writing import write_particles
 from polardenoise.engine.runtime.arrays import save_arrays
 from polardenoise.engine.runtime.devices import name_precision, read_process_memory
 from polardenoise.engine.runtime.files import write_json

@@ -1,7 +1,7 @@
 """Denoise a whole particle set: read -> group -> denoise -> write."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,33 +96,16 @@ def denoise_particles(
     """
     if plan.report is not None and write_report is None:
         raise ValueError("a plan with a report needs its writer")
-    with processes.stage():  # what is wrong with the plan is told once
-        if processes.is_first:
-            check_report_folder(plan)
-            job = check_plan(plan, processes.local_rank)
-            for warning in job.warnings:
-                print(f"warning: {warning}", flush=True)
+    job = check_together(plan, processes)
     with processes.stage():
-        if not processes.is_first:
-            job = check_plan(plan, processes.local_rank)
         facts = state_facts(job)
-        run = hash_facts(facts)
         complete = plan.resume and is_complete(job, facts)
         if complete and processes.is_first:
             discard_unfinished(plan.output)
     if not complete:
-        with ExitStack() as held:
-            seconds = held.enter_context(timing_stages())
-            with processes.stage():
-                folder = name_unfinished(plan.output)
-                if processes.is_first:
-                    held.enter_context(unfinished_run(plan.output, facts, plan.resume))
-                    if not finish_publishing(folder, name_outputs(job), run):
-                        check_disk(job, folder)
-                        prepare_run(job, folder)
-            if not was_published(folder, run):
-                if (job.folds > 0).any():
-                    make_templates_of_halves(job, folder, processes)
+        with timing_stages() as seconds, prepared_folder(job, facts, processes) as folder:
+            if not was_published(folder, hash_facts(facts)):
+                make_templates_of_halves(job, folder, processes)
                 with processes.stage():
                     write_images(job, folder, processes)
                 with processes.stage():
@@ -130,6 +113,32 @@ def denoise_particles(
                         finish_run(job, folder, facts, seconds, write_report)
     with processes.stage():
         return read_provenance(plan.output)
+
+
+def check_together(plan: DenoisePlan, processes: Processes) -> Job:
+    """Check a plan on every process, on the first one first: what is wrong with it is told once."""
+    with processes.stage():
+        if processes.is_first:
+            check_report_folder(plan)
+            job = check_plan(plan, processes.local_rank)
+            for warning in job.warnings:
+                print(f"warning: {warning}", flush=True)
+    with processes.stage():
+        return job if processes.is_first else check_plan(plan, processes.local_rank)
+
+
+@contextmanager
+def prepared_folder(job: Job, facts: dict[str, Any], processes: Processes) -> Iterator[Path]:
+    """Open the folder of a run and prepare the run in it, or finish its publication; the first process does."""
+    folder = name_unfinished(job.plan.output)
+    with ExitStack() as held:
+        with processes.stage():
+            if processes.is_first:
+                held.enter_context(unfinished_run(job.plan.output, facts, job.plan.resume))
+                if not finish_publishing(folder, name_outputs(job), hash_facts(facts)):
+                    check_disk(job, folder)
+                    prepare_run(job, folder)
+        yield folder
 
 
 def is_complete(job: Job, facts: dict[str, Any]) -> bool:
@@ -148,7 +157,9 @@ def is_complete(job: Job, facts: dict[str, Any]) -> bool:
 
 
 def make_templates_of_halves(job: Job, folder: Path, processes: Processes) -> None:
-    """Make the templates of large halves, which their images are seen through."""
+    """Make the templates of large halves, which their images are seen through; where all are small, nothing."""
+    if not (job.folds > 0).any():
+        return
     with processes.stage():
         if processes.is_first:
             with open_preparation(job, folder) as preparation:
@@ -175,7 +186,6 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
         if job.groups is None
         else BatchRunner(job, computing.precision)
     )
-    copies_of_image = torch.from_numpy(job.shared.copies)
     with ExitStack() as opened:
         preparation = opened.enter_context(open_preparation(job, folder))
         stack = opened.enter_context(
@@ -198,23 +208,37 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
         for batch in batches:
             with progress.watching(len(batch.own_rows), runner.count_passes()):
                 estimates = runner.run(batch)
-            kept = torch.from_numpy(batch.kept)
-            estimates, faint = fade_faint_images(
-                estimates[kept.to(job.device)],
-                batch.images[kept].to(job.device),
-                batch.ctf_rings[kept].to(job.device),
-                job.card.noise_energy,
-            )
-            dotted = find_dotted(estimates) & ~faint
-            copies = copies_of_image[job.shared.image_of_row[batch.own_rows]]
-            counts = {
-                name: int(copies[found.cpu()].sum())
-                for name, found in zip(COUNTED, (faint, dotted), strict=True)
-            }
-            returned = bring_back(job, preparation, batch, estimates)
-            put(batch.number, batch.own_rows, returned, counts)
+            put(batch.number, batch.own_rows, *finish_estimates(job, preparation, batch, estimates))
             progress.advance(len(batch.own_rows))
             del batch, estimates  # not beside the next ones
+
+
+def finish_estimates(
+    job: Job, preparation: Preparation, batch: BatchOfImages, estimates: Tensor
+) -> tuple[list[Tensor], dict[str, int]]:
+    """Fade the estimates of a batch that show no more than noise would, and bring all back; count what is odd.
+
+    Returns
+    -------
+    list of Tensor
+        The images as they are written, `(k, N, N)` in all.
+    dict
+        Rows of each of `COUNTED`.
+    """
+    kept = torch.from_numpy(batch.kept)
+    estimates, faint = fade_faint_images(
+        estimates[kept.to(job.device)],
+        batch.images[kept].to(job.device),
+        batch.ctf_rings[kept].to(job.device),
+        job.card.noise_energy,
+    )
+    dotted = find_dotted(estimates) & ~faint
+    copies = torch.from_numpy(job.shared.copies[job.shared.image_of_row[batch.own_rows]])
+    counts = {
+        name: int(copies[found.cpu()].sum())
+        for name, found in zip(COUNTED, (faint, dotted), strict=True)
+    }
+    return bring_back(job, preparation, batch, estimates), counts
 
 
 def list_open_batches(job: Job, folder: Path, processes: Processes) -> list[NumberedBatch]:

@@ -24,8 +24,7 @@ from polardenoise.engine.networks.checkpoint import (
     ModelCard,
     find_model,
     hash_file,
-    load_half_numbers,
-    load_model,
+    load_model_of_halves,
 )
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
@@ -164,7 +163,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
     particles = select_rows(whole, plan.rows)
     halves = halves[plan.rows]
     device = choose_device(plan.device, process)
-    model, card = load_model(plan.model)
+    model, card, known = load_model_of_halves(plan.model)
     files = check_outputs(plan, card, whole, stack)
     handling = choose_handling(plan, particles, card)
     groups = choose_groups(plan.group_by, particles, card)
@@ -177,7 +176,6 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
             f"--class-count {plan.class_count}: classes are of images that are compared with one another; use a polar "
             "transformer with --group-by neighbours, or leave it out"
         )
-    known = load_half_numbers(plan.model, card)
     adapted = check_adapted_halves(
         plan.model, card, known, particles, halves, ignored=plan.ignore_halves
     )

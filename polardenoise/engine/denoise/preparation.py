@@ -32,7 +32,11 @@ from polardenoise.engine.neighbours.clusters import form_clusters
 from polardenoise.engine.neighbours.folds import FOLDS
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
 from polardenoise.engine.networks.registry import as_joint
-from polardenoise.engine.particles.preprocessing import prepare_particles
+from polardenoise.engine.particles.preprocessing import (
+    SeePixels,
+    pass_over,
+    prepare_particles,
+)
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.runtime.arrays import read_arrays, save_arrays
 from polardenoise.engine.runtime.devices import choose_precision, name_precision
@@ -157,8 +161,11 @@ def read_computing(folder: Path) -> Computing:
     return Computing(getattr(torch, saved.precision), saved.images_per_batch)
 
 
-def read_input(job: Job, folder: Path) -> None:
-    """Read the input into the working images, see the contrast of each half and optics group, and whiten the noise."""
+def read_input(job: Job, folder: Path, see: SeePixels = pass_over) -> None:
+    """Read the input into the working images, see the contrast of each half and optics group, and whiten the noise.
+
+    `see` is shown the pixels as they were read, as by `prepare_particles`.
+    """
     shared = job.shared
     evidence = ContrastEvidence(job.halves, job.optics[0])
     counted = shared.count_once(job.halves)
@@ -177,7 +184,7 @@ def read_input(job: Job, folder: Path) -> None:
 
         scratch.clear()
         background, hot = prepare_particles(
-            job.particles, job.handling, scratch, job.device, notice, shared.first_row
+            job.particles, job.handling, scratch, job.device, notice, shared.first_row, see
         )
         colours = noise.judge()
         whiten_scratch(scratch, colours, shared.first_row, job.halves, job.device)

@@ -14,10 +14,11 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.frc import fourier_ring_correlation
-from polardenoise.engine.particles.bare_stack import is_bare_stack
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.set_checks import CTF_FREE_STATES, check_match
+from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import Progress
 from polardenoise.engine.runtime.provenance import read_provenance

@@ -18,7 +18,8 @@ from torch import Tensor
 from polardenoise.engine.evaluate.against_truth import BYTES_READ_AT_ONCE
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.rotation import wrap_degrees
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.runtime.arrays import read_arrays
 from polardenoise.engine.runtime.errors import InputError
 
@@ -85,9 +86,7 @@ def read_matches(path: Path, count: int) -> KnownMatches:
     return matches
 
 
-def evaluate_matches(
-    matches: KnownMatches, truth: ParticleSet, symmetry: Tensor, seed: int = 0
-) -> dict[str, Any]:
+def evaluate_matches(matches: KnownMatches, truth: ParticleSet, symmetry: Tensor) -> dict[str, Any]:
     """Compare matches with what the truth knows.
 
     Parameters
@@ -98,8 +97,6 @@ def evaluate_matches(
         With RELION's Euler angles, classes or junk; what it does not have is not judged.
     symmetry : Tensor
         `(m, 3, 3)` rotations of the molecule's point group.
-    seed : int
-        Chooses the particles of large sets whose neighbours are judged.
 
     Returns
     -------
@@ -109,7 +106,7 @@ def evaluate_matches(
     junk = find_empty_images(truth)
     summary: dict[str, Any] = {"junk": int(junk.sum())}
     if truth.angles is not None:
-        summary |= judge_neighbours(matches, truth.angles, junk, symmetry, seed)
+        summary |= judge_neighbours(matches, truth.angles, junk, symmetry)
     classes = truth.column("rlnClassNumber")
     summary |= judge_classes(matches, None if classes is None else np.array(classes), junk)
     return summary | {"score_auc": area_under_curve(matches.score, junk)}
@@ -123,13 +120,16 @@ def find_empty_images(truth: ParticleSet) -> np.ndarray:
 
 
 def judge_neighbours(
-    matches: KnownMatches, angles: np.ndarray, junk: np.ndarray, symmetry: Tensor, seed: int
+    matches: KnownMatches, angles: np.ndarray, junk: np.ndarray, symmetry: Tensor
 ) -> dict[str, Any]:
-    """Compare neighbours with the poses `(n, 3)`, Euler angles in degrees; the keys of docs/files.rst."""
+    """Compare neighbours with the poses `(n, 3)`, Euler angles in degrees; the keys of docs/files.rst.
+
+    Of large sets some particles are drawn, the same ones every time.
+    """
     poses = matrices_from_angles(torch.from_numpy(angles).double())
     asked = np.flatnonzero(~junk)
     if len(asked) > PARTICLES_ASKED:
-        asked = np.random.default_rng(seed).choice(asked, PARTICLES_ASKED, replace=False)
+        asked = np.random.default_rng(0).choice(asked, PARTICLES_ASKED, replace=False)
     neighbours = matches.neighbours[asked, :NEAREST]
     rows, places = np.nonzero((neighbours >= 0) & (neighbours != asked[:, None]))
     others, rows = neighbours[rows, places], asked[rows]

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from polardenoise.engine.denoise.adapted_halves import DEFAULT_SET_SIZE
 from polardenoise.engine.denoise.noise_guard import measure_energy
 from polardenoise.engine.evaluate.noise_images import Conditions, draw_conditions
 from polardenoise.engine.imaging.background import measure_background, normalise
@@ -25,7 +26,7 @@ PIXEL_SIZE = 3.5
 
 
 def measure_noise_energy(
-    model: PolarTransformer, images_per_set: int = 32, images: int = LARGEST_CLUSTER, seed: int = 0
+    model: PolarTransformer, images: int = LARGEST_CLUSTER, seed: int = 0
 ) -> dict[str, float]:
     """Measure with how much energy white noise comes out of a joint model, among its neighbours.
 
@@ -38,8 +39,6 @@ def measure_noise_energy(
     ----------
     model : PolarTransformer
         On its device, or another joint network.
-    images_per_set : int
-        K of the neighbours.
     images : int
         How many, without and with CTFs each.
     seed : int
@@ -70,7 +69,7 @@ def measure_noise_energy(
                 torch.inference_mode(),
                 mixed_precision(device, precision),
             ):
-                cluster = denoise_centred_cluster(model, noise, ctf_rings, images_per_set, seed)
+                cluster = denoise_centred_cluster(model, noise, ctf_rings, DEFAULT_SET_SIZE, seed)
                 estimates = cluster.undo_recentring()
             progress.advance(images)
             energy = measure_energy(estimates, ctf_rings)

@@ -21,7 +21,8 @@ from polardenoise.engine.evaluate.noise_images import (
 from polardenoise.engine.evaluate.noise_measures import NullTest, examine_denoiser
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.particles.mrc import write_stack
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import temporary_folder
 from polardenoise.engine.simulate.sources import read_density

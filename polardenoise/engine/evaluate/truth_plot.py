@@ -8,7 +8,8 @@ import numpy as np
 
 from polardenoise.engine.evaluate.against_truth import truth_as_observed
 from polardenoise.engine.imaging.fsc import shell_frequencies
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.report.figures import choose_grey_range
 from polardenoise.engine.runtime.pictures import make_figure, save_figure
 

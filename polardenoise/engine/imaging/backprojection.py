@@ -45,10 +45,10 @@ class Backprojection:
     sums: Tensor
 
 
-def begin_backprojection(box: int, device: torch.device | str = "cpu") -> Backprojection:
+def begin_backprojection(box: int) -> Backprojection:
     """Make an empty sum for images of `box` pixels."""
     padded = PADDING * box
-    return Backprojection(box, torch.zeros(padded * padded * (padded // 2 + 2), 3, device=device))
+    return Backprojection(box, torch.zeros(padded * padded * (padded // 2 + 2), 3))
 
 
 def insert_slices(

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch_ctf import calculate_ctf_2d
 
+from polardenoise.engine.imaging.fourier import filter_images
+
 
 @dataclass(frozen=True)
 class CtfParameters:
@@ -141,7 +143,7 @@ def apply_ctf(images: Tensor, ctf: Tensor) -> Tensor:
     Tensor
         `(..., N, N)` real images.
     """
-    return torch.fft.irfft2(torch.fft.rfft2(images) * ctf, s=images.shape[-2:])
+    return filter_images(images, ctf)
 
 
 def phase_flip(images: Tensor, ctf: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.fourier import filter_images
 from polardenoise.engine.imaging.rings import ring_index
 
 
@@ -59,8 +60,7 @@ def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
     """
     box = images.shape[-1]
     ring = ring_index(box).clamp_max(box // 2 - 1).to(images.device)
-    # (n, box, box // 2 + 1)
-    return torch.fft.irfft2(torch.fft.rfft2(images) * factors[:, ring], s=(box, box))
+    return filter_images(images, factors[:, ring])  # (n, box, box // 2 + 1)
 
 
 def average_over_transform(ring_power: Tensor) -> Tensor:

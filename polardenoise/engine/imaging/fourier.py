@@ -1,4 +1,4 @@
-"""Fourier resampling and shifts of images.
+"""Fourier filtering, resampling and shifts of images.
 
 Images are `(..., N, N)` with their centre at pixel `(N // 2, N // 2)`, RELION's convention for even and odd boxes. The
 field of view stays, and the centre stays the centre: pixel `N // 2` becomes pixel `M // 2`.
@@ -91,6 +91,24 @@ def fourier_pad(images: Tensor, box: int) -> Tensor:
         padded[..., half, :] = padded[..., box - half, :]
         padded[..., half] *= 0.5
     return torch.fft.irfft2(_move_centre(padded, size, box), s=(box, box), norm="forward")
+
+
+def filter_images(images: Tensor, factors: Tensor) -> Tensor:
+    """Multiply the transforms of images.
+
+    Parameters
+    ----------
+    images : Tensor
+        `(..., N, N)` real images.
+    factors : Tensor
+        `(..., N, N // 2 + 1)` real, in the layout of `torch.fft.rfft2`.
+
+    Returns
+    -------
+    Tensor
+        `(..., N, N)` real images.
+    """
+    return torch.fft.irfft2(torch.fft.rfft2(images) * factors, s=images.shape[-2:])
 
 
 def shift_images(images: Tensor, shifts: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.fourier import filter_images
+
 
 def ring_index(box: int) -> Tensor:
     """Give each Fourier pixel of a half transform the number of its ring.
@@ -107,7 +109,7 @@ def apply_radial_filter(images: Tensor, radial_filter: Tensor) -> Tensor:
     """
     rings = ring_index(images.shape[-1]).to(images.device)
     values = radial_filter.to(device=images.device, dtype=images.dtype)[rings]
-    return torch.fft.irfft2(torch.fft.rfft2(images) * values, s=images.shape[-2:])
+    return filter_images(images, values)
 
 
 def best_radial_filter(noisy: Tensor, clean: Tensor) -> Tensor:

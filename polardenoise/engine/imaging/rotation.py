@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from polardenoise.engine.imaging.fourier import fourier_pad
+from polardenoise.engine.imaging.fourier import filter_images, fourier_pad
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.rings import ring_index
 
@@ -51,7 +51,7 @@ def rotate_images(images: Tensor, degrees: Tensor) -> Tensor:
     for some, angles in zip(
         images.split(IMAGES_AT_ONCE), degrees.split(IMAGES_AT_ONCE), strict=True
     ):
-        band = torch.fft.irfft2(torch.fft.rfft2(some) * below_nyquist, s=(box, box))
+        band = filter_images(some, below_nyquist)
         fine = fourier_pad(band, FINER * box)[:, None]
         radians = torch.deg2rad(angles.to(images))[:, None, None]
         cosine, sine = radians.cos(), radians.sin()

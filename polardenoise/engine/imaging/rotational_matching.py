@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
+from polardenoise.engine.runtime.devices import count_at_once
 
 #: Rotations that are tried, evenly over a turn: 3.75 degrees apart.
 ROTATIONS = 96
@@ -93,7 +94,7 @@ def match_images(
     real, imaginary = image_harmonics
     likelihood = torch.empty(count, others, device=device)
     rotation = torch.empty(count, others, dtype=torch.int64, device=device)
-    at_once = max(1, VALUES_AT_ONCE.get(device.type, 2**27) // (others * ROTATIONS))
+    at_once = count_at_once(VALUES_AT_ONCE, device, others * ROTATIONS)
     for start in range(0, count, at_once):
         some = slice(start, start + at_once)
         # Real and imaginary part of a_m conj(b_m), summed over the rings.

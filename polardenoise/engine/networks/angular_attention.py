@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from polardenoise.engine.networks.attention_direct import attend_by_matrix_product
+from polardenoise.engine.runtime.devices import count_at_once
 
 #: Images times angles up to which the direct form is the faster one (docs/constants.rst). Measured on the CPU only:
 #: other devices use the FFT.
@@ -245,8 +246,7 @@ def choose_blocks(key: Tensor) -> tuple[int, int]:
         Queries and keys.
     """
     images, sets_and_angles = key.shape[-3], key[..., 0, 0, :].numel()
-    budget = WEIGHTS_AT_ONCE.get(key.device.type, WEIGHTS_AT_ONCE["cuda"])
-    pairs = max(1, budget // sets_and_angles)
+    pairs = count_at_once(WEIGHTS_AT_ONCE, key.device, sets_and_angles)
     fewest = min(FEWEST_QUERIES, images)
     if pairs >= fewest * images:
         return min(pairs // images, images), images

@@ -145,6 +145,14 @@ def load_model(name_or_folder: str) -> tuple[Denoiser, ModelCard]:
     InputError
         If there is no such model, or its files are missing, damaged or do not belong together.
     """
+    model, card, _ = load_model_of_halves(name_or_folder)
+    return model, card
+
+
+def load_model_of_halves(
+    name_or_folder: str,
+) -> tuple[Denoiser, ModelCard, dict[int, HalfNumbers]]:
+    """Load a model and what it holds for each half, nothing where it was never adapted; errors as `load_model`."""
     folder = find_model(name_or_folder)
     card = read_card(folder)
     weights_file = folder / "weights.safetensors"
@@ -170,16 +178,11 @@ def load_model(name_or_folder: str) -> tuple[Denoiser, ModelCard]:
         raise InputError(
             f"{weights_file}: holds numbers that are not finite; train or export the model again"
         )
-    return model.eval(), card
-
-
-def load_half_numbers(name_or_folder: str, card: ModelCard) -> dict[int, HalfNumbers]:
-    """Load what a model, loaded before, holds for each half; empty where it was never adapted."""
-    halves = card.count_images_of_halves()
-    if not halves:
-        return {}
-    tensors = load_file(find_model(name_or_folder) / "weights.safetensors")
-    return {half: take_half(tensors, half) for half in halves}
+    return (
+        model.eval(),
+        card,
+        {half: take_half(weights, half) for half in card.count_images_of_halves()},
+    )
 
 
 def find_model(name_or_folder: str) -> Path:

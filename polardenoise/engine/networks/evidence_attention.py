@@ -32,6 +32,7 @@ from polardenoise.engine.networks.template_evidence import (
     score_sets,
     transform_probabilities,
 )
+from polardenoise.engine.runtime.devices import count_at_once
 
 #: What the evidence weights begin with, chosen on validation molecules.
 FIRST_WEIGHTS = {
@@ -129,7 +130,7 @@ def attend_in_sets_by_evidence(
     """
     (sets, count), angles = query.shape[:2], query.shape[-1]
     numbers = sets * count * angles
-    at_once = max(1, WEIGHTS_AT_ONCE.get(query.device.type, 2**27) // numbers)
+    at_once = count_at_once(WEIGHTS_AT_ONCE, query.device, numbers)
     blocks = [slice(start, start + at_once) for start in range(0, count, at_once)]
     if torch.is_grad_enabled():
         blocks = [slice(0, count)]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.networks.angular_attention import transform_angles
+from polardenoise.engine.runtime.devices import count_at_once
 
 #: Numbers of gathered keys and values at once. CPU: 16 MB, near the caches.
 VALUES_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}
@@ -69,7 +70,7 @@ def attend_to_neighbours(
     weights = value.new_empty(count, size)
     rotation = torch.empty_like(neighbours)
     numbers_each = size * 2 * (key_hat[:, 0].numel() + value_hat[:, 0].numel())
-    at_once = min(count, max(1, VALUES_AT_ONCE.get(query.device.type, 2**28) // numbers_each))
+    at_once = min(count, count_at_once(VALUES_AT_ONCE, query.device, numbers_each))
     # Filled again and again: fresh memory for what is gathered would cost four times the gathering.
     their_keys = key_hat.new_empty(len(key_hat), at_once * size, key_hat.shape[-1])
     their_values = value_hat.new_empty(len(value_hat), at_once * size, value_hat.shape[-1])

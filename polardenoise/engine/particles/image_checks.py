@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from polardenoise.engine.particles.particle_set import ParticleSet, name_image, read_images_raw
+from polardenoise.engine.particles.particle_images import name_image, read_images_raw
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.runtime.errors import InputError
 
 #: Rows of a fault that a message names; further ones are counted.

@@ -1,12 +1,12 @@
 """Particle sets: a STAR file and the stacks it names, checked before anything is computed.
 
 Reading the set looks at everything cheap: the STAR file's form, numbers, and the header, size and reach of every stack.
-Pixels are read on demand, in the order of the files; what cannot be denoised is for `image_checks`.
+Pixels are for `particle_images`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,19 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from polardenoise.engine.imaging.ctf import CtfParameters
-from polardenoise.engine.particles.bare_stack import describe_stack, is_bare_stack
-from polardenoise.engine.particles.cryosparc.as_star import describe_cryosparc
-from polardenoise.engine.particles.cryosparc.fields import (
-    CryosparcFiles,
-    Fields,
-    is_cryosparc,
-    read_fields,
-)
+from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, Fields
 from polardenoise.engine.particles.cryosparc.new_images import keep_image_fields
 from polardenoise.engine.particles.image_names import check_stacks
-from polardenoise.engine.particles.mrc import read_images_at
 from polardenoise.engine.particles.mrc_header import StackHeader
-from polardenoise.engine.particles.star import StarDocument, StarTable, keep_rows, read_star
+from polardenoise.engine.particles.set_document import list_files, read_data_set, read_document
+from polardenoise.engine.particles.star import StarDocument, StarTable, keep_rows
 from polardenoise.engine.particles.star_columns import (
     find_angles,
     find_ctf,
@@ -37,7 +30,6 @@ from polardenoise.engine.particles.star_columns import (
 )
 from polardenoise.engine.particles.star_numbers import read_columns
 from polardenoise.engine.particles.star_tables import find_optics_table, find_particle_table
-from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.particles.token_numbers import number_tokens, numbers_or_nan
 from polardenoise.engine.runtime.errors import InputError
 
@@ -273,40 +265,6 @@ def read_particles(
     return particles
 
 
-def read_data_set(path: Path | str, cryosparc: CryosparcFiles | None) -> Fields | None:
-    """Read a data set of cryoSPARC; None where the path is of another kind, which has none of its options."""
-    files = cryosparc or CryosparcFiles()
-    if is_cryosparc(path):
-        return read_fields(Path(path), files.passthrough)
-    for option, value in vars(files).items():
-        if value is not None:
-            raise InputError(f"--{option}: is for a .cs of cryoSPARC; leave it out with {path}")
-    return None
-
-
-def read_document(
-    path: Path | str,
-    pixel_size: float | None,
-    fields: Fields | None,
-    cryosparc: CryosparcFiles | None,
-) -> StarDocument:
-    """Read a STAR file, or make up that of a bare stack or of a data set of cryoSPARC; as `read_particles`."""
-    if is_bare_stack(path):
-        return describe_stack(path, pixel_size)
-    if pixel_size is not None:
-        raise InputError(f"--pixel-size: is for a stack; {path} states its own, correct it there")
-    if fields is None:
-        return read_star(path)
-    return describe_cryosparc(fields, cryosparc.project if cryosparc else None)
-
-
-def list_files(path: Path, fields: Fields | None) -> tuple[Path, ...]:
-    """List what a set is read from besides its stacks; as `ParticleSet.files`."""
-    if fields is not None:
-        return fields.files
-    return () if is_bare_stack(path) else (path,)
-
-
 def refuse_other_size(particles: ParticleSet) -> None:
     """Fail if the file says that its images have another size: then its pixel size is another's too."""
     sizes = particles.numbers("rlnImageSize")
@@ -375,98 +333,3 @@ def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
         origins_given=part(particles.origins_given),
         first_row=particles.first_row + start,
     )
-
-
-def read_images(particles: ParticleSet, rows: np.ndarray | slice) -> np.ndarray:
-    """Read the images of some particles.
-
-    Parameters
-    ----------
-    particles : ParticleSet
-        The set.
-    rows : ndarray | slice
-        `(m,)` particles in any order, repeated or not. The files are read in their own order, in large
-        pieces, so that memory hardly exceeds the result.
-
-    Returns
-    -------
-    ndarray
-        `(m, N, N)` float32, in the order of `rows`.
-
-    Raises
-    ------
-    InputError
-        If a pixel is not a finite number; names the row and the stack.
-    """
-    if isinstance(rows, slice):
-        rows = np.arange(len(particles))[rows]
-    rows = np.asarray(rows, dtype=np.int64)
-    images = read_images_raw(particles, rows)
-    bad = ~np.isfinite(images).all(axis=(1, 2))
-    if bad.any():
-        row = int(rows[bad].min())
-        raise InputError(
-            f"{particles.star_path}: row {particles.row_number(row)}: {name_image(particles, row)} has pixels that"
-            " are not finite numbers; remove the row or extract it again"
-        )
-    return images
-
-
-def read_images_raw(particles: ParticleSet, rows: np.ndarray) -> np.ndarray:
-    """Read the images of some particles, whatever their pixels are; parameters and result as for `read_images`."""
-    images = np.empty((len(rows), particles.box, particles.box), dtype=np.float32)
-    for places, pixels in _read_in_file_order(particles, rows):
-        images[places] = pixels
-    return images
-
-
-def write_particles(
-    particles: ParticleSet,
-    star_out: Path | str,
-    image_names: list[str],
-    new_columns: dict[str, list[str]],
-    optics_columns: dict[str, list[str]],
-) -> None:
-    """Write the STAR file again with other images, and nothing else touched.
-
-    Parameters
-    ----------
-    particles : ParticleSet
-        The set as it was read.
-    star_out : Path | str
-        The new STAR file; appears when it is complete.
-    image_names : list[str]
-        `n` names, written as given into `rlnImageName`.
-    new_columns : dict[str, list[str]]
-        Label -> `n` values. A column the particle table has is replaced, a new one comes last.
-    optics_columns : dict[str, list[str]]
-        Label -> one value for each row of the optics table, replaced or appended there. Without an optics
-        table they become particle columns, of one value for all or `n` values.
-    """
-    of_particles = {"rlnImageName": image_names, **new_columns}
-    changes = [(particles.table, of_particles)]
-    if particles.optics is not None:
-        changes.append((particles.optics, optics_columns))
-    else:
-        for label, values in optics_columns.items():
-            of_particles[label] = values * len(particles) if len(values) == 1 else values
-    write_star(particles.document, star_out, changes)
-
-
-def _read_in_file_order(
-    particles: ParticleSet, rows: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give the places in `rows` and the pixels of images, some at a time."""
-    stacks, indices = particles.stack_of_row[rows], particles.index_in_stack[rows]
-    order = np.lexsort((indices, stacks))
-    bounds = np.flatnonzero(np.diff(stacks[order])) + 1
-    for places in np.split(order, bounds) if len(order) else []:
-        header = particles.headers[int(stacks[places[0]])]
-        for part, pixels in read_images_at(header, indices[places]):
-            yield places[part], pixels
-
-
-def name_image(particles: ParticleSet, row: int) -> str:
-    """Word which image belongs to a row (from 0)."""
-    index = particles.index_in_stack[row] + 1
-    return f"image {index} of {particles.headers[particles.stack_of_row[row]].path}"

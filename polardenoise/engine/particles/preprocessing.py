@@ -16,10 +16,14 @@ from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.particles.image_checks import OUT_OF_RANGE, ImageFaults
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.scratch_file import ScratchImages
+from polardenoise.engine.runtime.devices import count_at_once
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
 
 #: Input that is read and computed at once. Transforms and CTFs take thirty times as much, where they are computed.
 CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**25}
+
+#: Shown rows and their pixels as they were read.
+SeePixels = Callable[[np.ndarray, np.ndarray], None]
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,10 @@ def compute_working_ctf(
     return compute_ctf(parameters, pixel_size.to(device), handling.box)
 
 
+def pass_over(rows: np.ndarray, pixels: np.ndarray) -> None:
+    """See pixels, and do nothing with them."""
+
+
 def prepare_particles(
     particles: ParticleSet,
     handling: Handling,
@@ -144,6 +152,7 @@ def prepare_particles(
     device: torch.device,
     notice: Callable[[np.ndarray, Tensor, Tensor], None],
     rows: np.ndarray | None = None,
+    see: SeePixels = pass_over,
 ) -> tuple[Background, np.ndarray]:
     """Read and check the whole set once, in the order of its files and large chunks, into the scratch file.
 
@@ -161,6 +170,8 @@ def prepare_particles(
         Told the rows `(m,)`, working images and CTF rings of each chunk.
     rows : ndarray, optional
         The rows to read, ascending, all by default.
+    see : callable, optional
+        Shown the rows `(m,)` and pixels `(m, N, N)` of each chunk as they were read, before anything is done to them.
 
     Returns
     -------
@@ -175,7 +186,7 @@ def prepare_particles(
         If images are blank, have pixels that are not finite, or such that cannot be computed with; names them all.
     """
     count = len(particles)
-    chunk = max(1, CHUNK_BYTES[device.type] // (4 * particles.box**2))
+    chunk = count_at_once(CHUNK_BYTES, device, 4 * particles.box**2)
     wanted = np.arange(count) if rows is None else rows
     places = (particles.index_in_stack[wanted], particles.stack_of_row[wanted])
     in_file_order = wanted[np.lexsort(places)]
@@ -186,7 +197,9 @@ def prepare_particles(
     faults = ImageFaults(particles)
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        return rows, torch.from_numpy(faults.read(rows))
+        pixels = faults.read(rows)
+        see(rows, pixels)
+        return rows, torch.from_numpy(pixels)
 
     with reading_ahead(read, parts) as pieces, writing_behind(scratch.write) as put:
         for rows, images in pieces:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.star import (
     TOKENS_AND_SPACES,
     StarDocument,
@@ -121,3 +122,36 @@ def _changed_values(
 def find_line_end(line: str) -> str:
     """Give the end of a line as it is written, LF where it has none (the last one of a file)."""
     return line[len(line.rstrip("\r\n")) :] or "\n"
+
+
+def write_particles(
+    particles: ParticleSet,
+    star_out: Path | str,
+    image_names: list[str],
+    new_columns: dict[str, list[str]],
+    optics_columns: dict[str, list[str]],
+) -> None:
+    """Write the STAR file again with other images, and nothing else touched.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The set as it was read.
+    star_out : Path | str
+        The new STAR file; appears when it is complete.
+    image_names : list[str]
+        `n` names, written as given into `rlnImageName`.
+    new_columns : dict[str, list[str]]
+        Label -> `n` values. A column the particle table has is replaced, a new one comes last.
+    optics_columns : dict[str, list[str]]
+        Label -> one value for each row of the optics table, replaced or appended there. Without an optics
+        table they become particle columns, of one value for all or `n` values.
+    """
+    of_particles = {"rlnImageName": image_names, **new_columns}
+    changes = [(particles.table, of_particles)]
+    if particles.optics is not None:
+        changes.append((particles.optics, optics_columns))
+    else:
+        for label, values in optics_columns.items():
+            of_particles[label] = values * len(particles) if len(values) == 1 else values
+    write_star(particles.document, star_out, changes)

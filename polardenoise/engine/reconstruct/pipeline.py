@@ -20,7 +20,8 @@ from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.particles.half_sets import find_inseparable
 from polardenoise.engine.particles.mrc import read_volume
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import Progress

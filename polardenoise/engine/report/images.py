@@ -14,7 +14,7 @@ from polardenoise.engine.denoise.residual import read_denoised
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import ring_power
-from polardenoise.engine.particles.particle_set import read_images
+from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.preprocessing import compute_working_ctf, resample
 
 

@@ -1,6 +1,7 @@
 """The device that a command computes on."""
 
 import ctypes
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,22 @@ def send_to_device(values: np.ndarray, device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor
+
+
+def count_at_once(budget: Mapping[str, int], device: torch.device, values_each: int) -> int:
+    """Count how many things are computed at once, at least one.
+
+    Parameters
+    ----------
+    budget : mapping
+        From the kind of a device to the values that it may hold; kinds that are not in it count as "cuda".
+    device : torch.device
+        The one that computes.
+    values_each : int
+        Values that each takes.
+    """
+    kind = device.type if device.type in budget else "cuda"
+    return max(1, budget[kind] // values_each)
 
 
 def release_freed_memory() -> None:

@@ -30,6 +30,8 @@ class Option:
         Checks what the parser has read and makes the field's value of it; raises an `InputError`.
     is_fact : bool
         Whether the result depends on it: a run goes on only with the same.
+    one_of : tuple of str
+        The options, this one among them, of which one at most is given; empty where it goes with all.
     """
 
     flags: tuple[str, ...]
@@ -37,6 +39,7 @@ class Option:
     unset: object
     read: Callable[[Any], Any] | None
     is_fact: bool
+    one_of: tuple[str, ...]
 
 
 def option(
@@ -46,10 +49,11 @@ def option(
     unset: object = MISSING,
     read: Callable[[Any], Any] | None = None,
     is_fact: bool = False,
+    one_of: tuple[str, ...] = (),
     **words: Any,
 ) -> Any:
     """Make a field of a plan that is an option: the attributes of `Option`, and words as argparse takes them."""
-    made = Option(flags, words, default if unset is MISSING else unset, read, is_fact)
+    made = Option(flags, words, default if unset is MISSING else unset, read, is_fact, one_of)
     if default_factory is not MISSING:
         return field(default_factory=default_factory, metadata={KEY: made})
     return field(default=default, metadata={KEY: made})
@@ -74,11 +78,17 @@ def name_option(name: str) -> str:
 
 def add_options(parser: argparse.ArgumentParser, plan: type) -> None:
     """Declare the options of a plan's class."""
+    groups: dict[tuple[str, ...], argparse._ActionsContainer] = {(): parser}
     for name, one in list_options(plan).items():
         words = dict(one.words)
         if one.unset is not MISSING:
             words["default"] = one.unset
-        parser.add_argument(*(one.flags or [name_option(name)]), **words)
+        flags = one.flags or (name_option(name),)
+        if flags[0].startswith("-"):
+            words["dest"] = name
+        if one.one_of not in groups:
+            groups[one.one_of] = parser.add_mutually_exclusive_group()
+        groups[one.one_of].add_argument(*flags, **words)
 
 
 def read_options(arguments: argparse.Namespace, plan: type) -> dict[str, Any]:
@@ -94,6 +104,15 @@ def read_options(arguments: argparse.Namespace, plan: type) -> dict[str, Any]:
         value = getattr(arguments, name)
         values[name] = one.read(value) if one.read else value
     return values
+
+
+def list_given(arguments: argparse.Namespace, plan: type) -> list[str]:
+    """List the names of the fields of a plan's class whose options were given another value than they have anyway."""
+    return [
+        name
+        for name, one in list_options(plan).items()
+        if one.unset is MISSING or getattr(arguments, name) != one.unset
+    ]
 
 
 def state_options(plan: Any) -> dict[str, Any]:

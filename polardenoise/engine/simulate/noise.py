@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.fourier import filter_images
 from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
 from polardenoise.engine.simulate.noise_spectrum import MEASURED
 
@@ -58,7 +59,7 @@ def draw_coloured_noise(count: int, power: Tensor, generator: np.random.Generato
     """
     box = power.shape[-2]
     white = torch.from_numpy(generator.standard_normal((count, box, box), dtype=np.float32))
-    return torch.fft.irfft2(torch.fft.rfft2(white) * power.sqrt(), s=(box, box))
+    return filter_images(white, power.sqrt())
 
 
 def draw_ice(count: int, transfer: Tensor, generator: np.random.Generator) -> Tensor:
@@ -85,7 +86,30 @@ def draw_ice(count: int, transfer: Tensor, generator: np.random.Generator) -> Te
     twice = torch.full((box // 2 + 1,), 2.0)
     twice[0] = twice[-1] = 1.0
     variance = (transfer.square() * twice).sum((-2, -1), keepdim=True) / box**2
-    return torch.fft.irfft2(torch.fft.rfft2(white) * (transfer / variance.sqrt()), s=(box, box))
+    return filter_images(white, transfer / variance.sqrt())
+
+
+def show_ice(white: Tensor, transfer: Tensor, deviation: Tensor) -> Tensor:
+    """Make images of ice from white noise, each of exactly the standard deviation that it is to have.
+
+    `draw_ice` gives the deviation on average instead. Models and sets of both are kept, so both stay.
+
+    Parameters
+    ----------
+    white : Tensor
+        `(..., N, N)` white noise.
+    transfer : Tensor
+        `(..., N, N // 2 + 1)` the CTF; its sign does not matter, as ice has no phases to lose.
+    deviation : Tensor
+        `(..., 1, 1)` standard deviation of the pixels of each image.
+
+    Returns
+    -------
+    Tensor
+        `(..., N, N)`.
+    """
+    ice = filter_images(white, transfer)
+    return ice * (deviation / ice.std((-2, -1), keepdim=True).clamp(min=1e-6))
 
 
 def sample_powers(

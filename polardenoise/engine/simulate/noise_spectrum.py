@@ -21,10 +21,11 @@ from polardenoise.engine.imaging.noise_spectrum import (
     correlate_corners,
     transform_autocorrelation,
 )
-from polardenoise.engine.particles.bare_stack import is_bare_stack
 from polardenoise.engine.particles.mrc import read_stack_header
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
+from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.runtime.errors import InputError
 
 #: Images of a set that are measured, spread over it: their corners hold a million pixels and more.

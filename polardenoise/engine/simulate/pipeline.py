@@ -43,6 +43,7 @@ from polardenoise.engine.simulate.imperfections import (
     lay_slopes,
     misjudge_table,
 )
+from polardenoise.engine.simulate.options import SimulationPlan
 from polardenoise.engine.simulate.overlapping_particles import (
     Neighbours,
     draw_neighbours,
@@ -50,10 +51,11 @@ from polardenoise.engine.simulate.overlapping_particles import (
     project_neighbours,
 )
 from polardenoise.engine.simulate.particle_table import SimulationTable, draw_table, write_star
-from polardenoise.engine.simulate.plan import SimulationPlan, check_plan
+from polardenoise.engine.simulate.plan import check_plan
 from polardenoise.engine.simulate.poisson_noise import SNR, Exposure, settle_exposure
 from polardenoise.engine.simulate.recording import plan_recording, record_images
-from polardenoise.engine.simulate.sources import PHANTOM_PREFIX, Density, read_density
+from polardenoise.engine.simulate.source_names import PHANTOM_PREFIX
+from polardenoise.engine.simulate.sources import Density, read_density
 
 PIXELS_AT_ONCE = 2**20
 MEASURED_FOR_SNR = 5_000

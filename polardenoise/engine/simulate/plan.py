@@ -1,98 +1,54 @@
-"""What to simulate: the options of `polardenoise simulate`, and which of them make no particle set."""
+"""What a simulation is to be like: what particle sets say of it, and which options make no particle set."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
-from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.particles.star_columns import LIMITS
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.simulate.detector import ModulationTransfer
-from polardenoise.engine.simulate.noise_spectrum import MEASURED
+from polardenoise.engine.simulate.noise_spectrum import (
+    MEASURED,
+    measure_box_spectrum,
+    measure_noise_spectrum,
+)
+from polardenoise.engine.simulate.options import NOISES, SimulationPlan
 
 SMALLEST_BOX, LARGEST_BOX = 8, 1024
 MOST_PARTICLES = 10_000_000
 #: Beyond any B-factor, SNR and dose that means something.
 LARGEST_NUMBER = 1e15
-NOISES = ("gaussian", "poisson", "coloured")
 
 
-@dataclass(frozen=True)
-class SimulationPlan:
-    """What to simulate.
+def choose_noise(
+    noise: str | None, like: Path | None, boxes: Path | None
+) -> tuple[str, NoiseSpectrum]:
+    """Choose the kind of noise and, for coloured noise, measure its spectrum.
 
-    Attributes
+    Parameters
     ----------
-    sources : tuple of str
-        Structure files, maps, ``phantom:SEED``; particles are divided evenly among them.
-    box : int
-        Pixels, even.
-    pixel_size : float or None
-        Angstrom; None: the largest molecule fills 0.7 of the box.
-    b_factor : float
-        Blur of atoms, Angstrom^2.
-    particles : int
-        How many images.
-    views : int
-        Viewing directions of each molecule; 0: uniform orientations.
-    snr : float or None
-        Mean squared clean pixel, CTF included, over the noise variance; None: 0.02, or what the dose gives.
-    with_ctf : bool
-        Whether the images carry a CTF.
-    max_shift : float
-        Pixels; shifts are uniform in +- this along x and y.
-    seed : int
-        Of everything random.
-    like : CtfParameters, optional
-        CTFs of a particle set, from which each image takes one.
-    noise : str
-        Of `NOISES`.
-    spectrum : NoiseSpectrum
-        Of coloured noise.
-    dose : float or None
-        Of Poisson noise, electrons per Angstrom^2; None: what gives the SNR.
-    ice : float
-        Share of the variance of the noise that is the structure of the ice.
-    mtf : ModulationTransfer, optional
-        Of the detector, whose pixels are those of the images.
-    envelope : float
-        B-factor of the CTF's envelope, Angstrom^2; the truth does not have it.
-    neighbours : float
-        Share of the images into which another copy of the molecule reaches from the side.
-    contrast_spread : float
-        Standard deviation of the logarithm of what each particle is multiplied by, in the truth as well.
-    slope : float
-        Root mean square of sloping backgrounds, in standard deviations of the noise.
-    defocus_error : float
-        Standard deviation of the error of the defocus that is written, Angstrom.
-    """
+    noise : str or None
+        Of `NOISES`; None: coloured where a set or boxes are given to take it from, else Gaussian.
+    like, boxes : Path or None
+        Particles whose corners, or boxes without a particle which, show the noise.
 
-    sources: tuple[str, ...]
-    box: int = 64
-    pixel_size: float | None = None
-    b_factor: float = 150.0
-    particles: int = 1000
-    views: int = 0
-    snr: float | None = None
-    with_ctf: bool = True
-    max_shift: float = 0.0
-    seed: int = 0
-    like: CtfParameters | None = None
-    noise: str = "gaussian"
-    spectrum: NoiseSpectrum = MEASURED
-    dose: float | None = None
-    ice: float = 0.0
-    mtf: ModulationTransfer | None = None
-    envelope: float = 0.0
-    neighbours: float = 0.0
-    contrast_spread: float = 0.0
-    slope: float = 0.0
-    defocus_error: float = 0.0
+    Raises
+    ------
+    InputError
+        If these do not go together, or cannot be read.
+    """
+    noise = noise or ("gaussian" if like is None and boxes is None else "coloured")
+    for option, given in (("--noise-like", like), ("--noise-boxes", boxes)):
+        if given is not None and noise != "coloured":
+            raise InputError(f"{option} {given}: a spectrum is of --noise coloured, not of {noise}")
+    if like is not None and boxes is not None:
+        raise InputError(f"--noise-boxes {boxes}: leave it out, or --noise-like")
+    if like is not None:
+        return noise, measure_noise_spectrum(like)
+    return noise, MEASURED if boxes is None else measure_box_spectrum(boxes)
 
 
 def copy_acquisition(

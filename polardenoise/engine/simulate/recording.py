@@ -10,7 +10,7 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.simulate.detector import sample_losses
 from polardenoise.engine.simulate.noise import draw_coloured_noise, draw_ice, sample_noise_power
-from polardenoise.engine.simulate.plan import SimulationPlan
+from polardenoise.engine.simulate.options import SimulationPlan
 from polardenoise.engine.simulate.poisson_noise import count_electrons
 
 #: From noise-free images `(n, N, N)` and a source of randomness to noisy ones.

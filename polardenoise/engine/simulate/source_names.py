@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from polardenoise.engine.simulate.sources import PHANTOM_PREFIX
+#: Before the seed of an invented molecule.
+PHANTOM_PREFIX = "phantom:"
 
 
-def split_sources(words: Iterable[str]) -> list[str]:
+def split_sources(words: Iterable[str]) -> tuple[str, ...]:
     """Split words at their commas into single sources.
 
     Parameters
@@ -16,13 +17,13 @@ def split_sources(words: Iterable[str]) -> list[str]:
 
     Returns
     -------
-    list of str
+    tuple of str
         For example ``phantom:1-20`` and ``phantom:35``: numbers that follow a phantom are phantoms.
 
     Examples
     --------
     >>> split_sources(["phantom:1-20,35", "a.pdb,b.mrc"])
-    ['phantom:1-20', 'phantom:35', 'a.pdb', 'b.mrc']
+    ('phantom:1-20', 'phantom:35', 'a.pdb', 'b.mrc')
     """
     sources = []
     for word in words:
@@ -32,4 +33,4 @@ def split_sources(words: Iterable[str]) -> list[str]:
         prefix = PHANTOM_PREFIX if word.strip().startswith(PHANTOM_PREFIX) else ""
         for part in filter(None, (part.strip() for part in word.split(","))):
             sources.append(prefix + part if part[0].isdecimal() else part)
-    return sources
+    return tuple(sources)

@@ -30,10 +30,10 @@ from polardenoise.engine.runtime.errors import InputError, TooLargeError
 from polardenoise.engine.runtime.input_files import read_description
 from polardenoise.engine.simulate.atoms import Atoms, density_of_atoms
 from polardenoise.engine.simulate.phantoms import build_phantom
+from polardenoise.engine.simulate.source_names import PHANTOM_PREFIX
 
 STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
 MAP_ENDINGS = (".mrc", ".map", ".ccp4", ".rec")
-PHANTOM_PREFIX = "phantom:"
 #: Digits of a phantom's seed, at most.
 MOST_DIGITS = 18
 

@@ -179,7 +179,7 @@ def train(
             clock = now
             reports = now >= next_report
             if reports:
-                report(state, losses, validation, recipe, length, learning_rate, history)
+                report(state, losses, validation, length, learning_rate, history)
                 losses.clear()
             if reports or (now >= next_checkpoint and is_sound(state.model, losses)):
                 checkpoint(state)
@@ -188,7 +188,7 @@ def train(
                 next_report = clock + seconds_between_reports if reports else next_report
             leave_if_told()
         if losses:
-            report(state, losses, validation, recipe, length, learning_rate, history)
+            report(state, losses, validation, length, learning_rate, history)
         checkpoint(state)
 
 
@@ -236,7 +236,6 @@ def report(
     state: TrainingState,
     losses: list[Tensor],
     validation: TrainingBatch,
-    recipe: Recipe,
     length: Length,
     learning_rate: float,
     history: Path,

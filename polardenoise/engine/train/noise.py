@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.fourier import filter_images
 from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
 from polardenoise.engine.runtime.devices import send_to_device
 from polardenoise.engine.simulate.noise import sample_powers
@@ -48,6 +49,5 @@ def draw_noise(
             sample_powers(box, pixel_sizes[coloured], colour[coloured], spectrum), device
         )
         rows = send_to_device(coloured, device)
-        spectra = torch.fft.rfft2(noise[rows]) * power.sqrt()[:, None]
-        noise[rows] = torch.fft.irfft2(spectra, s=(box, box))
+        noise[rows] = filter_images(noise[rows], power.sqrt()[:, None])
     return noise

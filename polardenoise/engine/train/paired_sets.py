@@ -16,7 +16,8 @@ from torch import Tensor
 from polardenoise.engine.imaging.background import Background
 from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.particles.half_sets import find_inseparable
-from polardenoise.engine.particles.particle_set import ParticleSet, read_images, read_particles
+from polardenoise.engine.particles.particle_images import read_images
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.preprocessing import (
     Handling,
     compute_working_ctf,

@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -36,7 +35,7 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList, list_model_files
 from polardenoise.engine.runtime.files import as_plain_data, make_folder, telling_to_resume
 from polardenoise.engine.runtime.provenance import provenance
-from polardenoise.engine.simulate.sources import PHANTOM_PREFIX
+from polardenoise.engine.simulate.source_names import PHANTOM_PREFIX
 from polardenoise.engine.train.acquisition import (
     Likeness,
     feed_from_likeness,
@@ -46,6 +45,7 @@ from polardenoise.engine.train.acquisition import (
 from polardenoise.engine.train.averaging import averaged_weights
 from polardenoise.engine.train.history import plot_history, read_last_error
 from polardenoise.engine.train.loop import Length, TrainingState, start_training, train
+from polardenoise.engine.train.options import TrainingPlan
 from polardenoise.engine.train.paired_feed import feed_from_pair
 from polardenoise.engine.train.paired_sets import ParticlePair, read_pair
 from polardenoise.engine.train.recipe import Recipe, choose_preset, lay_file_over
@@ -60,39 +60,6 @@ from polardenoise.engine.train.sources import TrainingSources, expand_sources
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """What `polardenoise train` was asked for; see its options.
-
-    `architecture` None: that of `init`, or the default one.
-    """
-
-    sources: tuple[str, ...]
-    folder: Path
-    architecture: str | None
-    preset: str
-    recipe_file: Path | None
-    init: str | None
-    resume: bool
-    steps: int | None
-    minutes: float | None
-    seed: int
-    device: str
-    command: tuple[str, ...]
-    pairs: tuple[Path, Path] | None = None
-    like: Path | None = None
-    pause_after: float | None = None
-    #: Time of `time.monotonic` to stop at, loading counted.
-    pause_at: float = math.inf
-    compile: bool = False
-    #: Seconds between lines of the history; None: as often as the state is saved.
-    seconds_between_reports: float | None = None
-    #: Asked between two steps: whether to wait.
-    must_wait: Callable[[], bool] = lambda: False
-    #: What the command line reads and writes besides.
-    files: FileList = field(default_factory=FileList)
-
-
-@dataclass(frozen=True)
 class Given:
     """What a training is given to learn from, read and checked: sources, perhaps with a likeness, or a pair."""
 
@@ -104,7 +71,7 @@ class Given:
 
 
 def run_training(plan: TrainingPlan) -> dict[str, Any]:
-    """Train a model into `plan.folder`.
+    """Train a model into `plan.output`.
 
     Writes model/, history.csv, history.png and resume/; killed at any moment, a run with `resume` goes on from the last
     checkpoint. At the end it is measured with how much energy pure noise comes out of a joint network (see
@@ -126,7 +93,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     device = choose_device(plan.device)
     if device.type == "cuda" and recipe.precision == "bfloat16":
         torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
-    resume = plan.folder / "resume"
+    resume = plan.output / "resume"
     saved = read_resume_state(resume) if plan.resume else None
     torch.manual_seed(plan.seed)
     model = start_model(plan, architecture, recipe).to(device)
@@ -149,11 +116,11 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
     state = start_training(model, recipe)
     if saved is not None:
         restore_state(saved, state)
-    history = plan.folder / "history.csv"
+    history = plan.output / "history.csv"
     started = time.strftime("%Y-%m-%d")
     with ExitStack() as resources:
         feed = make_feed(plan, given, recipe, model.config.box, device, resources)
-        make_folder(plan.folder)
+        make_folder(plan.output)
         if saved is None:
             save_resume_state(resume, state, facts)  # a kill in the first minute loses nothing
 
@@ -161,15 +128,15 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
             save_resume_state(resume, state, facts)
             card = describe_model(plan, architecture, state, feed, started, history)
             with averaged_weights(state.model, state.average):
-                save_model(plan.folder / "model", state.model, card)
+                save_model(plan.output / "model", state.model, card)
             if history.exists():
-                plot_history(history, plan.folder / "history.png")
+                plot_history(history, plan.output / "history.png")
 
         pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
         length = Length(
-            plan.steps, plan.minutes, min(plan.pause_at, time.monotonic() + pause_after)
+            plan.steps, plan.all_minutes, min(plan.pause_at, time.monotonic() + pause_after)
         )
-        with telling_to_resume(plan.folder):
+        with telling_to_resume(plan.output):
             train(
                 state,
                 feed.draw,
@@ -190,9 +157,9 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
                         as_joint(state.model.eval()), images=recipe.noise_images, seed=plan.seed
                     )
                     card = replace(card, noise_energy=noise_energy)
-                    save_model(plan.folder / "model", state.model, card)
+                    save_model(plan.output / "model", state.model, card)
     return {
-        "model": str(plan.folder / "model"),
+        "model": str(plan.output / "model"),
         "architecture": architecture,
         "steps": state.step,
         "images": state.images,
@@ -212,14 +179,14 @@ def check_folder(plan: TrainingPlan) -> None:
         If it holds a model, or a training that has taken a step, and is not to go on; or its folders are links.
     """
     for name in ("resume", "model"):
-        refuse_linked_folder(plan.folder / name)
+        refuse_linked_folder(plan.output / name)
     if plan.resume:
         return
-    begun = (plan.folder / "model" / "model.json").exists()
-    state = plan.folder / "resume" / "state.json"
+    begun = (plan.output / "model" / "model.json").exists()
+    state = plan.output / "resume" / "state.json"
     if begun or (state.exists() and read_resume_state(state.parent)["step"] > 0):
         raise InputError(
-            f"-o {plan.folder}: holds a training; add --resume to go on with it, or name another folder"
+            f"-o {plan.output}: holds a training; add --resume to go on with it, or name another folder"
         )
 
 
@@ -234,14 +201,14 @@ def list_files(plan: TrainingPlan, given: Given) -> FileList:
         files.read("--like", *given.likeness.particles.inputs)
     if given.pair is not None:
         files.read("--pairs", *given.pair.noisy.inputs, *given.pair.clean.inputs)
-    files.read("--recipe", plan.recipe_file)
+    files.read("--recipe", plan.recipe)
     if plan.init is not None:
         files.read("--init", *list_model_files(find_model(plan.init)))
-    files.write("-o", plan.folder / "model" / "model.json", "card")
-    files.write("-o", plan.folder / "model" / "weights.safetensors", "weights")
-    files.write("-o", plan.folder / "history.csv", "history")
-    files.write("-o", plan.folder / "history.png", "picture")
-    files.write("-o", plan.folder / "resume" / "state.json", "state")
+    files.write("-o", plan.output / "model" / "model.json", "card")
+    files.write("-o", plan.output / "model" / "weights.safetensors", "weights")
+    files.write("-o", plan.output / "history.csv", "history")
+    files.write("-o", plan.output / "history.png", "picture")
+    files.write("-o", plan.output / "resume" / "state.json", "state")
     return files
 
 
@@ -269,7 +236,7 @@ def make_feed(
 ) -> TrainingFeed:
     """Load the molecules or prepare the images that were given; `resources` closes scratch files."""
     if given.pair is not None:
-        return feed_from_pair(given.pair, recipe, box, plan.seed, plan.folder, device, resources)
+        return feed_from_pair(given.pair, recipe, box, plan.seed, plan.output, device, resources)
     assert given.sources is not None
     if given.likeness is not None:
         return feed_from_likeness(given.sources, given.likeness, recipe, plan.seed, device)
@@ -286,7 +253,7 @@ def describe_model(
 ) -> ModelCard:
     """Write the card of the model as it is now."""
     return ModelCard(
-        name=plan.folder.name,
+        name=plan.output.name,
         architecture=architecture,
         sizes={},
         trained_on={
@@ -324,7 +291,7 @@ def choose_recipe_of(plan: TrainingPlan, architecture: str) -> Recipe:
     recipe = choose_preset(plan.preset, architecture)
     if plan.init is not None:
         recipe = replace(recipe, sizes={})
-    return lay_file_over(recipe, architecture, plan.recipe_file)
+    return lay_file_over(recipe, architecture, plan.recipe)
 
 
 def start_model(plan: TrainingPlan, architecture: str, recipe: Recipe) -> Denoiser:
@@ -335,14 +302,14 @@ def start_model(plan: TrainingPlan, architecture: str, recipe: Recipe) -> Denois
             return build_model(architecture, recipe.sizes)
         trained, _ = load_model(plan.init)
         sizes = describe_sizes(trained) | recipe.sizes
-        check_sizes(architecture, sizes, str(plan.recipe_file))
+        check_sizes(architecture, sizes, str(plan.recipe))
         list_shapes(architecture, sizes)
         return start_model_from(trained, architecture, recipe.sizes)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         start = "be built" if plan.init is None else f"start from {plan.init}"
         raise InputError(
-            f"{plan.recipe_file}: no {architecture} can {start} with its 'sizes' ({reason}); mend them"
+            f"{plan.recipe}: no {architecture} can {start} with its 'sizes' ({reason}); mend them"
         ) from error
 
 

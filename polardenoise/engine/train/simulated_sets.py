@@ -22,6 +22,7 @@ from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
 from polardenoise.engine.imaging.rings import average_rings
 from polardenoise.engine.runtime.devices import send_to_device
 from polardenoise.engine.simulate.imperfections import lay_slopes
+from polardenoise.engine.simulate.noise import show_ice
 from polardenoise.engine.simulate.noise_spectrum import MEASURED
 from polardenoise.engine.simulate.overlapping_particles import measure_radius, move_beside
 from polardenoise.engine.simulate.sources import Density, read_density
@@ -230,7 +231,9 @@ def simulate_sets(
         scale = scale * contrast[..., None, None]
         beside = show_nuisances(stack, draws, optics, nuisances, strength)
         if nuisances.ice.any():
-            noise = noise + show_ice(nuisances.ice, carried, generator)
+            white = torch.randn(noise.shape, device=noise.device, generator=generator)
+            ice = send_to_device(nuisances.ice.astype(np.float32), noise.device)
+            noise = noise + show_ice(white, carried, ice[:, None, None, None])
     noisy = seen * scale + (noise + beside)
     background = measure_background(noisy)
     noisy, clean = normalise(noisy, background), clean * (scale / background.deviation)
@@ -265,27 +268,6 @@ def show_nuisances(
     beside = move_beside(images, nuisances.places.flatten(0, 1).to(device)).unflatten(0, size)
     present = send_to_device(nuisances.beside, device)
     return slopes + beside * (strength * present)[..., None, None]
-
-
-def show_ice(deviations: np.ndarray, transfer: Tensor, generator: torch.Generator) -> Tensor:
-    """Make the structure of amorphous ice as each image's microscope shows it, `(sets, images, box, box)`.
-
-    Parameters
-    ----------
-    deviations : ndarray
-        `(sets,)` standard deviation of its pixels.
-    transfer : Tensor
-        `(sets, images, box, box // 2 + 1)` the CTF; its sign does not matter, as ice has no phases to lose.
-    generator : torch.Generator
-        Source of randomness; on the device of the CTFs.
-    """
-    box = transfer.shape[-2]
-    size = (*transfer.shape[:2], box, box)
-    white = torch.randn(size, device=transfer.device, generator=generator)
-    ice = torch.fft.irfft2(torch.fft.rfft2(white) * transfer, s=(box, box))
-    deviation = send_to_device(deviations.astype(np.float32), transfer.device)
-    spread = ice.std((-2, -1), keepdim=True).clamp(min=1e-6)
-    return ice * (deviation[:, None, None, None] / spread)
 
 
 def project_sets(stack: TransformStack, draws: SetDraws, optics: Optics) -> Tensor:

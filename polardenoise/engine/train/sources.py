@@ -1,15 +1,17 @@
 """Which molecules a training may see: sources expanded, and nothing trained on test molecules."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.simulate.source_names import PHANTOM_PREFIX
 from polardenoise.engine.simulate.sources import MOST_DIGITS, read_manifest
 
 #: Phantom seeds from here on are for tests (DESIGN: "phantom seeds below 10,000 train, above test").
 FIRST_TEST_SEED = 10_000
 #: Never trained on either: what the history's validation figure is measured on where no list of molecules says more.
-VALIDATION_PHANTOMS = tuple(f"phantom:{seed}" for seed in range(9_990, 9_996))
+VALIDATION_PHANTOMS = tuple(f"{PHANTOM_PREFIX}{seed}" for seed in range(9_990, 9_996))
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,12 @@ class TrainingSources:
     validation: tuple[str, ...]
 
 
-def expand_sources(sources: list[str]) -> TrainingSources:
+def expand_sources(sources: Sequence[str]) -> TrainingSources:
     """Expand what the user names into single molecules.
 
     Parameters
     ----------
-    sources : list of str
+    sources : sequence of str
         Structures, maps, `phantom:SEED`, `phantom:FIRST-LAST` (both included), or a MANIFEST.tsv with columns `file`
         and `split`, of which the rows of split `train` are trained on and those of `validation` validated on.
 
@@ -38,7 +40,7 @@ def expand_sources(sources: list[str]) -> TrainingSources:
     training: list[str] = []
     validation: list[str] = []
     for source in sources:
-        if source.startswith("phantom:"):
+        if source.startswith(PHANTOM_PREFIX):
             training += expand_phantoms(source)
         elif source.endswith(".tsv"):
             splits = read_splits(Path(source))
@@ -53,7 +55,7 @@ def expand_sources(sources: list[str]) -> TrainingSources:
 
 def expand_phantoms(source: str) -> list[str]:
     """Expand `phantom:SEED` or `phantom:FIRST-LAST`; errors as `expand_sources`."""
-    first, _, last = source.removeprefix("phantom:").partition("-")
+    first, _, last = source.removeprefix(PHANTOM_PREFIX).partition("-")
     if not all(one.isdecimal() and len(one) <= MOST_DIGITS for one in (first, last or first)):
         raise InputError(
             f"{source[:60]}: write phantom:SEED or phantom:FIRST-LAST with whole numbers"
@@ -63,7 +65,7 @@ def expand_phantoms(source: str) -> list[str]:
         raise InputError(
             f"{source}: train on seeds below {FIRST_TEST_SEED}; those above are for tests"
         )
-    return [f"phantom:{seed}" for seed in seeds]
+    return [f"{PHANTOM_PREFIX}{seed}" for seed in seeds]
 
 
 def check_structure(path: Path) -> str:

@@ -59,7 +59,7 @@ def test_the_engine_reads_what_scipion_wrote(stacks):
     read_particles = pytest.importorskip(
         "polardenoise.engine.particles.particle_set"
     ).read_particles
-    from polardenoise.engine.particles.particle_set import read_images
+    from polardenoise.engine.particles.particle_images import read_images
 
     particles = make_set()
     write_particles_star(particles, "particles.star", "converted")

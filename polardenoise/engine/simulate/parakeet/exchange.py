@@ -29,12 +29,13 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.files import Outputs, write_text_atomically
 from polardenoise.engine.simulate import particle_table as table
+from polardenoise.engine.simulate.options import SimulationPlan
 from polardenoise.engine.simulate.parakeet.files import (
     find_images,
     read_configuration,
     read_image,
 )
-from polardenoise.engine.simulate.plan import SimulationPlan, check_plan
+from polardenoise.engine.simulate.plan import check_plan
 from polardenoise.engine.simulate.sources import read_atoms
 
 #: Particles along the side of a micrograph, one box apart; Angstrom of ice; pixel size and dose where none is given.

@@ -1,10 +1,25 @@
-"""A stack of images without a STAR file: the file that would name its images, made up."""
+"""The STAR file of a particle set, or the one that its bare stack or data set of cryoSPARC amounts to."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
+from polardenoise.engine.particles.cryosparc.as_star import describe_cryosparc
+from polardenoise.engine.particles.cryosparc.fields import (
+    CryosparcFiles,
+    Fields,
+    is_cryosparc,
+    read_fields,
+)
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.mrc import read_stack_header
-from polardenoise.engine.particles.star import StarDocument, parse_star, quote_token, write_loop
+from polardenoise.engine.particles.star import (
+    StarDocument,
+    parse_star,
+    quote_token,
+    read_star,
+    write_loop,
+)
 from polardenoise.engine.runtime.errors import InputError
 
 STACK_ENDINGS = (".mrcs", ".mrc", ".st")
@@ -57,3 +72,37 @@ def describe_stack(path: Path | str, pixel_size: float | None) -> StarDocument:
     }
     lines = [*write_loop("optics", optics), "\n", *write_loop("particles", particles)]
     return parse_star(path, lines)
+
+
+def read_data_set(path: Path | str, cryosparc: CryosparcFiles | None) -> Fields | None:
+    """Read a data set of cryoSPARC; None where the path is of another kind, which has none of its options."""
+    files = cryosparc or CryosparcFiles()
+    if is_cryosparc(path):
+        return read_fields(Path(path), files.passthrough)
+    for option, value in vars(files).items():
+        if value is not None:
+            raise InputError(f"--{option}: is for a .cs of cryoSPARC; leave it out with {path}")
+    return None
+
+
+def read_document(
+    path: Path | str,
+    pixel_size: float | None,
+    fields: Fields | None,
+    cryosparc: CryosparcFiles | None,
+) -> StarDocument:
+    """Read a STAR file, or make up that of a stack or of a data set of cryoSPARC, as `read_particles` is asked to."""
+    if is_bare_stack(path):
+        return describe_stack(path, pixel_size)
+    if pixel_size is not None:
+        raise InputError(f"--pixel-size: is for a stack; {path} states its own, correct it there")
+    if fields is None:
+        return read_star(path)
+    return describe_cryosparc(fields, cryosparc.project if cryosparc else None)
+
+
+def list_files(path: Path, fields: Fields | None) -> tuple[Path, ...]:
+    """List what a set is read from besides its stacks; as `ParticleSet.files`."""
+    if fields is not None:
+        return fields.files
+    return () if is_bare_stack(path) else (path,)
