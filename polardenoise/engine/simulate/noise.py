@@ -33,11 +33,8 @@ def sample_noise_power(spectrum: NoiseSpectrum, box: int, pixel_size: float) -> 
     Tensor
         `(N, N // 2 + 1)` float32 in the layout of `torch.fft.rfft2`; its mean over the whole `N x N` transform is 1.
     """
-    cycles = np.fft.fftfreq(box) / pixel_size
-    frequency = np.hypot(cycles[:, None], cycles)
-    power = spectrum.at(frequency)
-    power = power / power.mean()
-    return torch.from_numpy(power[:, : box // 2 + 1].astype(np.float32))
+    power = sample_powers(box, np.array([pixel_size]), np.ones(1), spectrum)[0]
+    return torch.from_numpy(power.astype(np.float32))
 
 
 def draw_coloured_noise(count: int, power: Tensor, generator: np.random.Generator) -> Tensor:
