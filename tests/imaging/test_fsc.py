@@ -30,6 +30,21 @@ def test_the_opposite_contrast_correlates_by_minus_one():
     np.testing.assert_allclose(fourier_shell_correlation(noise(0), -noise(0))[1:], -1.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("box", [12, 13])
+def test_every_frequency_counts_once_in_even_and_odd_boxes(box):
+    first, second = torch.randn(
+        2, box, box, box, generator=torch.Generator().manual_seed(2)
+    ).double()
+    one, other = torch.fft.fftn(first), torch.fft.fftn(second)
+    along = torch.fft.fftfreq(box, 1 / box, dtype=torch.float64) ** 2
+    shell = (along[:, None, None] + along[:, None] + along).sqrt().round()
+    curve = [1.0]
+    for number in range(1, box // 2 + 1):
+        a, b = one[shell == number], other[shell == number]
+        curve.append(float((a * b.conj()).sum().real / (a.norm() * b.norm())))
+    np.testing.assert_allclose(fourier_shell_correlation(first, second), curve, atol=1e-12)
+
+
 def test_independent_noise_does_not_correlate():
     box = 32
     first, second = torch.randn(2, box, box, box, generator=torch.Generator().manual_seed(1))

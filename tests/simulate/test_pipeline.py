@@ -246,7 +246,7 @@ def test_an_error_half_way_keeps_the_earlier_files(here, monkeypatch):
     def fail(*_):
         raise InputError("half way")
 
-    monkeypatch.setattr("polardenoise.engine.simulate.pipeline._through_microscope", fail)
+    monkeypatch.setattr("polardenoise.engine.simulate.pipeline.see_through_microscope", fail)
     monkeypatch.setattr("polardenoise.engine.simulate.pipeline._find_amplitude", lambda *_: 1.0)
     with pytest.raises(InputError, match="half way"):
         simulate(here / "set", seed=9)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +30,7 @@ from polardenoise.engine.networks.checkpoint import (
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.runtime.devices import choose_precision, name_precision
 from polardenoise.engine.runtime.file_list import list_model_files
-from polardenoise.engine.runtime.files import Outputs, make_folder, write_json
+from polardenoise.engine.runtime.files import Outputs, make_folder, temporary_folder, write_json
 from polardenoise.engine.runtime.provenance import provenance
 
 #: Share of the minutes that is kept for writing.
@@ -65,7 +62,8 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
     def take_digests(rows: np.ndarray, pixels: np.ndarray) -> None:
         digests[rows] = digest_images(pixels)
 
-    with working_folder(plan.output) as folder:
+    make_folder(plan.output)
+    with temporary_folder("adapt", plan.output) as folder:
         read_input(job, folder, take_digests)
         prepare_run(job, folder)
         clusters = read_clusters(job, folder, adaptation.half_frames)
@@ -95,17 +93,6 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
 def tell_half(half: int, words: str) -> None:
     """Say what is done with a half."""
     print(f"adapt: half {half} {words}", flush=True)
-
-
-@contextmanager
-def working_folder(output: Path) -> Iterator[Path]:
-    """Lend a folder for working images, beside the outputs, that is gone afterwards."""
-    make_folder(output)
-    folder = Path(tempfile.mkdtemp(prefix=".adapt.", dir=output))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def divide_digests(job: Job, digests: np.ndarray) -> dict[int, torch.Tensor]:

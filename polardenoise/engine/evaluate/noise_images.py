@@ -9,10 +9,8 @@ denoiser draws into each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf import CtfParameters, compute_ctf
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
+from polardenoise.engine.particles.star import write_loop
 from polardenoise.engine.reconstruct.half_maps import split_count
 from polardenoise.engine.simulate.particle_table import draw_table
 
@@ -76,8 +75,13 @@ def read_conditions(
 
 def write_conditions(path: Path, stack: Path, conditions: Conditions) -> None:
     """Write the STAR file of the images: halves, pixel size, and optics where there is a CTF."""
-    labels = ["rlnImageName", "rlnRandomSubset", "rlnPixelSize"]
-    columns: list[Sequence[Any]] = []
+    count = conditions.count
+    of_halves = np.repeat(["1", "2"], [len(range(count)[one]) for one in split_count(count)])
+    columns = {
+        "rlnImageName": [f"{row + 1:06d}@{stack}" for row in range(count)],
+        "rlnRandomSubset": of_halves.tolist(),
+        "rlnPixelSize": [f"{conditions.pixel_size:.6f}"] * count,
+    }
     if conditions.ctf is not None:
         ctf = conditions.ctf
         named = {
@@ -89,19 +93,10 @@ def write_conditions(path: Path, stack: Path, conditions: Conditions) -> None:
             "rlnAmplitudeContrast": ctf.amplitude_contrast,
             "rlnPhaseShift": ctf.phase_shift,
         }
-        labels += named
-        columns = [values.tolist() for values in named.values()]
-    lines = ["", "data_", "", "loop_", *(f"_{label} #{n}" for n, label in enumerate(labels, 1))]
-    first = split_count(conditions.count)[0]
-    for row in range(conditions.count):
-        half = 1 if row < first.stop else 2
-        numbers = [f"{column[row]:.6f}" for column in columns]
-        lines.append(
-            " ".join(
-                [f"{row + 1:06d}@{stack}", str(half), f"{conditions.pixel_size:.6f}", *numbers]
-            )
-        )
-    path.write_text("\n".join([*lines, ""]))
+        columns |= {
+            label: [f"{value:.6f}" for value in values.tolist()] for label, values in named.items()
+        }
+    path.write_text("".join(write_loop("", columns)))
 
 
 def draw_alike(images: Tensor, generator: np.random.Generator) -> Tensor:

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.rings import count_columns
+
 
 def fourier_shell_correlation(first: Tensor, second: Tensor) -> np.ndarray:
     """Correlate two volumes shell by shell in Fourier space.
@@ -30,8 +32,7 @@ def fourier_shell_correlation(first: Tensor, second: Tensor) -> np.ndarray:
     along = torch.fft.fftfreq(box, 1 / box, device=first.device) ** 2
     half = torch.arange(box // 2 + 1, device=first.device)
     shells = (along[:, None, None] + along[:, None] + half**2).sqrt().round().long().flatten()
-    # The planes x = 0 and x = N / 2 of a half transform stand for themselves, the others for two.
-    times = torch.where((half == 0) | (half == box // 2), 1.0, 2.0).to(torch.float64)
+    times = count_columns(box).to(first.device)
 
     def sum_over_shells(values: Tensor) -> Tensor:
         return torch.bincount(shells, (values * times).flatten())[: box // 2 + 1]

@@ -73,6 +73,16 @@ def estimate_radial_filter(noisy: Tensor, clean: Tensor) -> Tensor:
     return torch.where(power > 0, cross / power.clamp(min=torch.finfo(power.dtype).tiny), 0.0)
 
 
+def count_columns(box: int) -> Tensor:
+    """Count the columns of a whole transform that each column of a half transform stands for, `(N // 2 + 1,)`.
+
+    Two, but one for that of frequency 0 and, where `N` is even, for that of the Nyquist frequency.
+    """
+    columns = torch.ones(box // 2 + 1)
+    columns[1 : (box + 1) // 2] = 2.0
+    return columns
+
+
 def sum_rings(first: Tensor, second: Tensor) -> Tensor:
     """Sum the inner products of images over each ring of frequencies, and over the images.
 
@@ -87,8 +97,7 @@ def sum_rings(first: Tensor, second: Tensor) -> Tensor:
         `(rings,)` float64, by `ring_index`; together `N^2` times the products of all pixels.
     """
     box = first.shape[-2]
-    products = (first * second.conj()).real.double().sum(0)
-    products[:, 1 : (box + 1) // 2] *= 2  # they stand for the half that is not stored as well
+    products = (first * second.conj()).real.double().sum(0) * count_columns(box).to(first.device)
     return torch.bincount(ring_index(box).to(products.device).flatten(), products.flatten())
 
 

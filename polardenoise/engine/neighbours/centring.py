@@ -24,6 +24,7 @@ from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.neighbours.companions import attend_to_those_there
 from polardenoise.engine.networks.neighbour_attention import attend_to_neighbours
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
+from polardenoise.engine.runtime.devices import full_precision
 
 #: Displacements are searched up to this share of the box (6 px of 64).
 LARGEST_SHARE = 6 / 64
@@ -228,7 +229,7 @@ def gather_references(
     Tensor
         `(n, box, box)`, zero outside the disk, and everywhere for an image that has none.
     """
-    with torch.autocast(estimates.device.type, enabled=False):
+    with full_precision(estimates.device):
         polar = model.grid.to_polar(estimates.float())
         attention = attend_to_those_there(
             encoded.query, encoded.key, polar, neighbours, attend_to_neighbours
@@ -255,7 +256,7 @@ def correlate(images: Tensor, ctf_rings: Tensor, references: Tensor) -> Tensor:
     """
     box = images.shape[-1]
     radius = max(1, round(LARGEST_SHARE * box))
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images.device):
         seen = torch.fft.rfft2(filter_by_rings(images.float(), ctf_rings.float()))
         product = seen * torch.fft.rfft2(references.float()).conj()
         everywhere = torch.fft.irfft2(product, s=(box, box))

@@ -40,6 +40,7 @@ from polardenoise.engine.networks.neighbour_attention import (
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 from polardenoise.engine.networks.template_evidence import prepare_comparison
 from polardenoise.engine.particles.shared_pixels import SharedPixels
+from polardenoise.engine.runtime.devices import full_precision
 from polardenoise.engine.runtime.progress import tell_pass
 
 #: Images of a random set in the first pass, and images that the network computes at once.
@@ -175,7 +176,7 @@ def search_neighbours(
     cluster: Cluster, estimates: Tensor, images_per_set: int, most: int | None = None
 ) -> Search:
     """Search the neighbours of each image by the estimates `(n, box, box)` of all, up to `most` where they are near."""
-    with torch.autocast(estimates.device.type, enabled=False):
+    with full_precision(estimates.device):
         harmonics = cluster.rings.to_harmonics(estimates)
         matches = match_cluster(cluster, harmonics)
         affinity = measure_affinity(matches.likelihood, cluster.apart)
@@ -207,7 +208,7 @@ def denoise_among(
 ) -> DenoisedCluster:
     """Denoise each image of a cluster among its neighbours `(n, K)`, itself first, -1 where there are fewer."""
     encoded = cluster.encoded
-    with torch.autocast(encoded.value.device.type, enabled=False):
+    with full_precision(encoded.value.device):
         attention = attend_to_those_there(
             encoded.query, encoded.key, encoded.value, neighbours, attend
         )
@@ -233,7 +234,7 @@ def encode_cluster(
         tell_pass(len(images[some]))
     assert encoded is not None  # a cluster has an image
     rings = build_fourier_rings(images.shape[-1])
-    with torch.autocast(images.device.type, enabled=False):
+    with full_precision(images.device):
         image_harmonics = compute_image_harmonics(images, ctf_rings, rings)
     mask = None if shared is None else shared.mask(np.arange(len(images)))
     if mask is None:

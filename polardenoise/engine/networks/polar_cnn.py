@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf_rings import append_ctf_rings, unit_ctf_rings
@@ -14,6 +13,7 @@ from polardenoise.engine.networks.layers import (
     smooth_rings,
     stack_angular_blocks,
 )
+from polardenoise.engine.runtime.devices import full_precision
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class PolarCNN(Denoiser):
 
     def forward(self, images: Tensor, ctf_rings: Tensor | None = None) -> Tensor:
         """Denoise `(sets, images, box, box)`, each image by itself."""
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             polar = self.grid.to_polar(images)  # (sets, images, rings, angles)
         ctf_rings = unit_ctf_rings(images) if ctf_rings is None else ctf_rings
         conditioned = append_ctf_rings(polar.flatten(0, 1), ctf_rings.flatten(0, 1))
         estimate = self.to_rings(self.encoder(conditioned))
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             estimate = smooth_rings(OUTPUT_SCALE * estimate.to(polar.dtype))
             return self.grid.to_images(estimate.unflatten(0, images.shape[:2]))

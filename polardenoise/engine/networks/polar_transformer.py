@@ -42,6 +42,7 @@ from polardenoise.engine.networks.layers import (
     stack_angular_blocks,
 )
 from polardenoise.engine.networks.template_evidence import TemplateComparison, prepare_comparison
+from polardenoise.engine.runtime.devices import full_precision
 
 #: Tikhonov weight of the inverse polar map of the attended average: what noise it holds, its own filter takes away.
 AVERAGE_REGULARISATION = 1e-3
@@ -195,7 +196,7 @@ class PolarTransformer(Denoiser):
     def encode(self, images: Tensor, ctf_rings: Tensor) -> Encoded:
         """Compute features, queries, keys and values of images `(n, box, box)` with CTF rings `(n, box // 2)`."""
         # The polar map, like attention and its transforms, is in single precision whatever the convolutions use.
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             polar = self.grid.to_polar(images)  # (n, rings, angles)
             weighted = self.grid.to_polar(filter_by_rings(images, ctf_rings))
         conditioned = append_ctf_rings(polar, ctf_rings)
@@ -230,7 +231,7 @@ class PolarTransformer(Denoiser):
         query, key, value = (
             features.unflatten(0, shape) for features in (encoded.query, encoded.key, encoded.value)
         )
-        with torch.autocast(query.device.type, enabled=False):
+        with full_precision(query.device):
             return attend(query, key, value).flatten(0, 1)
 
     def attend_by_evidence(
@@ -244,7 +245,7 @@ class PolarTransformer(Denoiser):
         query, key, value = (
             features.unflatten(0, shape) for features in (encoded.query, encoded.key, encoded.value)
         )
-        with torch.autocast(query.device.type, enabled=False):
+        with full_precision(query.device):
             return attend_in_sets_by_evidence(
                 query, key, value, comparison, evidence_weights
             ).flatten(0, 1)
@@ -258,7 +259,7 @@ class PolarTransformer(Denoiser):
         images, ctf_rings, estimates = (
             one.flatten(0, 1) for one in (images, ctf_rings, estimates.float())
         )
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             image_harmonics = compute_image_harmonics(images, ctf_rings, rings)
             templates = rings.to_harmonics(estimates)
             return prepare_comparison(image_harmonics, ctf_rings, templates, rings)
@@ -278,7 +279,7 @@ class PolarTransformer(Denoiser):
         average = self.solve_wiener_average(weighted, power)
         gathered = [encoded.conditioned, encoded.features, learned, average, power]
         estimate = self.to_rings(self.decoder(torch.cat(gathered, dim=1)))
-        with torch.autocast(attended.device.type, enabled=False):
+        with full_precision(attended.device):
             estimate = OUTPUT_SCALE * estimate.to(attended.dtype)
             estimate = smooth_rings(estimate + average * self.average_gain[:, None])
             return self.grid.to_images(estimate)
@@ -298,7 +299,7 @@ class PolarTransformer(Denoiser):
         Tensor
             `(n, rings, angles)`.
         """
-        with torch.autocast(weighted.device.type, enabled=False):
+        with full_precision(weighted.device):
             factors = 1 / (power.mean(-1) + self.log_floor.exp())  # (n, box // 2)
             average = filter_by_rings(self.average_grid.to_images(weighted), factors)
             return self.grid.to_polar(average * self.disk)

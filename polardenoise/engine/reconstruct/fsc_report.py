@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from polardenoise.engine.imaging.fsc import shell_frequencies
+from polardenoise.engine.particles.star import write_loop
 from polardenoise.engine.runtime.files import write_text_atomically
 from polardenoise.engine.runtime.pictures import make_figure, save_figure
 
@@ -40,35 +42,24 @@ def write_fsc_star(
         What the half maps' curve may be called: a resolution or only a consistency.
     """
     frequencies = shell_frequencies(2 * (len(half_curve) - 1), pixel_size)
-    labels = [
-        "rlnSpectralIndex",
-        "rlnResolution",
-        "rlnAngstromResolution",
-        "rlnFourierShellCorrelationUnmaskedMaps",
-    ]
-    columns = [half_curve]
+    wavelengths = [RESOLUTION_OF_SHELL_ZERO, *(1 / frequencies[1:]).tolist()]
+    columns = {
+        "rlnSpectralIndex": [f"{shell:12d}" for shell in range(len(frequencies))],
+        "rlnResolution": _word(frequencies),
+        "rlnAngstromResolution": _word(wavelengths),
+        "rlnFourierShellCorrelationUnmaskedMaps": _word(half_curve),
+    }
     if reference_curve is not None:
-        labels.append(REFERENCE_LABEL)
-        columns.append(reference_curve)
-    lines = [
-        "",
-        f"# polardenoise, half maps: {label}",
-        "",
-        "data_general",
-        "",
-        f"_rlnFinalResolution {resolution:.6f}",
-        "",
-        "",
-        "data_fsc",
-        "",
-        "loop_",
-        *(f"_{name} #{number}" for number, name in enumerate(labels, start=1)),
-    ]
-    for shell, frequency in enumerate(frequencies):
-        wavelength = 1 / frequency if shell else RESOLUTION_OF_SHELL_ZERO
-        values = [f"{shell:12d}", f"{frequency:12.6f}", f"{wavelength:12.6f}"]
-        lines.append(" ".join([*values, *(f"{column[shell]:12.6f}" for column in columns)]))
-    write_text_atomically(path, "\n".join([*lines, "", ""]))
+        columns[REFERENCE_LABEL] = _word(reference_curve)
+    general = (
+        f"\n# polardenoise, half maps: {label}\n\n"
+        f"data_general\n\n_rlnFinalResolution {resolution:.6f}\n\n\n"
+    )
+    write_text_atomically(path, "".join([general, *write_loop("fsc", columns), "\n"]))
+
+
+def _word(values: Iterable[float]) -> list[str]:
+    return [f"{value:12.6f}" for value in values]
 
 
 def plot_fsc(

@@ -56,6 +56,11 @@ def mixed_precision(device: torch.device, precision: torch.dtype) -> torch.autoc
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
 
 
+def full_precision(device: torch.device) -> torch.autocast:
+    """Let torch compute in float32 whatever `mixed_precision` is around: attention, matching and polar maps need it."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def send_to_device(values: np.ndarray, device: torch.device) -> Tensor:
     """Send numbers to a device, as float32 unless they are whole; the program does not wait for a GPU."""
     whole = np.issubdtype(values.dtype, np.integer)

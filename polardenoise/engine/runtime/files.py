@@ -148,9 +148,12 @@ def remove_leftovers(folder: Path, final: Path | None = None) -> None:
 
 
 @contextmanager
-def temporary_folder(word: str) -> Iterator[Path]:
-    """Make a folder for temporary files, removed at the end; those that our killed processes have left go first."""
-    place = Path(tempfile.gettempdir())
+def temporary_folder(word: str, place: Path | None = None) -> Iterator[Path]:
+    """Make a folder for temporary files, removed at the end; those that our killed processes have left go first.
+
+    It lies in the folder `place`, or where the system has such files.
+    """
+    place = place or Path(tempfile.gettempdir())
     for path in place.glob(f".polardenoise-{word}.{HOST}-*"):
         found = LEFTOVER.fullmatch(path.name)
         if found and not is_running(int(found["process"])) and path.lstat().st_uid == os.geteuid():

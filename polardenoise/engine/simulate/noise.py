@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.fourier import filter_images
 from polardenoise.engine.imaging.noise_spectrum import NoiseSpectrum
+from polardenoise.engine.imaging.rings import count_columns
 from polardenoise.engine.simulate.noise_spectrum import MEASURED
 
 
@@ -32,11 +33,8 @@ def sample_noise_power(spectrum: NoiseSpectrum, box: int, pixel_size: float) -> 
     Tensor
         `(N, N // 2 + 1)` float32 in the layout of `torch.fft.rfft2`; its mean over the whole `N x N` transform is 1.
     """
-    cycles = np.fft.fftfreq(box) / pixel_size
-    frequency = np.hypot(cycles[:, None], cycles)
-    power = spectrum.at(frequency)
-    power = power / power.mean()
-    return torch.from_numpy(power[:, : box // 2 + 1].astype(np.float32))
+    power = sample_powers(box, np.array([pixel_size]), np.ones(1), spectrum)[0]
+    return torch.from_numpy(power.astype(np.float32))
 
 
 def draw_coloured_noise(count: int, power: Tensor, generator: np.random.Generator) -> Tensor:
@@ -82,10 +80,7 @@ def draw_ice(count: int, transfer: Tensor, generator: np.random.Generator) -> Te
     """
     box = transfer.shape[-2]
     white = torch.from_numpy(generator.standard_normal((count, box, box), dtype=np.float32))
-    # The first and the last column of the half transform stand for themselves, the others for two.
-    twice = torch.full((box // 2 + 1,), 2.0)
-    twice[0] = twice[-1] = 1.0
-    variance = (transfer.square() * twice).sum((-2, -1), keepdim=True) / box**2
+    variance = (transfer.square() * count_columns(box)).sum((-2, -1), keepdim=True) / box**2
     return filter_images(white, transfer / variance.sqrt())
 
 
@@ -138,8 +133,7 @@ def sample_powers(
     distances, place = np.unique(squared, return_inverse=True)
     cycles = np.sqrt(distances) / box / pixel_sizes[:, None]
     power = spectrum.at(cycles) ** colour[:, None]
-    twice = np.full(box // 2 + 1, 2.0)  # columns of a half transform that stand for two
-    twice[[0, -1]] = 1.0
-    counted = np.bincount(place.ravel(), np.broadcast_to(twice, squared.shape).ravel())
+    columns = np.broadcast_to(count_columns(box).double().numpy(), squared.shape)
+    counted = np.bincount(place.ravel(), columns.ravel())
     power = power / (power @ counted / box**2)[:, None]
     return power[:, place.reshape(squared.shape)]

@@ -16,7 +16,7 @@ import torch
 
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.imaging.euler_angles import draw_orientations, draw_views
-from polardenoise.engine.particles.star import quote_token
+from polardenoise.engine.particles.star import quote_token, write_loop
 
 VOLTAGE = 300.0  # kV
 SPHERICAL_ABERRATION = 2.7  # mm
@@ -227,24 +227,20 @@ def write_star(
         Whether these images carry the CTF: without it no defocus columns are written.
     """
     groups, group = table.find_optics_groups()
-    optics = [
-        {
-            "rlnOpticsGroup": str(number),
-            "rlnOpticsGroupName": f"opticsGroup{number}",
-            "rlnVoltage": f"{voltage:.6f}",
-            "rlnSphericalAberration": f"{aberration:.6f}",
-            "rlnAmplitudeContrast": f"{contrast:.6f}",
-            "rlnMicrographOriginalPixelSize": f"{pixel_size:.6f}",
-            "rlnImagePixelSize": f"{pixel_size:.6f}",
-            "rlnImageSize": str(box),
-            "rlnImageDimensionality": "2",
-        }
-        for number, (voltage, aberration, contrast) in enumerate(groups, 1)
-    ]
-    file.write("# version 30001\n\ndata_optics\n\nloop_\n")
-    file.writelines(f"_{label} #{n}\n" for n, label in enumerate(optics[0], 1))
-    file.writelines(" ".join(row.values()) + "\n" for row in optics)
-    file.write("\n\n# version 30001\n\ndata_particles\n\nloop_\n")
+    numbers = [str(number) for number in range(1, len(groups) + 1)]
+    voltage, aberration, contrast = ([f"{value:.6f}" for value in one] for one in groups.T)
+    optics = {
+        "rlnOpticsGroup": numbers,
+        "rlnOpticsGroupName": [f"opticsGroup{number}" for number in numbers],
+        "rlnVoltage": voltage,
+        "rlnSphericalAberration": aberration,
+        "rlnAmplitudeContrast": contrast,
+        "rlnMicrographOriginalPixelSize": [f"{pixel_size:.6f}"] * len(groups),
+        "rlnImagePixelSize": [f"{pixel_size:.6f}"] * len(groups),
+        "rlnImageSize": [str(box)] * len(groups),
+        "rlnImageDimensionality": ["2"] * len(groups),
+    }
+    file.writelines(["# version 30001\n\n", *write_loop("optics", optics)])
     with_defocus = with_ctf and table.defocus is not None
     labels = [
         "rlnImageName",
@@ -263,7 +259,8 @@ def write_star(
         *(["rlnClassNumber"] if table.view is not None else []),
         *(["polardenoiseSource"] if table.source.any() else []),
     ]
-    file.writelines(f"_{label} #{n}\n" for n, label in enumerate(labels, 1))
+    header = write_loop("particles", {label: [] for label in labels})
+    file.writelines(["\n\n# version 30001\n\n", *header])
     for start in range(0, len(table), ROWS_AT_ONCE):
         file.writelines(
             _rows(

@@ -21,15 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
-from polardenoise.engine.imaging.fourier import shift_images
-from polardenoise.engine.imaging.projections import (
-    VolumeTransform,
-    prepare_volume,
-    take_projections,
-)
+from polardenoise.engine.imaging.ctf import compute_ctf
+from polardenoise.engine.imaging.projections import VolumeTransform, prepare_volume
 from polardenoise.engine.particles.image_names import name_in_star, refuse_unquotable_stack
 from polardenoise.engine.particles.mrc import StackWriter, write_volume
 from polardenoise.engine.particles.star import open_text
@@ -44,16 +38,16 @@ from polardenoise.engine.simulate.imperfections import (
     misjudge_table,
 )
 from polardenoise.engine.simulate.options import SimulationPlan
-from polardenoise.engine.simulate.overlapping_particles import (
-    Neighbours,
-    draw_neighbours,
-    measure_radius,
-    project_neighbours,
-)
+from polardenoise.engine.simulate.overlapping_particles import draw_neighbours, measure_radius
 from polardenoise.engine.simulate.particle_table import SimulationTable, draw_table, write_star
 from polardenoise.engine.simulate.plan import check_plan
 from polardenoise.engine.simulate.poisson_noise import SNR, Exposure, settle_exposure
 from polardenoise.engine.simulate.recording import plan_recording, record_images
+from polardenoise.engine.simulate.seen_images import (
+    project_rows,
+    see_through_microscope,
+    show_neighbours,
+)
 from polardenoise.engine.simulate.source_names import PHANTOM_PREFIX
 from polardenoise.engine.simulate.sources import Density, read_density
 
@@ -237,12 +231,12 @@ def write_outputs(
             write_volume(outputs.lend(path), density.volume * amplitude, pixel_size)
         progress = opened.enter_context(Progress("simulate", plan.particles))
         for rows in _chunks(plan.particles, plan.box):
-            clean = amplitude * _project_rows(rows, table, transforms, pixel_size)
+            clean = amplitude * project_rows(rows, table, transforms, pixel_size)
             if plan.contrast_spread:
                 clean = contrast[rows] * clean
-            seen = _through_microscope(clean, rows, seen_table, pixel_size)
+            seen = see_through_microscope(clean, rows, seen_table, pixel_size)
             if neighbours is not None:
-                seen = seen + amplitude * _show_neighbours(
+                seen = seen + amplitude * show_neighbours(
                     neighbours, rows, seen_table, transforms, pixel_size
                 )
             parameters = seen_table.ctf_parameters(rows) if plan.ice else None
@@ -280,8 +274,8 @@ def _find_amplitude(
     for number, rows in enumerate(_chunks(plan.particles, plan.box)):
         if number % every:
             continue
-        clean = _project_rows(rows, table, transforms, pixel_size)
-        seen = _through_microscope(clean, rows, table, pixel_size)
+        clean = project_rows(rows, table, transforms, pixel_size)
+        seen = see_through_microscope(clean, rows, table, pixel_size)
         squares += float(seen.double().square().sum())
         pixels += seen.numel()
     if not squares > 0:
@@ -289,59 +283,6 @@ def _find_amplitude(
             f"{plan.sources[0]}: its projections are empty; give a molecule or map with density"
         )
     return float((snr * pixels / squares) ** 0.5)
-
-
-def _project_rows(
-    rows: slice, table: SimulationTable, transforms: list[VolumeTransform], pixel_size: float
-) -> Tensor:
-    """Project some particles and move them off the centre; `(k, N, N)`."""
-    angles, source = torch.from_numpy(table.angles[rows]), table.source[rows]
-    box = transforms[0].box
-    images = torch.empty(len(angles), box, box)
-    for number, transform in enumerate(transforms):
-        chosen = torch.from_numpy(np.flatnonzero(source == number))
-        if len(chosen):
-            images[chosen] = take_projections(transform, angles[chosen])
-    origins = table.origins[rows]
-    if not origins.any():
-        return images
-    # RELION's origin says how to move the image so that the particle is centred: the particle lies opposite.
-    return shift_images(images, torch.from_numpy(-origins / pixel_size))
-
-
-def _through_microscope(
-    images: Tensor, rows: slice, table: SimulationTable, pixel_size: float
-) -> Tensor:
-    """Apply the CTFs of some particles, where the set has them."""
-    parameters = table.ctf_parameters(rows)
-    if parameters is None:
-        return images
-    return apply_ctf(images, compute_ctf(parameters, pixel_size, images.shape[-1]))
-
-
-def _show_neighbours(
-    neighbours: Neighbours,
-    rows: slice,
-    table: SimulationTable,
-    transforms: list[VolumeTransform],
-    pixel_size: float,
-) -> Tensor:
-    """Make what is seen of the neighbours of some particles, copies of the same molecule; `(k, N, N)`."""
-    present, source = neighbours.present[rows], table.source[rows]
-    box = transforms[0].box
-    images = torch.zeros(len(present), box, box)
-    parameters = table.ctf_parameters(rows)
-    for number, transform in enumerate(transforms):
-        chosen = torch.from_numpy(np.flatnonzero(present & (source == number)))
-        if len(chosen):
-            images[chosen] = project_neighbours(
-                transform,
-                neighbours.angles[rows][chosen],
-                neighbours.places[rows][chosen],
-                None if parameters is None else parameters.select(chosen),
-                pixel_size,
-            )
-    return images
 
 
 def _chunks(count: int, box: int) -> list[slice]:
