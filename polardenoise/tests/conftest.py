@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+# Before any test: whichever of them imports pyworkflow first, it finds the configuration.
+from polardenoise.tests import scipion_project
+
 
 @pytest.fixture(scope="module")
 def module_project():
     """Go into the Scipion project for what a whole module shares; come back after its last test."""
-    from polardenoise.tests import scipion_project
-
     before = Path.cwd()
     project = scipion_project.get_project()
     os.chdir(project.path)
@@ -21,8 +22,6 @@ def module_project():
 @pytest.fixture
 def project():
     """Go into the Scipion project that the tests of the protocols share; come back after the test."""
-    from polardenoise.tests import scipion_project
-
     before = Path.cwd()
     project = scipion_project.get_project()
     os.chdir(project.path)
