@@ -1,5 +1,8 @@
-"""What many tests ask for: a tiny model, and an empty folder to work in; a quiet machine while they run."""
+"""What many tests ask for: a tiny model, an empty folder to work in, known phantoms; a quiet machine while they run."""
 
+import copy
+import functools
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -28,3 +31,24 @@ def folder(tmp_path, monkeypatch):
     """An empty folder, which is the working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@functools.cache
+def build_once(seed):
+    """Build a phantom; hundreds of tests ask for the same few, and each is half a second's work."""
+    from polardenoise.engine.simulate.phantoms import build_phantom
+
+    return build_phantom(seed)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def phantoms_built_once():
+    """Have sources take copies of phantoms that are built once in this process; what needs no torch waits for none."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from polardenoise.engine.simulate import sources
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sources, "build_phantom", lambda seed: copy.deepcopy(build_once(seed)))
+        yield

@@ -14,7 +14,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
-PARTICLES = 600
+PARTICLES = 240
 HOSTS = "[localhost]\nPARALLEL_COMMAND = mpirun -np %_(JOB_NODES)d %_(COMMAND)s\n"
 
 

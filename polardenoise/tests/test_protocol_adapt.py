@@ -40,7 +40,7 @@ def adapted(module_project, particles):
             "inputModel": (scipion_project.get_training(), "outputModel"),
         },
         modelSource=TRAINED,
-        minutes=1.0,
+        minutes=0.2,
         **ON_PROCESSOR,
     )
 

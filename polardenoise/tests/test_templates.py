@@ -28,14 +28,17 @@ LOOK, ALIGN = "denoise_and_look", "align_on_denoised_reconstruct_raw"
 REFINE, SIMULATE = "refine3D_on_denoised_reconstruct_raw", "simulate_train_denoise_reconstruct"
 KEPT, CORRECTED = 0, 1
 
-COUNT, BOX = 200, 64
+COUNT, FEW, BOX = 200, 100, 64
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
+@pytest.fixture
+def simulated(tmp_path):
     """200 particles of 64 px as a user has them, a STAR file and its stack, and the map they are of."""
-    folder = tmp_path_factory.mktemp("simulated")
-    words = ["phantom:10005", "--particles", str(COUNT), "--box", str(BOX), "--snr", "0.1"]
+    return simulate(tmp_path, COUNT)
+
+
+def simulate(folder, count):
+    words = ["phantom:10005", "--particles", str(count), "--box", str(BOX), "--snr", "0.1"]
     # Scipion imports a STAR file only if its image names are relative.
     with contextlib.chdir(folder):
         assert main(["simulate", *words, "-o", "."]) == 0
@@ -154,9 +157,9 @@ def test_what_follows_corrects_for_the_ctf_that_the_images_carry(name):
             assert "--dont_check_norm" in protocol["extraParams"]
 
 
-def test_denoise_and_look_from_the_command_line(relion, simulated):
+def test_denoise_and_look_from_the_command_line(relion, warm_engine, tmp_path):
     """`scipion template` itself makes the project; the particles and their classes are as they should be."""
-    values = {**describe(simulated), "classes": 4, "iterations": 4, "diameter": 0}
+    values = {**describe(simulate(tmp_path, FEW)), "classes": 4, "iterations": 4, "diameter": 0}
     words = [f"{alias}={value}" for alias, value in values.items()]
     template = str(TEMPLATES / f"{LOOK}.json.template")
     command = [sys.executable, "-m", "scipion", "template", template, "--nogui", "--noschedule"]
@@ -167,7 +170,7 @@ def test_denoise_and_look_from_the_command_line(relion, simulated):
         runs = dict(enumerate(sorted(project.getRuns(), key=lambda run: run.getObjId()), 1))
         run_all(project, runs)
         imported, denoised = runs[1].outputParticles, runs[2].outputParticles
-        assert denoised.getSize() == COUNT
+        assert denoised.getSize() == FEW
         assert_same_items(read_items(imported), read_items(denoised))
         assert denoised.isPhaseFlipped()
         assert denoised.isAmplitudeCorrected()
@@ -179,7 +182,7 @@ def test_denoise_and_look_from_the_command_line(relion, simulated):
         members = [item.getObjId() for one in classes.iterItems() for item in one.iterItems()]
         assert sorted(members) == sorted(item.getObjId() for item in imported.iterItems())
         for one in classes.iterItems():
-            if one.getSize() < COUNT // 20:
+            if one.getSize() < FEW // 20:
                 continue
             index, path = one.getRepresentative().getLocation()
             average = mrcfile.read(path.partition(":")[0])[index - 1]

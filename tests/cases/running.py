@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from polardenoise.tests.warm_engine import start_warm_engine
+
 
 @dataclass(frozen=True)
 class Case:
@@ -25,10 +27,9 @@ def run_case(shared_data, name, folder):
     """Run a copy of a case in a folder."""
     copy = folder / name
     shutil.copytree(shared_data.parent / "cases" / name, copy)
-    programs = Path(sys.executable).parent
     environment = {
         **os.environ,
-        "POLARDENOISE": str(programs / "polardenoise"),
+        "POLARDENOISE": f"{start_warm_engine()}/python -m polardenoise.engine",
         "PYTHON": sys.executable,
         "OMP_NUM_THREADS": "1",
     }

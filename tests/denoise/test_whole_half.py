@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +22,19 @@ from polardenoise.engine.neighbours.folds import FOLDS, next_fold
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
-from tests.denoise_files import denoise, images_of, write_set
+from tests.denoise_files import denoise, images_of, work_in_copy, write_set
 
 OPTIONS = ("--set-size", "8")
 
 
 @pytest.fixture(autouse=True)
 def small_halves(monkeypatch):
-    """Have halves of 48 images be large ones, in clusters of 16."""
+    """Have halves of 48 images be large ones."""
     shrink(monkeypatch.setattr)
 
 
 def shrink(put):
+    """Have halves of 48 images be large ones, in clusters of 16."""
     put(folds, "SMALLEST_HALF", 48)
     put(clusters, "LARGEST_CLUSTER", 16)
     put(clusters, "LANDMARKS", 12)
@@ -52,11 +55,28 @@ def write_large_set(folder, count=120, **others):
     return write_set(folder, count=count, images=images, **others)
 
 
-def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(folder, model, capsys):
-    write_large_set(folder)
-    assert denoise(model, *OPTIONS) == 0
+@pytest.fixture(scope="module")
+def once(tmp_path_factory, model):
+    """The set, denoised once: `in.star` with its stack, `out.star` with its own and its summary, and what was said."""
+    folder = tmp_path_factory.mktemp("once")
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(StringIO()) as told:
+        shrink(patched.setattr)
+        patched.chdir(folder)
+        write_large_set(folder)
+        assert denoise(model, *OPTIONS) == 0
+    (folder / "told.txt").write_text(told.getvalue())
+    return folder
+
+
+@pytest.fixture
+def work(once, tmp_path, monkeypatch):
+    """A copy of that folder, which is the working directory."""
+    return work_in_copy(once, tmp_path, monkeypatch)
+
+
+def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(work, model):
     assert "each through 18 images of another fold of its half and with its 7 nearest" in (
-        capsys.readouterr().out
+        Path("told.txt").read_text()
     )
     told = json.loads(Path("out.json").read_text())
     stages = [
@@ -76,12 +96,10 @@ def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(folder, mo
     assert [len(own) for own in found["1"]["ring_weights"].values()] == [16] * 4
     assert denoise(model, *OPTIONS, output="again.star") == 0
     assert Path("out.mrcs").read_bytes() == Path("again.mrcs").read_bytes()
-    assert not name_unfinished(folder / "out.star").exists()
+    assert not name_unfinished(work / "out.star").exists()
 
 
-def test_small_halves_are_denoised_as_ever(folder, model, monkeypatch):
-    write_large_set(folder)
-    assert denoise(model, *OPTIONS) == 0
+def test_small_halves_are_denoised_as_ever(work, model, monkeypatch):
     monkeypatch.setattr(folds, "SMALLEST_HALF", 61)
     assert denoise(model, *OPTIONS, output="small.star") == 0
     assert json.loads(Path("small.json").read_text())["whole_halves"] == {}
@@ -161,14 +179,10 @@ def test_no_image_is_seen_through_anything_of_its_own_fold(folder, model, monkey
 
 
 @pytest.mark.parametrize("moment", ["first", "weights", "second", "last"])
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
-    folder, model, monkeypatch, moment
-):
-    write_large_set(folder)
-    assert denoise(model, *OPTIONS) == 0
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(work, model, monkeypatch, moment):
     expected = Path("out.mrcs").read_bytes()
-    for name in ("out.star", "out.mrcs", "out.json"):
-        (folder / name).unlink()
+    for path in work.glob("out*"):
+        path.unlink()
     place = {
         "first": (rounds, "save_estimates", 3),
         "weights": (weight_learning, "solve_ring_weights", 1),
@@ -178,7 +192,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     with monkeypatch.context() as patched:
         interrupt_at(patched, *place)
         assert denoise(model, *OPTIONS) == 130
-    unfinished = name_unfinished(folder / "out.star")
+    unfinished = name_unfinished(work / "out.star")
     assert unfinished.exists()
     if moment == "last":  # a file cut short is made again
         largest = sorted(unfinished.glob(PATTERN))[0]
@@ -213,24 +227,19 @@ def count_calls(monkeypatch, module, name):
     return calls
 
 
-def test_matches_are_of_the_clusters_of_a_fold(folder, model):
-    write_large_set(folder)
-    assert denoise(model, *OPTIONS, "--matches", "matches.npz") == 0
-    with_matches = Path("out.mrcs").read_bytes()
+def test_matches_are_of_the_clusters_of_a_fold(work, model):
+    assert denoise(model, *OPTIONS, "--matches", "matches.npz", output="with.star") == 0
     with np.load("matches.npz") as found:
         neighbours, half = found["neighbours"], found["half"]
     there = neighbours >= 0
     assert there[:, :7].all()
     assert (half[neighbours[there]] == np.repeat(half, there.sum(1))).all()
-    assert denoise(model, *OPTIONS, output="without.star") == 0
-    assert Path("without.mrcs").read_bytes() == with_matches
+    assert Path("out.mrcs").read_bytes() == Path("with.mrcs").read_bytes()
 
 
-def test_two_processes_give_the_images_of_one(folder, model):
-    write_large_set(folder)
-    assert denoise(model, *OPTIONS) == 0
+def test_two_processes_give_the_images_of_one(work, model):
     expected = images_of("out.star")
-    (folder / "small.py").write_text(
+    (work / "small.py").write_text(
         "import sys\n"
         "from tests.denoise.test_whole_half import shrink\n"
         "from polardenoise.engine.cli import main\n"

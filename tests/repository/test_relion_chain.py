@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from contextlib import chdir
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.simulate.sources import read_density
 from tests.particle_files import draw_ctf, pose_columns, write_tables
 
-COUNT, BOX = 300, 64
+COUNT, BOX = 200, 64
 
 
 def call(folder, *words):
@@ -82,14 +83,20 @@ def add_what_no_program_knows(star):
     star.write_text("\n".join(out) + "\n")
 
 
-@pytest.fixture
-def denoised(projected, monkeypatch, request):
-    monkeypatch.chdir(projected)
-    extra = getattr(request, "param", [])
-    assert (
-        main(["denoise", "particles.star", "-o", "denoised.star", "--device", "cpu", *extra]) == 0
-    )
-    return projected / "denoised.star"
+def denoise(projected, output, *extra):
+    with chdir(projected):
+        assert main(["denoise", "particles.star", "-o", output, "--device", "cpu", *extra]) == 0
+    return projected / output
+
+
+@pytest.fixture(scope="module")
+def denoised(projected):
+    return denoise(projected, "denoised.star")
+
+
+@pytest.fixture(scope="module")
+def corrected(projected):
+    return denoise(projected, "corrected.star", "--ctf-output", "corrected")
 
 
 def test_rows_columns_and_tokens_are_those_of_the_input(projected, denoised):
@@ -122,20 +129,18 @@ def test_relion_reads_the_denoised_set_and_reconstructs_it(relion, projected, de
     for half in ("1", "2"):
         words = ["--i", "denoised.star", "--o", f"half{half}.mrc", "--ctf", "--subset", half]
         call(folder, relion / "relion_reconstruct", *words)
+        assert_shows_the_molecule(folder, f"half{half}.mrc")
     told = call(folder, relion / "relion_image_handler", "--i", "denoised.mrcs", "--stats")
     images = read_images(read_particles(denoised), slice(None))
     stated = [float(value) for value in re.findall(r"stddev=\s*(\S+)", told)]
     np.testing.assert_allclose(stated, images.std(axis=(1, 2)), rtol=1e-3)
-    call(folder, relion / "relion_reconstruct", "--i", "denoised.star", "--o", "all.mrc", "--ctf")
-    assert_shows_the_molecule(folder, "all.mrc")
 
 
-@pytest.mark.parametrize("denoised", [["--ctf-output", "corrected"]], indirect=True)
-def test_relion_reads_the_corrected_set_without_ctf(relion, projected, denoised):
+def test_relion_reads_the_corrected_set_without_ctf(relion, projected, corrected):
     """An optics column that RELION does not know is no obstacle; the map is right without --ctf."""
-    call(projected, relion / "relion_reconstruct", "--i", "denoised.star", "--o", "plain.mrc")
+    call(projected, relion / "relion_reconstruct", "--i", "corrected.star", "--o", "plain.mrc")
     assert_shows_the_molecule(projected, "plain.mrc")
-    assert read_particles(denoised).ctf_state == "corrected"
+    assert read_particles(corrected).ctf_state == "corrected"
 
 
 def assert_shows_the_molecule(folder, name):
