@@ -132,10 +132,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
             if history.exists():
                 plot_history(history, plan.output / "history.png")
 
-        pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
-        length = Length(
-            plan.steps, plan.all_minutes, min(plan.pause_at, time.monotonic() + pause_after)
-        )
+        length = begin_length(plan)
         with telling_to_resume(plan.output):
             train(
                 state,
@@ -150,14 +147,8 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
             )
             ended = length.fraction(state.step, state.seconds) >= 1.0
             if ended and is_joint(architecture):
-                print("train: measuring what the network makes of pure noise", flush=True)
                 card = describe_model(plan, architecture, state, feed, started, history)
-                with averaged_weights(state.model, state.average):
-                    noise_energy = measure_noise_energy(
-                        as_joint(state.model.eval()), images=recipe.noise_images, seed=plan.seed
-                    )
-                    card = replace(card, noise_energy=noise_energy)
-                    save_model(plan.output / "model", state.model, card)
+                save_with_noise_energy(plan, state, card, recipe.noise_images)
     return {
         "model": str(plan.output / "model"),
         "architecture": architecture,
@@ -168,6 +159,24 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
         "validation_relative_mse": read_last_error(history),
         **feed.counts,
     }
+
+
+def begin_length(plan: TrainingPlan) -> Length:
+    """Say how long a training is, and when this run of it pauses, counted from now."""
+    pause_after = math.inf if plan.pause_after is None else 60 * plan.pause_after
+    return Length(plan.steps, plan.all_minutes, min(plan.pause_at, time.monotonic() + pause_after))
+
+
+def save_with_noise_energy(
+    plan: TrainingPlan, state: TrainingState, card: ModelCard, images: int
+) -> None:
+    """Measure what a joint network makes of so many images of pure noise, and save it with that in its card."""
+    print("train: measuring what the network makes of pure noise", flush=True)
+    with averaged_weights(state.model, state.average):
+        noise_energy = measure_noise_energy(
+            as_joint(state.model.eval()), images=images, seed=plan.seed
+        )
+        save_model(plan.output / "model", state.model, replace(card, noise_energy=noise_energy))
 
 
 def check_folder(plan: TrainingPlan) -> None:
