@@ -27,8 +27,8 @@ def adapt(source="set/particles.star", *extra, output="out", model="model"):
 def shorten(patch):
     """No other K than 32 is tried, and less noise: seconds instead of a minute."""
     patch.setattr(of_half, "SET_SIZES", ())
-    patch.setattr(of_half, "NOISE_IMAGES", 48)
-    patch.setattr(of_half, "EPOCHS", 12)
+    patch.setattr(of_half, "NOISE_IMAGES", 32)
+    patch.setattr(of_half, "EPOCHS", 8)
 
 
 @pytest.fixture(scope="module")

@@ -108,9 +108,8 @@ def test_sets_off_the_centre_are_moved_and_put_back(model, views):
 
 def test_centred_sets_are_the_networks_bit_for_bit(model, views):
     """Whatever lies in the batch beside them."""
-    still = views[0.0][0].unflatten(0, (3, K))
-    restless = views[3.0][0].unflatten(0, (3, K))
-    ctf_rings = torch.ones(3, K, 32)
+    still, restless = (views[shift][0].unflatten(0, (3, K))[:2] for shift in (0.0, 3.0))
+    ctf_rings = torch.ones(2, K, 32)
     alone = denoise_sets(model, still, ctf_rings)
     assert not alone.displacements.any()
     assert torch.equal(alone.undo_recentring(), model(still, ctf_rings))

@@ -315,7 +315,16 @@ def test_relions_projections_give_the_map_back(relion, source_map, tmp_path, mon
     assert curve[: len(volume) // 2 - 2].min() > 0.95
 
 
-@pytest.mark.parametrize("views", [0, 8])
+@pytest.mark.parametrize(
+    ("source_map", "views"),
+    [
+        pytest.param("ribosome", 0, marks=pytest.mark.shared_data),
+        pytest.param("ribosome", 8, marks=[pytest.mark.shared_data, pytest.mark.long]),
+        ("lumps", 0),
+        ("lumps", 8),
+    ],
+    indirect=["source_map"],
+)
 def test_the_half_map_resolution_is_relions(relion, source_map, tmp_path, monkeypatch, views):
     """The same noisy raw particles: FSC 0.143 within one shell, the curves alike; with few views too, and gaps."""
     import starfile

@@ -22,11 +22,11 @@ def model(tmp_path_factory):
     """A minute of training at toy size, by nothing but the command line; the last stage, too, has its bar."""
     folder = tmp_path_factory.mktemp("training")
     recipe = folder / "recipe.json"
-    recipe.write_text('{"noise_images": 256}')
-    words = ["train", "phantom:1-4", "--preset", "tiny", "--recipe", str(recipe), "--device", "cpu"]
+    recipe.write_text('{"noise_images": 64}')
+    words = ["train", "phantom:1-2", "--preset", "tiny", "--recipe", str(recipe), "--device", "cpu"]
     with contextlib.redirect_stdout(io.StringIO()) as said:
         assert main([*words, "-o", str(folder / "run"), "--steps", "80"]) == 0
-    assert "pure noise: 512/512 images" in said.getvalue()
+    assert "pure noise: 128/128 images" in said.getvalue()
     return str(folder / "run")
 
 
