@@ -11,7 +11,7 @@ from polardenoise.tests import scipion_project
 from pwem import Domain  # isort: skip
 
 from polardenoise.constants import POLARDENOISE_ENV_ACTIVATION
-from polardenoise.tests.warm_engine import start_warm_engine
+from polardenoise.tests.fast_commands.warm_engine import start_warm_engine
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from polardenoise.tests.warm_engine import start_warm_engine
+from polardenoise.tests.fast_commands.warm_engine import start_warm_engine
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Projects that people have already: their particles, denoised by the plugin under Scipion."""
