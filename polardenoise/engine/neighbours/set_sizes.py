@@ -13,6 +13,7 @@ from torch import Tensor
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.networks.template_evidence import pair_parts, score_templates
+from polardenoise.engine.runtime.devices import count_at_once
 
 #: The most images, K, that one is denoised with.
 MOST_TOGETHER = 256
@@ -96,8 +97,8 @@ def measure_differences(estimates: Tensor, others: Tensor, rings: FourierRings) 
     images = pair_parts(estimates)
     templates = torch.cat([estimates[0], estimates[1]], -1)  # (modes, n, 2 * rings)
     seen = torch.ones_like(energies)[:, None]
-    numbers = others.shape[1] * max(templates.shape[0] * templates.shape[2], ROTATIONS)
-    at_once = max(1, VALUES_AT_ONCE.get(estimates.device.type, 2**27) // numbers)
+    numbers_each = others.shape[1] * max(templates.shape[0] * templates.shape[2], ROTATIONS)
+    at_once = count_at_once(VALUES_AT_ONCE, estimates.device, numbers_each)
     likelihood = []
     for own, theirs in zip(
         torch.arange(len(others), device=others.device).split(at_once),
