@@ -12,7 +12,7 @@ from polardenoise.engine.report.figures import choose_grey_range, draw_picture
 from polardenoise.engine.runtime.files import replace_when_complete
 
 #: Screen pixels: of an image's pixel, between images, left of them for the label, and of a line of text.
-MAGNIFICATION, GAP, MARGIN, LINE = 2, 4, 190, 15
+MAGNIFICATION, GAP, MARGIN, LINE = 2, 4, 136, 15
 DPI = 100
 
 

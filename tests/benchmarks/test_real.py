@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.real.baselines import MEAN, RADIAL, RAW, list_baselines
 from benchmarks.real.denoised_sets import denoise_once
-from benchmarks.real.pictures import choose_one_of_each, draw_gallery
+from benchmarks.real.pictures import MARGIN, choose_one_of_each, draw_gallery
 from benchmarks.real.score import DISK, score_images
 from benchmarks.real.semi_synthetic import add_noise, project_molecule, spread_boxes
 from benchmarks.real.sets import find_empty_boxes, read_boxes, read_set
@@ -165,7 +165,7 @@ def test_a_gallery_shows_pixels_and_chooses_without_looking(tmp_path, truth):
     from matplotlib.image import imread
 
     page = imread(path)
-    one, other = page[:128, 190:318], page[132:260, 190:318]
+    one, other = (page[top : top + 128, MARGIN : MARGIN + 128] for top in (0, 132))
     np.testing.assert_allclose(one, other, atol=1 / 255)
     np.testing.assert_array_equal(one[::2, ::2], one[1::2, 1::2])
     lit = np.unravel_index(int(truth[0].argmax()), (BOX, BOX))
