@@ -31,7 +31,9 @@ def average_models(first: str, second: str, folder: Path) -> None:
         raise InputError(f"{first} and {second}: networks of different shapes have no mean")
     theirs = other.state_dict()
     with torch.no_grad():
-        middle = {name: torch.lerp(own, theirs[name], 0.5) for name, own in one.state_dict().items()}
+        middle = {
+            name: torch.lerp(own, theirs[name], 0.5) for name, own in one.state_dict().items()
+        }
     other.load_state_dict(middle)
     said = f"the mean of the weights of {first} and {second}"
     save_model(

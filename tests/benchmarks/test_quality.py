@@ -164,9 +164,9 @@ def test_missing_networks_are_trained_once_and_half_trained_ones_go_on(tmp_path,
     asked = []
 
     def train(plan):
-        asked.append((plan.folder.name, plan.architecture, plan.resume, plan.minutes))
+        asked.append((plan.output.name, plan.architecture, plan.resume, plan.minutes))
         assert json.loads(plan.recipe_file.read_text())["sizes"] == {}
-        write_card(plan.folder, plan.architecture, plan.minutes)
+        write_card(plan.output, plan.architecture, plan.minutes)
 
     monkeypatch.setattr(networks, "run_training", train)
     checkpoints, own = tmp_path / "checkpoints", tmp_path / "own"
