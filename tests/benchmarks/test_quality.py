@@ -165,7 +165,7 @@ def test_missing_networks_are_trained_once_and_half_trained_ones_go_on(tmp_path,
 
     def train(plan):
         asked.append((plan.output.name, plan.architecture, plan.resume, plan.minutes))
-        assert json.loads(plan.recipe_file.read_text())["sizes"] == {}
+        assert json.loads(plan.recipe.read_text())["sizes"] == {}
         write_card(plan.output, plan.architecture, plan.minutes)
 
     monkeypatch.setattr(networks, "run_training", train)
