@@ -25,7 +25,7 @@ from benchmarks.quality.images import SimulatedImages
 from benchmarks.quality.points import NEIGHBOURS, ONE_VIEW, Point
 from polardenoise.engine.imaging.ctf import CtfParameters, apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.imaging.fourier import shift_images
-from polardenoise.engine.imaging.rings import best_radial_filter, ring_index
+from polardenoise.engine.imaging.rings import best_radial_filter, ring_index, sum_rings
 from polardenoise.engine.imaging.rotation import rotate_images
 from polardenoise.engine.neighbours.grouping import form_sets
 
@@ -180,21 +180,11 @@ def combine_on_rings(parts: Tensor, truth: Tensor) -> Tensor:
     """Add up `(p, n, N, N)` parts with the weights, one a part and ring, that come closest to `(n, N, N)` images."""
     box = truth.shape[-1]
     rings = ring_index(box)
-    multiplicity = torch.full((box // 2 + 1,), 2.0, dtype=torch.float64)
-    multiplicity[0] = multiplicity[-1] = (
-        1.0  # these columns of a half transform stand for themselves
-    )
     transforms = torch.fft.rfft2(parts.double())
     wanted = torch.fft.rfft2(truth.double())
-    count = int(rings.max()) + 1
-    count_of = torch.zeros(count, len(parts), len(parts) + 1, dtype=torch.float64)
-    for one, first in enumerate(transforms):
-        for two, second in enumerate([*transforms, wanted]):
-            product = (first.conj() * second).real.sum(0) * multiplicity
-            count_of[:, one, two] = torch.bincount(
-                rings.flatten(), product.flatten(), minlength=count
-            )
-    normal, right = count_of[..., :-1], count_of[..., -1:]
+    products = [[sum_rings(one, other) for other in [*transforms, wanted]] for one in transforms]
+    found = torch.stack([torch.stack(row, -1) for row in products], 1)  # (rings, p, p + 1)
+    normal, right = found[..., :-1], found[..., -1:]
     # Rings beyond Nyquist have been emptied: their weights are 0.
     weights = torch.linalg.pinv(normal, rtol=1e-9, hermitian=True) @ right
     combined = (transforms * weights[rings][..., 0].permute(2, 0, 1)[:, None]).sum(0)

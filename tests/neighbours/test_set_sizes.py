@@ -45,7 +45,11 @@ def find_neighbours(estimates):
     """Harmonics of estimates, and all of them by their true distances, the image itself first."""
     harmonics = RINGS.to_harmonics(estimates)
     everyone = torch.arange(len(estimates)).expand(len(estimates), -1)
-    order = measure_differences(harmonics, everyone, RINGS).fill_diagonal_(-1).argsort(1)
+    order = (
+        measure_differences(torch.arange(len(everyone)), everyone, harmonics, RINGS)
+        .fill_diagonal_(-1)
+        .argsort(1)
+    )
     return harmonics, order
 
 
@@ -67,12 +71,12 @@ def test_differences_are_those_of_images_turned_onto_one_another(molecules):
     harmonics = RINGS.to_harmonics(torch.cat([images, turn_quarters(images, 1)]))
     itself_turned = torch.arange(12).roll(6)[:, None]
     energies = RINGS.ring_energies(harmonics).sum(1)
-    turned = measure_differences(harmonics, itself_turned, RINGS)[:, 0]
+    turned = measure_differences(torch.arange(12), itself_turned, harmonics, RINGS)[:, 0]
     assert (turned.abs() < 0.01 * energies).all()
     # Against the comparison of all with all, which takes the other one for a template.
     everyone = torch.arange(12).expand(12, -1)
     likelihood = match_images(harmonics, torch.ones(12, BOX // 2), harmonics, RINGS).likelihood
-    found = measure_differences(harmonics, everyone, RINGS)
+    found = measure_differences(torch.arange(len(everyone)), everyone, harmonics, RINGS)
     assert torch.allclose(found, 0.5 * energies[:, None] - likelihood, atol=1e-3 * energies.max())
 
 

@@ -9,6 +9,13 @@ from polardenoise.engine.commands.cryosparc_options import (
     read_cryosparc_options,
 )
 from polardenoise.engine.denoise.options import DenoisePlan
+from polardenoise.engine.denoise.wording import (
+    list_cautions,
+    word_finest_detail,
+    word_overlaps,
+    word_set_size,
+    word_verdict,
+)
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.options import add_options, read_options
 
@@ -61,8 +68,6 @@ def word_grouping(summary: dict[str, Any]) -> str:
     if not summary["joint"]:
         return "each by itself"
     if summary["searched"]:
-        from polardenoise.engine.denoise.wording import word_set_size
-
         neighbours = word_set_size(summary, less=1)
         clusters = f"{summary['sets']} clusters" if summary["sets"] > 1 else "1 cluster"
         templates = [one for half in summary["whole_halves"].values() for one in half["templates"]]
@@ -76,12 +81,6 @@ def word_grouping(summary: dict[str, Any]) -> str:
 
 def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines; what speaks against the result comes first."""
-    from polardenoise.engine.denoise.wording import (
-        list_cautions,
-        word_finest_detail,
-        word_overlaps,
-        word_verdict,
-    )
     from polardenoise.engine.particles.cryosparc.new_images import name_data_set
 
     verdict = word_verdict(summary)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.rings import ring_index
+from polardenoise.engine.imaging.rings import count_columns, ring_index
 
 #: Widths of the blobs, standard deviation in parts of the box. Narrower ones mistake a hollow middle for dark protein.
 BLOB_WIDTHS = (0.12, 0.17, 0.22)
@@ -161,10 +161,8 @@ def describe_blobs(box: int) -> tuple[Tensor, Tensor]:
 
     The blobs, `(widths, N / 2)`, are the transforms of Gaussians, without ring 0.
     """
-    multiplicity = torch.full((box // 2 + 1,), 2.0)
-    multiplicity[0] = multiplicity[-1] = 1.0
     index = ring_index(box)
-    weights = multiplicity.expand(box, -1).flatten()
+    weights = count_columns(box).expand(box, -1).flatten()
     ring = torch.arange(box // 2)
     member = (index.flatten()[:, None] == ring) * weights[:, None]
     width = torch.tensor(BLOB_WIDTHS)[:, None]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.fourier import filter_images
-from polardenoise.engine.imaging.rings import ring_index
+from polardenoise.engine.imaging.rings import count_columns, ring_index
 
 
 def unit_ctf_rings(images: Tensor) -> Tensor:
@@ -66,7 +66,5 @@ def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
 def average_over_transform(ring_power: Tensor) -> Tensor:
     """Average powers `(..., N // 2)` on rings over all frequencies of an image, as `filter_by_rings` lays them out."""
     box = 2 * ring_power.shape[-1]
-    twice = torch.full((box // 2 + 1,), 2.0, device=ring_power.device)
-    twice[0] = twice[-1] = 1.0
     power = ring_power[..., ring_index(box).clamp_max(box // 2 - 1).to(ring_power.device)]
-    return (power * twice).sum((-2, -1)) / box**2
+    return (power * count_columns(box).to(power.device)).sum((-2, -1)) / box**2

@@ -49,69 +49,70 @@ def limit_neighbours(
     widest = neighbours.shape[1]
     if widest <= least:
         return neighbours
+    everyone = torch.arange(len(neighbours), device=neighbours.device)
     # The very nearest may be near by chance.
-    nearest = measure_band(neighbours, estimates, rings, max(1, least // 8), least)
-    sizes = torch.full((len(neighbours),), least, device=neighbours.device)
+    nearest = measure_band(everyone, neighbours[:, max(1, least // 8) : least], estimates, rings)
+    sizes = torch.full_like(everyone, least)
     size = least
     while size < widest:
-        band = measure_band(neighbours, estimates, rings, size, min(2 * size, widest))
-        wide = (sizes == size) & (band <= NEAR_ENOUGH * nearest)
-        size = min(2 * size, widest)
-        sizes[wide] = size
+        wide = (sizes == size).nonzero()[:, 0]
+        end = min(2 * size, widest)
+        band = measure_band(wide, neighbours[wide, size:end], estimates, rings)
+        sizes[wide[band <= NEAR_ENOUGH * nearest[wide]]] = end
+        size = end
     places = torch.arange(widest, device=neighbours.device)
     limited = neighbours.where(places < sizes[:, None], -1)
     return limited[:, : int(sizes.max())]
 
 
-def measure_band(
-    neighbours: Tensor, estimates: Tensor, rings: FourierRings, first: int, end: int
-) -> Tensor:
-    """Measure by how much images differ from some of their neighbours of places `first` to `end - 1`: `(n,)`.
+def measure_band(images: Tensor, others: Tensor, estimates: Tensor, rings: FourierRings) -> Tensor:
+    """Measure by how much images `(m,)` differ from some of their neighbours `(m, k)` of a distance: `(m,)`.
 
     Infinite where an image has not that many.
     """
-    steps = torch.linspace(first, end - 1, min(LOOKED_AT, end - first)).round().long()
-    looked_at = neighbours[:, steps.to(neighbours.device)]
-    differences = measure_differences(estimates, looked_at.clamp_min(0), rings)
+    steps = torch.linspace(0, others.shape[1] - 1, min(LOOKED_AT, others.shape[1])).round().long()
+    looked_at = others[:, steps.to(others.device)]
+    differences = measure_differences(images, looked_at.clamp_min(0), estimates, rings)
     return differences.masked_fill(looked_at < 0, torch.inf).mean(1)
 
 
-def measure_differences(estimates: Tensor, others: Tensor, rings: FourierRings) -> Tensor:
-    """Measure by how much estimates differ from others of them, at the best rotation.
+def measure_differences(
+    images: Tensor, others: Tensor, estimates: Tensor, rings: FourierRings
+) -> Tensor:
+    """Measure by how much the estimates of images differ from those of others, at the best rotation.
 
     Parameters
     ----------
-    estimates : Tensor
-        `(2, modes, n, rings)` harmonics.
+    images : Tensor
+        `(m,)` int64 places of some images.
     others : Tensor
-        `(n, k)` int64 places of those that each is compared with.
+        `(m, k)` int64 places of those that each is compared with.
+    estimates : Tensor
+        `(2, modes, n, rings)` harmonics of the estimates of all.
     rings : FourierRings
         Of the harmonics.
 
     Returns
     -------
     Tensor
-        `(n, k)`: half of the squared norm of the difference, noise variances.
+        `(m, k)`: half of the squared norm of the difference, noise variances.
     """
     energies = rings.ring_energies(estimates)
-    images = pair_parts(estimates)
+    own = pair_parts(estimates[:, :, images])
     templates = torch.cat([estimates[0], estimates[1]], -1)  # (modes, n, 2 * rings)
-    seen = torch.ones_like(energies)[:, None]
     numbers_each = others.shape[1] * max(templates.shape[0] * templates.shape[2], ROTATIONS)
     at_once = count_at_once(VALUES_AT_ONCE, estimates.device, numbers_each)
-    likelihood = []
-    for own, theirs in zip(
-        torch.arange(len(others), device=others.device).split(at_once),
-        others.split(at_once),
-        strict=True,
-    ):
+    likelihood = estimates.new_empty(others.shape)
+    for start in range(0, len(images), at_once):
+        some = slice(start, start + at_once)
+        theirs = others[some]
         scores = score_templates(
-            images[:, :, own, None],
+            own[:, :, some, None],
             templates[:, theirs],
-            seen[own],
+            estimates.new_ones(len(theirs), 1, rings.rings),  # no CTF
             energies[theirs],
             rings,
             ROTATIONS,
-        )  # (own, 1, k, rotations)
-        likelihood.append(scores[:, 0].amax(-1))
-    return 0.5 * energies.sum(1, keepdim=True) - torch.cat(likelihood)
+        )  # (some, 1, k, rotations)
+        likelihood[some] = scores[:, 0].amax(-1)
+    return 0.5 * energies[images].sum(1, keepdim=True) - likelihood
