@@ -3,9 +3,10 @@
     python -m benchmarks real -o benchmarks/results --pictures docs/pictures
 
 Apoferritin at SNR 0.25, at 0.05 and as single frames: relative MSE, correlation by shell, and the spread among
-micrographs, of the raw images, their mean, the best radial filter (told the truth), and every model with the defaults
-of `denoise`. Semi-synthetic beside it: test molecules on real empty boxes, alone and crowded. Pictures of apoferritin,
-and of beta-galactosidase, which has no truth, with its 2D classes. `docs/real.rst` says what is measured and what
+micrographs, of the raw images, their mean, the best radial filter (told the truth), every model with the defaults of
+`denoise`, and what the truth leaves to be told: one ball for all, and the average of the true neighbours.
+Semi-synthetic beside it: test molecules on real empty boxes, alone and crowded. Pictures of apoferritin, and of
+beta-galactosidase, which has no truth, with its 2D classes. `docs/real.rst` says what is measured and what
 misleads. Nothing shipped is fitted on these particles.
 """
 
@@ -24,6 +25,7 @@ from benchmarks.common.study_sets import (
 from benchmarks.common.tables import write_table
 from benchmarks.real.baselines import RAW, list_baselines
 from benchmarks.real.denoised_sets import CLASSES, read_classes, read_denoised
+from benchmarks.real.limits import BALL, NEIGHBOURS, average_true_neighbours, draw_balls
 from benchmarks.real.pictures import choose_one_of_each, draw_gallery
 from benchmarks.real.score import DISK, score_images
 from benchmarks.real.semi_synthetic import measure_molecule
@@ -38,6 +40,7 @@ from benchmarks.real.sets import (
     read_set,
 )
 from benchmarks.real.tables import write_score_tables
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.provenance import provenance
@@ -55,6 +58,8 @@ def measure_apoferritin(
 ) -> None:
     """Measure every method on every noise, write the tables and the picture."""
     known = read_set(folder / f"{TRUTH}.star")
+    defocus, pixel_size = read_particles(known.star).ctf, known.pixel_size
+    balls = draw_balls(known.images, defocus, pixel_size)
     chosen = choose_one_of_each(known.micrographs, SHOWN)
     scores, shown = {}, {}
     for noise, name in NOISES.items():
@@ -64,6 +69,10 @@ def measure_apoferritin(
         estimates = list_baselines(noisy.images, known.images)
         for method, model in methods.items():
             estimates[method] = read_denoised(noisy.star, model, work)
+        estimates[BALL] = balls
+        estimates[NEIGHBOURS] = average_true_neighbours(
+            noisy.images, known.images, defocus, pixel_size
+        )
         scores[name] = {
             method: score_images(images, known.images, known.micrographs)
             for method, images in estimates.items()

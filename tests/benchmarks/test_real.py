@@ -9,16 +9,26 @@ import torch
 
 from benchmarks.real.baselines import MEAN, RADIAL, RAW, list_baselines
 from benchmarks.real.denoised_sets import denoise_once
+from benchmarks.real.limits import (
+    BALL,
+    NEIGHBOURS,
+    average_true_neighbours,
+    average_turns,
+    draw_balls,
+    find_centres,
+)
 from benchmarks.real.pictures import MARGIN, choose_one_of_each, draw_gallery
 from benchmarks.real.score import DISK, score_images
 from benchmarks.real.semi_synthetic import add_noise, project_molecule, spread_boxes
 from benchmarks.real.sets import find_empty_boxes, read_boxes, read_set
 from benchmarks.real.tables import list_shells
 from benchmarks.studies import real
+from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.disk import disk_mask
+from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.rings import apply_radial_filter
 from polardenoise.engine.runtime.errors import InputError
-from tests.particle_files import draw_ctf, lumps, write_particle_files
+from tests.particle_files import ctf_parameters, draw_ctf, lumps, write_particle_files
 from tests.places import BENCHMARKS, REPOSITORY
 from tests.reference_projections import project_volume
 
@@ -123,6 +133,38 @@ def test_the_radial_filter_is_told_the_truth_and_the_mean_is_one_image(truth, no
     assert (estimates[MEAN] == estimates[MEAN][0]).all()
 
 
+def test_a_ball_is_round_and_lies_where_the_particles_do():
+    offset = torch.arange(BOX) - BOX // 2
+    centre = torch.tensor([[2.5, -1.25], [0.0, 3.0], [-2.0, -2.5]])
+    balls = torch.exp(
+        -((offset - centre[:, :1, None]) ** 2 + (offset[:, None] - centre[:, 1:, None]) ** 2) / 50
+    )
+    assert torch.allclose(find_centres(balls), centre, atol=0.05)
+    round_one = average_turns(balls[0])[1:, 1:]  # its centre is the middle one of 63 pixels
+    assert torch.allclose(round_one, round_one.rot90(), atol=1e-6)
+    assert not torch.allclose(balls[0, 1:, 1:], round_one, atol=0.1)
+    ctf = ctf_parameters(draw_ctf(3))
+    seen = apply_ctf(balls, compute_ctf(ctf, 3.0, BOX))
+    drawn = draw_balls(seen, ctf, 3.0)
+    assert score_images(drawn, seen, MICROGRAPHS[:3]).relative_mse < 0.02
+
+
+def test_true_neighbours_know_views_and_centres_and_a_ball_does_not(noise):
+    # Views repeat ten times within a half, turned, and moved off the centre.
+    generator = np.random.default_rng(5)
+    views = generator.uniform(0, 180, (4, 3)).repeat(30, 0)
+    views[:, 2] = generator.uniform(0, 360, len(views))
+    clean = project_volume(lumps(BOX, width=2.5), torch.from_numpy(views))
+    places = torch.from_numpy(generator.uniform(-2, 2, (len(views), 2))).float()
+    ctf = ctf_parameters(draw_ctf(len(views)))
+    truth = apply_ctf(shift_images(clean, places), compute_ctf(ctf, 3.0, BOX))
+    noisy = add_to(truth, noise.repeat(5, 1, 1)[torch.from_numpy(generator.permutation(120))], 1.0)
+    names = ["a.mrc"] * len(views)
+    ball = score_images(draw_balls(truth, ctf, 3.0), truth, names).relative_mse
+    known = average_true_neighbours(noisy, truth, ctf, 3.0, count=10)
+    assert score_images(known, truth, names).relative_mse < 0.5 * ball
+
+
 def test_semi_synthetic_particles_have_their_snr_and_neighbours_beside_them(tmp_path, noise):
     like = write_particle_files(tmp_path / "like.star", noise[:3], 3.0, draw_ctf(3))
     molecule = project_molecule("phantom:10001", like, COUNT, tmp_path / "set")
@@ -211,6 +253,8 @@ def test_the_study_measures_sets_that_are_given_and_keeps_what_it_denoised(
         MEAN,
         RADIAL,
         "DnCNN",
+        BALL,
+        NEIGHBOURS,
     ]
     raw = [float(table[0][name].split()[0]) for name in ("SNR 0.25", "SNR 0.05", "single frames")]
     assert raw == pytest.approx([1 / 1.25, 1 / 1.05, 1 / 1.006], abs=0.03)

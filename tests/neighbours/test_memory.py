@@ -25,7 +25,7 @@ sys.exit(code)
 
 
 def test_there_is_never_a_second_encoded_cluster(monkeypatch):
-    """Images far off the centre are encoded five times; whenever they are, no earlier encoding is left."""
+    """Images far off the centre are encoded again and again; whenever they are, no earlier encoding is left."""
     model = load_model("base")[0].eval()
     generator = torch.Generator().manual_seed(2)
     particle = torch.zeros(64, 64)
@@ -46,7 +46,7 @@ def test_there_is_never_a_second_encoded_cluster(monkeypatch):
         centred = centred_denoising.denoise_centred_cluster(
             model, images, torch.ones(48, 32), images_per_set=16, seed=0
         )
-    assert len(earlier) == 5
+    assert 5 <= len(earlier) <= centred_denoising.MOST_PASSES + 3
     left = (centred.displacements - shifts).std(0)
     assert (left < 0.75 * shifts.std(0)).all()  # and it did move them
 

@@ -5,20 +5,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.neighbours.centring import (
-    PASSES,
+    MOST_PASSES,
     Centred,
     denoise_centred,
-    denoise_moved_groups,
     find_off_centre,
+    place_once_more,
+    settle,
 )
 from polardenoise.engine.neighbours.search import (
     Cluster,
     DenoisedCluster,
     count_passes,
+    count_refinement_passes,
     denoise_among,
-    denoise_by_neighbours,
-    denoise_encoded_cluster,
+    denoise_at_random,
+    denoise_first,
+    denoise_further,
+    denoise_once_more,
     encode_cluster,
 )
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
@@ -65,28 +70,49 @@ def denoise_centred_cluster(
     more. `shared` says which of the images share pixels; the other parameters are those of `denoise_encoded_cluster`.
     """
     cluster = encode_cluster(model, images, ctf_rings, shared)
-    denoised = denoise_encoded_cluster(model, cluster, images_per_set, seed, most)
-    neighbours, estimates = denoised.neighbours[:, :images_per_set], denoised.estimates[None]
-    first = find_off_centre(
-        model, images[None], ctf_rings[None], neighbours[:, 1:], cluster.encoded, estimates
+    estimates = denoise_at_random(model, cluster.encoded, seed, shared)
+    neighbours, begun = denoise_first(model, cluster, estimates, images_per_set)
+    others = neighbours[:, 1:]
+    displacements = find_off_centre(
+        model, images[None], ctf_rings[None], others, cluster.encoded, begun[None]
     )
-    if not first.any():
-        return CentredCluster(cluster, denoised, first[0])
-    tell_pass(more_passes=2 * PASSES + count_passes(model) - 2)
+    if not displacements.any():
+        estimates = begun if count_refinement_passes(model) > 1 else estimates
+        denoised = denoise_further(model, cluster, estimates, images_per_set, most)
+        return CentredCluster(cluster, denoised, displacements[0])
+    tell_pass(more_passes=2 * MOST_PASSES + 7 - count_passes(model))
     # An encoded cluster is most of what is in memory (225 KB an image at 64 px): there is never a second one.
-    del cluster, denoised
-    latest: list[Cluster] = []
+    del cluster, begun, estimates
+
+    passes_left = MOST_PASSES
 
     def denoise_moved(moved: Tensor) -> tuple[Encoded, Tensor]:
-        latest.clear()
-        latest.append(encode_cluster(model, moved[0], ctf_rings, shared))
-        return latest[0].encoded, denoise_among(model, latest[0], neighbours).estimates[None]
+        nonlocal passes_left
+        passes_left -= 1
+        cluster = encode_cluster(model, moved[0], ctf_rings, shared)
+        return cluster.encoded, denoise_among(model, cluster, neighbours).estimates[None]
 
-    centred = denoise_moved_groups(
-        model, images[None], ctf_rings[None], neighbours[:, 1:], denoise_moved, estimates, first
+    displacements, estimates = settle(
+        model, images[None], ctf_rings[None], others, denoise_moved, displacements
     )
-    denoised = denoise_by_neighbours(model, latest[0], centred.estimates[0], images_per_set, most)
-    return CentredCluster(latest[0], denoised, centred.displacements[0])
+    tell_pass(more_passes=-2 * passes_left)
+    # Now that images lie in the centre, neighbours are found that could not be told before.
+    moved = shift_images(images[None], -displacements)
+    cluster = encode_cluster(model, moved[0], ctf_rings, shared)
+    neighbours, estimates = denoise_first(model, cluster, estimates[0], images_per_set)
+    displacements = place_once_more(
+        model,
+        moved,
+        ctf_rings[None],
+        neighbours[:, 1:],
+        cluster.encoded,
+        estimates[None],
+        displacements,
+    )
+    del cluster
+    cluster = encode_cluster(model, shift_images(images, -displacements[0]), ctf_rings, shared)
+    denoised = denoise_once_more(model, cluster, estimates, images_per_set, most)
+    return CentredCluster(cluster, denoised, displacements[0])
 
 
 def denoise_sets(model: PolarTransformer, images: Tensor, ctf_rings: Tensor) -> Centred:

@@ -33,8 +33,10 @@ LARGEST_SHARE = 6 / 64
 #: understates how well a displacement is known.
 SHARPNESS = 1.7
 
-#: How often images are moved, denoised again and compared with better references.
-PASSES = 4
+#: Images are moved, denoised again and compared with better references until their displacements change by less than
+#: this, pixels (root mean square of a coordinate), or that often.
+SETTLED = 0.25
+MOST_PASSES = 5
 
 #: Groups of 32 images of less spread (pixels, of either coordinate) stay as they are; it falls as the cube root of the
 #: number of images. This and the constants below were measured on validation molecules (docs/constants.rst).
@@ -43,8 +45,9 @@ SMALLEST_SPREAD = 0.35
 #: Groups whose spread is a smaller share than this of the error of a single displacement stay as they are.
 SMALLEST_SURENESS = 0.7
 
-#: Where images are moved, the spread is taken so many times as large, and steps are so many times as long, as the
-#: likelihood says: an image is in its neighbours' estimates too, where it lies, and holds itself back.
+#: Until displacements have settled, the spread is taken so many times as large, and steps are so many times as long, as
+#: the likelihood says: an image is in its neighbours' estimates too, where it lies, and holds itself back. Not so the
+#: last step.
 SPREAD_FACTOR = 2.0
 STEP_FACTOR = 2.0
 
@@ -145,12 +148,10 @@ def find_off_centre(
     """
     shape = images.shape[:2]
     nowhere = images.new_zeros(*shape, 2)
-    others = neighbours[:, :REFERENCE_IMAGES]
-    if others.shape[1] == 0:
+    if neighbours.shape[1] == 0:
         return nowhere
-    references = gather_references(model, encoded, estimates.flatten(0, 1), others)
-    likelihood = correlate(images.flatten(0, 1), ctf_rings.flatten(0, 1), references)
-    found, spread, error = find_displacements(likelihood.unflatten(0, shape), nowhere)
+    likelihood = compare_with_others(model, images, ctf_rings, neighbours, encoded, estimates)
+    found, spread, error = find_displacements(likelihood, nowhere)
     return found * find_off_centre_groups(spread, error, shape[1])[:, None, None]
 
 
@@ -172,25 +173,81 @@ def denoise_moved_groups(
     displacements : Tensor
         `(groups, n, 2)` from `find_off_centre`, not all of them zero.
 
-    The others are those of `denoise_centred`. Whoever calls need not keep the encoding of the images as they lay, and
-    no more than one encoding is kept here.
+    The others are those of `denoise_centred`.
     """
-    shape = images.shape[:2]
-    others = neighbours[:, :REFERENCE_IMAGES]
     off_centre = displacements.abs().amax((1, 2)) > 0
-    for remaining in reversed(range(PASSES)):
-        moved = shift_images(images, -displacements)
-        encoded, estimates = denoise(moved)
-        if remaining == 0:
-            break
-        references = gather_references(model, encoded, estimates.flatten(0, 1), others)
-        del encoded  # before the next one is made
-        likelihood = correlate(moved.flatten(0, 1), ctf_rings.flatten(0, 1), references)
-        found, _, _ = find_displacements(likelihood.unflatten(0, shape), displacements)
-        displacements = found * off_centre[:, None, None]
+    displacements, _ = settle(model, images, ctf_rings, neighbours, denoise, displacements)
+    moved = shift_images(images, -displacements)
+    encoded, estimates = denoise(moved)
+    found = place_once_more(model, moved, ctf_rings, neighbours, encoded, estimates, displacements)
+    displacements = found * off_centre[:, None, None]
+    del encoded  # before the next one is made
+    estimates = denoise(shift_images(images, -displacements))[1]
     # A group that stays gets what it had, bit for bit, whatever the groups beside it do.
     estimates = torch.where(off_centre[:, None, None, None], estimates, as_they_lie)
     return Centred(estimates, displacements)
+
+
+def settle(
+    model: PolarTransformer,
+    images: Tensor,
+    ctf_rings: Tensor,
+    neighbours: Tensor,
+    denoise: DenoiseGroups,
+    displacements: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Move images until their displacements hardly change any more.
+
+    Parameters are those of `denoise_moved_groups`. Each group settles by itself, whatever the groups beside it do.
+
+    Returns
+    -------
+    tuple of Tensor
+        `(groups, n, 2)` displacements, zero in groups that stay as they are, and `(groups, n, box, box)` the estimates
+        that they were found by, moved a little less far. No more than one encoding is kept here.
+    """
+    moving = displacements.abs().amax((1, 2)) > 0
+    for _ in range(MOST_PASSES):
+        moved = shift_images(images, -displacements)
+        encoded, estimates = denoise(moved)
+        likelihood = compare_with_others(model, moved, ctf_rings, neighbours, encoded, estimates)
+        del encoded  # before the next one is made
+        found, _, _ = find_displacements(likelihood, displacements)
+        change = (found - displacements).square().mean((1, 2)).sqrt()
+        displacements = torch.where(moving[:, None, None], found, displacements)
+        moving = moving & (change >= SETTLED)
+        if not moving.any():
+            break
+    return displacements, estimates
+
+
+def place_once_more(
+    model: PolarTransformer,
+    moved: Tensor,
+    ctf_rings: Tensor,
+    neighbours: Tensor,
+    encoded: Encoded,
+    estimates: Tensor,
+    displacements: Tensor,
+) -> Tensor:
+    """Find displacements `(groups, n, 2)` of images that were moved by settled ones, with a step as it comes."""
+    likelihood = compare_with_others(model, moved, ctf_rings, neighbours, encoded, estimates)
+    return find_displacements(likelihood, displacements, spread_factor=1.0, step_factor=1.0)[0]
+
+
+def compare_with_others(
+    model: PolarTransformer,
+    images: Tensor,
+    ctf_rings: Tensor,
+    neighbours: Tensor,
+    encoded: Encoded,
+    estimates: Tensor,
+) -> Tensor:
+    """Compare images with what the others show: log-likelihoods of displacements, `(groups, n, W, W)`."""
+    others = neighbours[:, :REFERENCE_IMAGES]
+    references = gather_references(model, encoded, estimates.flatten(0, 1), others)
+    likelihood = correlate(images.flatten(0, 1), ctf_rings.flatten(0, 1), references)
+    return likelihood.unflatten(0, images.shape[:2])
 
 
 def find_off_centre_groups(spread: Tensor, error: Tensor, images: int) -> Tensor:

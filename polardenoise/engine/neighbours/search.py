@@ -150,7 +150,37 @@ def denoise_by_neighbours(
     Neighbours are searched once for each refinement pass of the network, by the estimates of the pass before. Only in
     the last one an image may have up to `most`: the estimates before are not good enough to tell.
     """
-    for evidence_weights in model.evidence_weights.list_passes()[:-1]:
+    if count_refinement_passes(model) > 1:
+        _, estimates = denoise_first(model, cluster, estimates, images_per_set)
+    return denoise_further(model, cluster, estimates, images_per_set, most)
+
+
+def denoise_first(
+    model: PolarTransformer, cluster: Cluster, estimates: Tensor, images_per_set: int
+) -> tuple[Tensor, Tensor]:
+    """Denoise by the first refinement pass, or by attention alone where the only one is the last.
+
+    Returns
+    -------
+    tuple of Tensor
+        `(n, K)` neighbours, as `Search` has them, and `(n, box, box)` estimates.
+    """
+    search = search_neighbours(cluster, estimates, images_per_set)
+    if count_refinement_passes(model) > 1:
+        weights = model.evidence_weights.list_passes()[0]
+        return search.neighbours, denoise_by_evidence(model, cluster, search, weights).estimates
+    return search.neighbours, denoise_among(model, cluster, search.neighbours).estimates
+
+
+def denoise_further(
+    model: PolarTransformer,
+    cluster: Cluster,
+    estimates: Tensor,
+    images_per_set: int,
+    most: int | None = None,
+) -> DenoisedCluster:
+    """Denoise by all refinement passes that follow the first, which made the estimates `(n, box, box)`."""
+    for evidence_weights in model.evidence_weights.list_passes()[1:-1]:
         search = search_neighbours(cluster, estimates, images_per_set)
         # What was gathered, a tenth of the memory, is gone before more is.
         estimates = denoise_by_evidence(model, cluster, search, evidence_weights).estimates
@@ -282,6 +312,11 @@ def decode_all(model: PolarTransformer, encoded: Encoded, attended: Tensor) -> T
     return torch.cat(estimates)
 
 
+def count_refinement_passes(model: PolarTransformer) -> int:
+    """Count the passes of a network that go by the evidence of earlier estimates."""
+    return len(model.evidence_weights.list_passes())
+
+
 def count_passes(model: PolarTransformer) -> int:
     """Count how often images of a cluster are encoded or decoded, of those that lie in the centre."""
-    return 2 + max(1, len(model.evidence_weights.list_passes()))
+    return 2 + max(1, count_refinement_passes(model))
