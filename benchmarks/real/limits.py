@@ -21,6 +21,7 @@ from polardenoise.engine.neighbours.centring import correlate, find_peaks
 
 BALL = "one ball at the true centre, told the truth"
 NEIGHBOURS = "average of the true neighbours, told views and centres"
+LIMITS = (BALL, NEIGHBOURS)
 
 #: How often centres are found again by a better ball.
 CENTRING_PASSES = 5

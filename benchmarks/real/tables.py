@@ -1,10 +1,11 @@
-"""Tables of the real sets: the one of the README, the spread, the micrographs, the shells."""
+"""Tables of the real sets: the one of the README, what is left to be told, the spread, the micrographs, the shells."""
 
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.common.tables import write_table
+from benchmarks.real.limits import LIMITS
 from benchmarks.real.score import Score
 
 #: Scores by the name of the set, and by the method.
@@ -15,8 +16,10 @@ SHELLS = (float("inf"), 40.0, 24.0, 16.0, 12.0, 9.0, 7.5)
 
 
 def write_score_tables(scores: Scores, box: int, pixel_size: float, folder: Path) -> None:
-    """Write `real`, `real_spread`, `real_micrographs` and `real_shells` as CSV and rst."""
-    write_table(tabulate_methods(scores), folder, "real")
+    """Write `real`, `real_limits`, `real_spread`, `real_micrographs` and `real_shells` as CSV and rst."""
+    rows = tabulate_methods(scores)
+    write_table([row for row in rows if row["method"] not in LIMITS], folder, "real")
+    write_table([row for row in rows if row["method"] in LIMITS], folder, "real_limits")
     write_table(tabulate_spread(scores), folder, "real_spread")
     write_table(tabulate_micrographs(scores), folder, "real_micrographs")
     write_table(tabulate_shells(scores, box, pixel_size), folder, "real_shells")

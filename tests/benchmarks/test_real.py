@@ -10,8 +10,7 @@ import torch
 from benchmarks.real.baselines import MEAN, RADIAL, RAW, list_baselines
 from benchmarks.real.denoised_sets import denoise_once
 from benchmarks.real.limits import (
-    BALL,
-    NEIGHBOURS,
+    LIMITS,
     average_true_neighbours,
     average_turns,
     draw_balls,
@@ -253,9 +252,8 @@ def test_the_study_measures_sets_that_are_given_and_keeps_what_it_denoised(
         MEAN,
         RADIAL,
         "DnCNN",
-        BALL,
-        NEIGHBOURS,
     ]
+    assert [row["method"] for row in read_table(tmp_path / "real_limits.csv")] == list(LIMITS)
     raw = [float(table[0][name].split()[0]) for name in ("SNR 0.25", "SNR 0.05", "single frames")]
     assert raw == pytest.approx([1 / 1.25, 1 / 1.05, 1 / 1.006], abs=0.03)
     micrographs = read_table(tmp_path / "real_micrographs.csv")

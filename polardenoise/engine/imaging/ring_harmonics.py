@@ -111,7 +111,9 @@ def build_fourier_rings(box: int) -> FourierRings:
     # those of the pixels; the integral over the ring of the squares of a sum of modes is the sum of their squares.
     ring = np.arange(1, rings + 1)
     area = np.sqrt(2 * np.pi * ring) / box
-    bessel = bessel_functions(2 * np.pi / box * radius[:, None] * ring, len(order))
+    # Pixels lie on few circles: each is computed once.
+    circles, circle = np.unique(radius, return_inverse=True)
+    bessel = bessel_functions(2 * np.pi / box * circles[:, None] * ring, len(order))[:, circle]
     turning = np.exp(-1j * angle[:, None] * order) * (-1j) ** order  # (pixels, modes)
     waves = area * bessel.transpose(1, 0, 2) * turning[..., None]  # (pixels, modes, rings)
     waves[(x == 0) & (y == 0)] /= 2
