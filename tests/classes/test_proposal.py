@@ -58,3 +58,8 @@ def test_four_digits_say_the_same_as_all():
     score = draw_scores(500, 1.5, 0.9).astype(np.float32)
     read = np.array([float(f"{value:.4f}") for value in score])
     assert propose(score, None).min_score == propose_min_score(read)
+
+
+@pytest.mark.parametrize("score", [[0.2, 0.88], [0.94, 0.48], [0.9, 0.38, 0.69], [0.5]])
+def test_few_scores_are_no_error(score):
+    assert 0 < propose_min_score(np.array(score)) <= max(score)

@@ -77,7 +77,8 @@ def propose_min_score(score: NDArray[np.float64]) -> float:
     if not showing.size:
         return 0.0
     place = stretch(showing)
-    hump = find_hump(place)
+    # It is found on a grid that may end beyond the last of them.
+    hump = min(find_hump(place), float(place.max()))
     above = place[place >= hump] - hump
     deviation = float(np.quantile(above, WITHIN_ONE))
     foot = 1 / (1 + np.exp(BELOW * deviation - hump))

@@ -34,9 +34,10 @@ LARGEST_SHARE = 6 / 64
 SHARPNESS = 1.7
 
 #: Images are moved, denoised again and compared with better references until their displacements change by less than
-#: this, pixels (root mean square of a coordinate), or that often.
+#: this, pixels (root mean square of a coordinate), or that often: clusters, and sets, where the few images of unlike
+#: views would wander off together.
 SETTLED = 0.25
-MOST_PASSES = 5
+MOST_PASSES, MOST_PASSES_OF_SETS = 5, 3
 
 #: Groups of 32 images of less spread (pixels, of either coordinate) stay as they are; it falls as the cube root of the
 #: number of images. This and the constants below were measured on validation molecules (docs/constants.rst).
@@ -176,12 +177,9 @@ def denoise_moved_groups(
     The others are those of `denoise_centred`.
     """
     off_centre = displacements.abs().amax((1, 2)) > 0
-    displacements, _ = settle(model, images, ctf_rings, neighbours, denoise, displacements)
-    moved = shift_images(images, -displacements)
-    encoded, estimates = denoise(moved)
-    found = place_once_more(model, moved, ctf_rings, neighbours, encoded, estimates, displacements)
-    displacements = found * off_centre[:, None, None]
-    del encoded  # before the next one is made
+    displacements, _ = settle(
+        model, images, ctf_rings, neighbours, denoise, displacements, MOST_PASSES_OF_SETS
+    )
     estimates = denoise(shift_images(images, -displacements))[1]
     # A group that stays gets what it had, bit for bit, whatever the groups beside it do.
     estimates = torch.where(off_centre[:, None, None, None], estimates, as_they_lie)
@@ -195,10 +193,11 @@ def settle(
     neighbours: Tensor,
     denoise: DenoiseGroups,
     displacements: Tensor,
+    most_passes: int = MOST_PASSES,
 ) -> tuple[Tensor, Tensor]:
-    """Move images until their displacements hardly change any more.
+    """Move images until their displacements hardly change any more, but no more than so many times.
 
-    Parameters are those of `denoise_moved_groups`. Each group settles by itself, whatever the groups beside it do.
+    The other parameters are those of `denoise_moved_groups`. Each group settles by itself, whatever those beside it do.
 
     Returns
     -------
@@ -207,7 +206,7 @@ def settle(
         that they were found by, moved a little less far. No more than one encoding is kept here.
     """
     moving = displacements.abs().amax((1, 2)) > 0
-    for _ in range(MOST_PASSES):
+    for _ in range(most_passes):
         moved = shift_images(images, -displacements)
         encoded, estimates = denoise(moved)
         likelihood = compare_with_others(model, moved, ctf_rings, neighbours, encoded, estimates)
