@@ -72,22 +72,17 @@ def denoise_centred_cluster(
     cluster = encode_cluster(model, images, ctf_rings, shared)
     estimates = denoise_at_random(model, cluster.encoded, seed, shared)
     neighbours, begun = denoise_first(model, cluster, estimates, images_per_set)
-
-    displacements = find_off_centre_in(model, images, cluster, neighbours, begun)
+    others = neighbours[:, 1:]
+    displacements = find_off_centre(
+        model, images[None], ctf_rings[None], others, cluster.encoded, begun[None]
+    )
     if not displacements.any():
         estimates = begun if count_refinement_passes(model) > 1 else estimates
         denoised = denoise_further(model, cluster, estimates, images_per_set, most)
-        # Better estimates see what the first ones may have missed, in small groups above all.
-        neighbours = denoised.neighbours[:, :images_per_set]
-        displacements = find_off_centre_in(model, images, cluster, neighbours, denoised.estimates)
-        if not displacements.any():
-            return CentredCluster(cluster, denoised, displacements[0])
-        del denoised
-    others = neighbours[:, 1:]
+        return CentredCluster(cluster, denoised, displacements[0])
     tell_pass(more_passes=2 * MOST_PASSES + 7 - count_passes(model))
     # An encoded cluster is most of what is in memory (225 KB an image at 64 px): there is never a second one.
     del cluster, begun, estimates
-
     passes_left = MOST_PASSES
 
     def denoise_moved(moved: Tensor) -> tuple[Encoded, Tensor]:
@@ -117,23 +112,6 @@ def denoise_centred_cluster(
     cluster = encode_cluster(model, shift_images(images, -displacements[0]), ctf_rings, shared)
     denoised = denoise_once_more(model, cluster, estimates, images_per_set, most)
     return CentredCluster(cluster, denoised, displacements[0])
-
-
-def find_off_centre_in(
-    model: PolarTransformer, images: Tensor, cluster: Cluster, neighbours: Tensor, estimates: Tensor
-) -> Tensor:
-    """Find how far the images `(n, box, box)` of a cluster lie off the centre, `(1, n, 2)` as `find_off_centre`.
-
-    Each is compared with the estimates `(n, box, box)` of its neighbours `(n, K)`, but for its own, the first.
-    """
-    return find_off_centre(
-        model,
-        images[None],
-        cluster.ctf_rings[None],
-        neighbours[:, 1:],
-        cluster.encoded,
-        estimates[None],
-    )
 
 
 def denoise_sets(model: PolarTransformer, images: Tensor, ctf_rings: Tensor) -> Centred:
