@@ -4,6 +4,8 @@ Apoferritin is a hollow ball of 24 copies. Whoever finds nothing but its centre,
 whoever knows every view and every centre, and averages images of the same half, has that of the true neighbours.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,6 +32,26 @@ COUNT = 128
 #: Floors of quotients by the CTF's power: of one image without noise, of the mean of many, and of one noisy image.
 CLEAN_FLOOR, BALL_FLOOR, NOISY_FLOOR = 0.05, 1e-3, 0.3
 SEED = 0
+
+
+@dataclass(frozen=True)
+class KnownParticles:
+    """What the truth tells of particles, whatever their noise.
+
+    Attributes
+    ----------
+    ctf : Tensor
+        `(n, N, N // 2 + 1)`.
+    places : Tensor
+        `(n, 2)` pixels, `(x, y)`: how far they lie off the centre.
+    alike : dict
+        By row: `(k,)` int64 rows of the same half that show nearly the same, itself first, and the degrees that
+        `rotate_images` turns them by onto it.
+    """
+
+    ctf: Tensor
+    places: Tensor
+    alike: dict[int, tuple[Tensor, Tensor]]
 
 
 def remove_ctf(truth: Tensor, ctf: Tensor) -> Tensor:
@@ -65,8 +87,10 @@ def find_centres(clean: Tensor) -> Tensor:
     return places
 
 
-def draw_balls(truth: Tensor, parameters: CtfParameters, pixel_size: float) -> Tensor:
-    """Draw the one ball that is most like all particles where each of them lies.
+def know_particles(
+    truth: Tensor, parameters: CtfParameters, pixel_size: float, count: int = COUNT
+) -> KnownParticles:
+    """Learn from the truth what nobody who denoises can know.
 
     Parameters
     ----------
@@ -76,59 +100,54 @@ def draw_balls(truth: Tensor, parameters: CtfParameters, pixel_size: float) -> T
         Of `n` CTFs.
     pixel_size : float
         Angstrom.
-
-    Returns
-    -------
-    Tensor
-        `(n, N, N)`: the same for all of them, but for place and CTF.
+    count : int
+        Neighbours of a particle, itself among them.
     """
     ctf = compute_ctf(parameters, pixel_size, truth.shape[-1])
     clean = remove_ctf(truth, ctf)
     places = find_centres(clean)
+    clean = shift_images(clean, -places)
+    alike: dict[int, tuple[Tensor, Tensor]] = {}
+    halves = np.random.default_rng(SEED).permutation(len(truth)) % 2
+    for half in (0, 1):
+        rows = torch.from_numpy(np.flatnonzero(halves == half))
+        found, degrees = find_alike(clean[rows], min(count, len(rows)))
+        pairs = zip(rows[found], degrees, strict=True)
+        alike |= dict(zip(rows.tolist(), pairs, strict=True))
+    return KnownParticles(ctf, places, alike)
+
+
+def draw_balls(truth: Tensor, known: KnownParticles) -> Tensor:
+    """Draw the one ball that is most like all particles `(n, N, N)`, where each of them lies and with its CTF."""
     # CTFs of many defoci complete one another: their quotient has nearly no zeros.
-    seen = shift_images(apply_ctf(truth, ctf), -places).mean(0, keepdim=True)
-    ball = average_turns(filter_images(seen, 1 / (ctf.square().mean(0) + BALL_FLOOR))[0])
-    return apply_ctf(shift_images(ball.expand_as(truth), places), ctf)
+    seen = shift_images(apply_ctf(truth, known.ctf), -known.places).mean(0, keepdim=True)
+    ball = average_turns(filter_images(seen, 1 / (known.ctf.square().mean(0) + BALL_FLOOR))[0])
+    return apply_ctf(shift_images(ball.expand_as(truth), known.places), known.ctf)
 
 
-def average_true_neighbours(
-    images: Tensor, truth: Tensor, parameters: CtfParameters, pixel_size: float, count: int = COUNT
-) -> Tensor:
-    """Average for each particle the images of its half that show nearly the same, as the truth tells.
+def average_true_neighbours(images: Tensor, known: KnownParticles) -> Tensor:
+    """Average for each particle the images of its half that show nearly the same.
 
     Parameters
     ----------
-    images, truth : Tensor
+    images : Tensor
         `(n, N, N)` with their CTFs.
-    parameters : CtfParameters
-        Of `n` CTFs.
-    pixel_size : float
-        Angstrom.
-    count : int
-        Images of an average.
+    known : KnownParticles
+        What the truth tells of them.
 
     Returns
     -------
     Tensor
         `(n, N, N)`: averages that count the CTFs, turned and moved to the particle, with its CTF.
     """
-    box = images.shape[-1]
-    ctf = compute_ctf(parameters, pixel_size, box)
-    clean = remove_ctf(truth, ctf)
-    places = find_centres(clean)
-    clean = shift_images(clean, -places)
-    weighted = shift_images(apply_ctf(images, ctf), -places)
+    weighted = shift_images(apply_ctf(images, known.ctf), -known.places)
     averages = torch.empty_like(images)
-    halves = np.random.default_rng(SEED).permutation(len(images)) % 2
-    for half in (0, 1):
-        rows = torch.from_numpy(np.flatnonzero(halves == half))
-        found, degrees = find_alike(clean[rows], min(count, len(rows)))
-        for row, others, turns in zip(rows.tolist(), rows[found], degrees, strict=True):
-            total = rotate_images(weighted[others], turns).sum(0)
-            power = ctf[others].square().sum(0) + NOISY_FLOOR * len(others)
-            averages[row] = filter_images(total[None], ctf[row] / power)[0]
+    for row, (others, degrees) in known.alike.items():
+        total = rotate_images(weighted[others], degrees).sum(0)
+        power = known.ctf[others].square().sum(0) + NOISY_FLOOR * len(others)
+        averages[row] = filter_images(total[None], known.ctf[row] / power)[0]
     # The sum lies at the centre and what it was filtered with is round: it can be moved at the end.
-    return shift_images(averages, places)
+    return shift_images(averages, known.places)
 
 
 def find_alike(clean: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,13 @@ from benchmarks.common.study_sets import (
 from benchmarks.common.tables import write_table
 from benchmarks.real.baselines import RAW, list_baselines
 from benchmarks.real.denoised_sets import CLASSES, read_classes, read_denoised
-from benchmarks.real.limits import BALL, NEIGHBOURS, average_true_neighbours, draw_balls
+from benchmarks.real.limits import (
+    BALL,
+    NEIGHBOURS,
+    average_true_neighbours,
+    draw_balls,
+    know_particles,
+)
 from benchmarks.real.pictures import choose_one_of_each, draw_gallery
 from benchmarks.real.score import DISK, score_images
 from benchmarks.real.semi_synthetic import measure_molecule
@@ -58,8 +64,7 @@ def measure_apoferritin(
 ) -> None:
     """Measure every method on every noise, write the tables and the picture."""
     known = read_set(folder / f"{TRUTH}.star")
-    defocus, pixel_size = read_particles(known.star).ctf, known.pixel_size
-    balls = draw_balls(known.images, defocus, pixel_size)
+    told = know_particles(known.images, read_particles(known.star).ctf, known.pixel_size)
     chosen = choose_one_of_each(known.micrographs, SHOWN)
     scores, shown = {}, {}
     for noise, name in NOISES.items():
@@ -69,10 +74,8 @@ def measure_apoferritin(
         estimates = list_baselines(noisy.images, known.images)
         for method, model in methods.items():
             estimates[method] = read_denoised(noisy.star, model, work)
-        estimates[BALL] = balls
-        estimates[NEIGHBOURS] = average_true_neighbours(
-            noisy.images, known.images, defocus, pixel_size
-        )
+        estimates[BALL] = draw_balls(known.images, told)
+        estimates[NEIGHBOURS] = average_true_neighbours(noisy.images, told)
         scores[name] = {
             method: score_images(images, known.images, known.micrographs)
             for method, images in estimates.items()

@@ -72,9 +72,8 @@ def denoise_centred_cluster(
     cluster = encode_cluster(model, images, ctf_rings, shared)
     estimates = denoise_at_random(model, cluster.encoded, seed, shared)
     neighbours, begun = denoise_first(model, cluster, estimates, images_per_set)
-    others = neighbours[:, 1:]
     displacements = find_off_centre(
-        model, images[None], ctf_rings[None], others, cluster.encoded, begun[None]
+        model, images[None], ctf_rings[None], neighbours[:, 1:], cluster.encoded, begun[None]
     )
     if not displacements.any():
         estimates = begun if count_refinement_passes(model) > 1 else estimates
@@ -83,6 +82,26 @@ def denoise_centred_cluster(
     tell_pass(more_passes=2 * MOST_PASSES + 7 - count_passes(model))
     # An encoded cluster is most of what is in memory (225 KB an image at 64 px): there is never a second one.
     del cluster, begun, estimates
+    return denoise_moved_cluster(
+        model, images, ctf_rings, neighbours, displacements, images_per_set, shared, most
+    )
+
+
+def denoise_moved_cluster(
+    model: PolarTransformer,
+    images: Tensor,
+    ctf_rings: Tensor,
+    neighbours: Tensor,
+    displacements: Tensor,
+    images_per_set: int,
+    shared: SharedPixels | None,
+    most: int | None,
+) -> CentredCluster:
+    """Denoise the images of a cluster that lie off the centre: moved until they lie still, by neighbours `(n, K)`.
+
+    `displacements` `(1, n, 2)` are those that `find_off_centre` has found; the others are as `denoise_centred_cluster`
+    has them.
+    """
     passes_left = MOST_PASSES
 
     def denoise_moved(moved: Tensor) -> tuple[Encoded, Tensor]:
@@ -92,7 +111,7 @@ def denoise_centred_cluster(
         return cluster.encoded, denoise_among(model, cluster, neighbours).estimates[None]
 
     displacements, estimates = settle(
-        model, images[None], ctf_rings[None], others, denoise_moved, displacements
+        model, images[None], ctf_rings[None], neighbours[:, 1:], denoise_moved, displacements
     )
     tell_pass(more_passes=-2 * passes_left)
     # Now that images lie in the centre, neighbours are found that could not be told before.
