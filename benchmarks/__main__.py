@@ -37,6 +37,7 @@ STUDIES = (
     "acceptance",
     "centring",
     "classes",
+    "mirrored",
     "one_view_sets",
     "orientations",
     "pure_noise",
@@ -52,7 +53,7 @@ STUDIES = (
 )
 
 #: What measures times: the standing training waits meanwhile.
-TIMED = ("classes", "speed", "rotation", "settings", "whole_halves")
+TIMED = ("classes", "mirrored", "speed", "rotation", "settings", "whole_halves")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -123,8 +123,8 @@ def test_centred_sets_are_the_networks_bit_for_bit(model, views):
 def test_a_cluster_off_the_centre_is_denoised_better_than_as_it_lies(model, views):
     noisy, clean, off_centre = views[3.0]
     flat = torch.ones(COUNT, 32)
-    as_it_lies = denoise_encoded_cluster(model, encode_cluster(model, noisy, flat), 16, 0)
-    centred = denoise_centred_cluster(model, noisy, flat, 16, 0)
+    as_it_lies = denoise_encoded_cluster(model, encode_cluster(model, noisy, flat), K, 0)
+    centred = denoise_centred_cluster(model, noisy, flat, K, 0)
     before, after = (
         relative_mse(estimates, clean)
         for estimates in (as_it_lies.estimates, centred.undo_recentring())

@@ -44,7 +44,7 @@ def test_there_is_never_a_second_encoded_cluster(monkeypatch):
     monkeypatch.setattr(centred_denoising, "encode_cluster", encode_alone)
     with torch.inference_mode():
         centred = centred_denoising.denoise_centred_cluster(
-            model, images, torch.ones(48, 32), images_per_set=16, seed=0
+            model, images, torch.ones(48, 32), images_per_set=32, seed=0
         )
     assert 5 <= len(earlier) <= centred_denoising.MOST_PASSES + 3
     left = (centred.displacements - shifts).std(0)

@@ -4,13 +4,25 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.imaging.mirror_parity import mirror_images
+from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.neighbours import search as neighbours
 from polardenoise.engine.neighbours.companions import choose_neighbours
 from polardenoise.engine.neighbours.grouping import form_sets
 from polardenoise.engine.neighbours.matches import match_denoised_cluster
-from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
+from polardenoise.engine.neighbours.search import (
+    OWN_NOISE_KEPT,
+    Cluster,
+    EarlierEstimates,
+    denoise_encoded_cluster,
+    denoise_first,
+    denoise_further,
+    encode_cluster,
+    encode_mirrored,
+    expect_own_noise,
+)
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import build_model
 from polardenoise.engine.particles.particle_images import read_images
@@ -76,7 +88,7 @@ def test_neighbours_show_the_same_view(denoised, particles):
     assert denoised.neighbours.shape == (COUNT, 16)
     assert torch.equal(denoised.neighbours[:, 0], torch.arange(COUNT))  # first the image itself
     assert all(len(theirs.unique()) == 16 for theirs in denoised.neighbours)
-    same = view[denoised.neighbours[:, 1:]] == view[:, None]
+    same = view[denoised.neighbours[:, 1:] % COUNT] == view[:, None]
     assert same.float().mean() > 0.9
     assert (denoised.attention.weights.sum(1) - 1).abs().max() < 1e-4
 
@@ -149,7 +161,8 @@ def test_the_order_of_the_images_matters_to_the_random_sets_only(tiny, monkeypat
     monkeypatch.setattr(neighbours, "FIRST_SET", 40)
     plain, shuffled = denoise_both()
     assert relative_norm(shuffled.estimates - plain.estimates[order], plain.estimates) < 1e-4
-    assert torch.equal(order[shuffled.neighbours], plain.neighbours[order])
+    mirrored, place = shuffled.neighbours // 40, shuffled.neighbours % 40
+    assert torch.equal(order[place] + 40 * mirrored, plain.neighbours[order])
     monkeypatch.setattr(neighbours, "FIRST_SET", 10)
     plain, shuffled = denoise_both()
     assert relative_norm(shuffled.estimates - plain.estimates[order], plain.estimates) > 1e-4
@@ -164,14 +177,77 @@ def test_how_many_images_are_computed_at_once_changes_nothing(tiny, monkeypatch)
     assert relative_norm(parts.estimates - whole.estimates, whole.estimates) < 1e-5
 
 
-def test_describing_and_estimating_with_everybody_is_the_network(tiny):
-    """A cluster no larger than K is one set, as the network was trained on."""
+def test_with_everybody_for_a_neighbour_it_is_the_network(tiny):
+    """A set as the network was trained on, of all images as they are."""
     images, ctf_rings = draw_small(9)
     cluster = encode_cluster(tiny, images, ctf_rings)
-    found = denoise_encoded_cluster(tiny, cluster, 32, 0)
-    expected = tiny(images[None], ctf_rings[None])[0]
+    first, *_, expected = (one[0] for one in tiny.denoise_by_passes(images[None], ctf_rings[None]))
+    found = denoise_further(tiny, cluster, denoise_first(tiny, cluster, first, 9), 9)
     assert found.neighbours.shape == (9, 9)
     assert relative_norm(found.estimates - expected, expected) < 1e-4
+
+
+def test_mirrored_images_are_encoded_as_if_they_had_been_read(tiny):
+    images, ctf_rings = draw_small(5)
+    cluster = encode_mirrored(tiny, encode_cluster(tiny, images, ctf_rings))
+    expected = tiny.encode(mirror_images(images), ctf_rings)
+    for found, theirs in (
+        (cluster.encoded.key, expected.key),
+        (cluster.encoded.value, expected.value),
+    ):
+        assert relative_norm(found[5:] - theirs, theirs) < 1e-5
+    plain = encode_cluster(tiny, images, ctf_rings).encoded
+    assert torch.equal(cluster.encoded.key[:5], plain.key)
+    assert torch.equal(cluster.encoded.value[:5], plain.value)
+
+
+def test_views_that_are_there_only_mirrored_are_found(model, particles):
+    """One image a view as it is, all others mirrored: they denoise it as well as if they had not been."""
+    noisy, clean, view = particles
+    first = torch.stack([(view == one).nonzero()[0, 0] for one in view.unique()])
+    turned_over = torch.ones(COUNT, dtype=torch.bool)
+    turned_over[first] = False
+    images = torch.where(turned_over[:, None, None], mirror_images(noisy), noisy)
+    expected = torch.where(turned_over[:, None, None], mirror_images(clean), clean)
+    found = denoise_cluster(model, images, CTF_RINGS, 16, 0)
+    theirs = found.neighbours[first, 1:]
+    assert (theirs >= COUNT).float().mean() > 0.8
+    assert (view[theirs % COUNT] == view[first, None]).float().mean() > 0.8
+    plain = denoise_cluster(model, noisy, CTF_RINGS, 16, 0)
+    error = relative_mse(found.estimates[first], expected[first])
+    assert error < 1.3 * relative_mse(plain.estimates[first], clean[first])
+
+
+def test_nobody_meets_his_own_mirror_image(model, particles, denoised):
+    """Not even images that are the same mirrored: they would find their own noise."""
+    noisy = particles[0] + mirror_images(particles[0])
+    found = denoise_cluster(model, noisy, CTF_RINGS, 16, 0)
+    own = torch.arange(COUNT)[:, None]
+    for one in (found, denoised):
+        assert not (one.neighbours[:, 1:] % COUNT == own).any()
+
+
+def test_own_noise_in_estimates_is_what_they_were_made_of():
+    """By hand: an image counts in those that took from it, mirrored in those that took from its mirror image."""
+    rings = build_fourier_rings(32)
+    ctf_rings = torch.ones(3, 16)
+    ctf_rings[2] = 0.5
+    neighbours = torch.tensor(
+        [[0, 1, 5], [1, 2, -1], [2, 3, 1]]
+    )  # 3, 4, 5: images 0, 1, 2 mirrored
+    weights = torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0], [0.7, 0.2, 0.1]])
+    earlier = EarlierEstimates(torch.zeros(3, 32, 32), neighbours, weights)
+    cluster = Cluster(None, None, ctf_rings, rings)
+    noise = OWN_NOISE_KEPT * float(rings.noise_energies().sum())
+    found = expect_own_noise(cluster, earlier) / noise
+    expected = torch.tensor(
+        [
+            [0.5, 0.0, 0.0, 0.0, 0.0, 0.2],
+            [0.3, 0.6, 0.1, 0.0, 0.0, 0.0],
+            [0.0, 0.4 / 4, 0.7 / 4, 0.2 / 4, 0.0, 0.0],
+        ]
+    )
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -179,7 +255,7 @@ def test_describing_and_estimating_with_everybody_is_the_network(tiny):
 def test_clusters_of_a_few_images(tiny, count, images_per_set):
     images, ctf_rings = draw_small(count)
     found = denoise_cluster(tiny, images, ctf_rings, images_per_set, 0)
-    assert found.neighbours.shape == (count, min(count, images_per_set))
+    assert found.neighbours.shape == (count, min(2 * count - 1, images_per_set))
     assert found.estimates.isfinite().all()
     if images_per_set == 1:  # nothing but the image itself
         alone = tiny(images[:, None], ctf_rings[:, None])[:, 0]
@@ -191,3 +267,6 @@ def test_the_nearest_come_first():
         [[np.inf, 1.0, 3, 2], [1, np.inf, 2, 3], [3, 2, np.inf, 1], [2, 3, 1, np.inf]]
     )
     assert choose_neighbours(affinity, 3).tolist() == [[0, 1, 3], [1, 0, 2], [2, 3, 1], [3, 2, 0]]
+    mirrored = affinity - 0.5  # each a little farther than as it is
+    found = choose_neighbours(torch.cat([affinity, mirrored], 1), 4)
+    assert found.tolist() == [[0, 1, 5, 3], [1, 0, 4, 2], [2, 3, 7, 1], [3, 2, 6, 0]]

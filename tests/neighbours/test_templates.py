@@ -7,6 +7,7 @@ import torch
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.disk import disk_mask
+from polardenoise.engine.imaging.mirror_parity import mirror_images
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.neighbours import templates as module
 from polardenoise.engine.neighbours.templates import (
@@ -40,7 +41,8 @@ def turn(images, grid, step):
 
 
 def expect_plainly(images, ctf_rings, templates, grid, temperature):
-    """The definition: compare with every template at every rotation, in pixels, and sum what was compared."""
+    """The definition: compare with every template, mirrored as well, at every rotation, in pixels, and sum them."""
+    templates = torch.cat([templates, mirror_images(templates)])
     turned = torch.stack([turn(templates, grid, step) for step in range(ANGLES)], 1).flatten(0, 1)
     expected = []
     for image, ctf in zip(images, ctf_rings, strict=True):
@@ -59,10 +61,24 @@ def test_the_expectation_is_the_sum_over_templates_and_rotations(grid, with_ctf)
         ctf_rings = (torch.arange(BOX // 2) * torch.linspace(0.15, 0.3, 6)[:, None]).cos().abs()
     clean = filter_by_rings(turn(draw_blobs(12, 0)[:6], grid, 5), ctf_rings)
     images = clean + 0.3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2))
-    found = expect_images(prepare_templates(templates[None], grid), images, ctf_rings, 6.0, 12)
+    found = expect_images(prepare_templates(templates[None], grid), images, ctf_rings, 6.0, 24)
     plain = expect_plainly(images, ctf_rings, templates, grid, 6.0)
     # Rings beyond 0.6 of Nyquist are not compared: blobs have next to nothing there.
     assert (found.estimates[0] - plain).square().sum() < 1e-3 * plain.square().sum()
+
+
+def test_mirrored_images_are_seen_mirrored(grid):
+    templates = draw_blobs(12, 0)
+    images = turn(templates[:5], grid, 3) + 0.3 * torch.randn(
+        5, BOX, BOX, generator=torch.Generator().manual_seed(2)
+    )
+    ones = torch.ones(5, BOX // 2)
+    prepared = prepare_templates(templates[None], grid)
+    found = expect_images(prepared, images, ones)
+    mirrored = expect_images(prepared, mirror_images(images), ones)
+    expected = mirror_images(found.estimates)
+    assert (mirrored.estimates - expected).square().sum() < 1e-4 * expected.square().sum()
+    assert torch.allclose(mirrored.evidence, found.evidence, atol=1e-2)
 
 
 def test_an_image_is_seen_as_its_own_template_turned_onto_it(grid):
@@ -86,12 +102,12 @@ def test_few_images_at_once_and_few_templates_each_change_nothing(grid, monkeypa
     prepared = prepare_templates(draw_blobs(48, 0)[None], grid)
     images = draw_blobs(9, 5) + torch.randn(9, BOX, BOX, generator=torch.Generator().manual_seed(1))
     ones = torch.ones(9, BOX // 2)
-    whole = expect_images(prepared, images, ones, most=48)
+    whole = expect_images(prepared, images, ones, most=96)
     monkeypatch.setitem(module.SCORES_AT_ONCE, "cpu", 1)
-    one_by_one = expect_images(prepared, images, ones, most=48)
+    one_by_one = expect_images(prepared, images, ones, most=96)
     assert torch.allclose(one_by_one.estimates, whole.estimates, atol=1e-5)
     assert torch.allclose(one_by_one.evidence, whole.evidence, atol=1e-3)
-    nearest = expect_images(prepared, images, ones, most=24)
+    nearest = expect_images(prepared, images, ones, most=48)
     error = (nearest.estimates - whole.estimates).square().sum()
     assert error < 0.01 * whole.estimates.square().sum()
 
@@ -109,12 +125,13 @@ def test_smoothing_averages_templates_that_are_alike(grid):
 
 
 def test_evidence_is_a_likelihood_ratio(grid):
-    """Of one template: the mean over rotations by hand, but for the rings that are not compared."""
+    """Of one template, mirrored as well: the mean over rotations by hand, but for rings that are not compared."""
     template = draw_blobs(1, 4)
     prepared = prepare_templates(template[None], grid)
     image = template + torch.randn(1, BOX, BOX, generator=torch.Generator().manual_seed(3))
     found = expect_images(prepared, image, torch.ones(1, BOX // 2)).evidence
-    turned = torch.cat([turn(template, grid, step) for step in range(ANGLES)])
+    both = torch.cat([template, mirror_images(template)])
+    turned = torch.cat([turn(both, grid, step) for step in range(ANGLES)])
     likelihood = (turned * image).sum((1, 2)) - 0.5 * turned.square().sum((1, 2))
-    by_hand = float(likelihood.logsumexp(0)) - math.log(ANGLES)
+    by_hand = float(likelihood.logsumexp(0)) - math.log(2 * ANGLES)
     assert float(found) == pytest.approx(by_hand, rel=0.15)

@@ -53,6 +53,7 @@ def test_known_rotations_are_recovered_counter_clockwise():
 def test_blocks_change_nothing_the_last_incomplete_one_included(features, monkeypatch, images):
     query, key, value = features
     neighbours = torch.stack([torch.randperm(7)[:4] for _ in range(7)])
+    monkeypatch.setattr(neighbour_attention, "MANY", 2)
     whole = attend_to_neighbours(query, key, value, neighbours)
     numbers_each = 4 * 2 * 11 * (5 + 3)  # neighbours, parts, frequencies, channels
     monkeypatch.setattr(neighbour_attention, "VALUES_AT_ONCE", {"cpu": images * numbers_each})
@@ -60,3 +61,40 @@ def test_blocks_change_nothing_the_last_incomplete_one_included(features, monkey
     assert (blocked.attended - whole.attended).abs().max() < 1e-12
     assert (blocked.weights - whole.weights).abs().max() < 1e-12
     assert torch.equal(blocked.rotation, whole.rotation)
+
+
+def test_attention_is_to_those_that_are_there():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(6, 4, 8, generator=generator) for _ in range(3))
+    neighbours = torch.tensor(
+        [[0, 1, 2], [1, 3, -1], [2, -1, -1], [3, 4, 5], [4, 0, -1], [-1, -1, -1]]
+    )
+    found = attend_to_neighbours(query, key, value, neighbours)
+    for image, row in enumerate(neighbours.tolist()):
+        there = [one for one in row if one >= 0]
+        if there:
+            alone = attend_to_neighbours(
+                query[[image]],
+                key,
+                value,
+                torch.tensor([there]),
+            )
+            assert torch.allclose(found.attended[image], alone.attended[0], atol=1e-6)
+            assert torch.allclose(found.weights[image, : len(there)], alone.weights[0], atol=1e-6)
+        assert found.weights[image, len(there) :].eq(0).all()
+    assert found.attended[5].eq(0).all()
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_products_with_all_images_give_what_gathering_the_neighbours_gives(
+    features, monkeypatch, size
+):
+    query, key, value = features
+    neighbours = torch.stack([torch.randperm(7)[:size] for _ in range(7)])
+    found = []
+    for many in (0, 2):  # shares of all images that no set is below, and that none reaches
+        monkeypatch.setattr(neighbour_attention, "MANY", many)
+        found.append(attend_to_neighbours(query, key, value, neighbours))
+    assert (found[0].attended - found[1].attended).abs().max() < 1e-12
+    assert (found[0].weights - found[1].weights).abs().max() < 1e-12
+    assert torch.equal(found[0].rotation, found[1].rotation)

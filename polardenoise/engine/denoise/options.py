@@ -111,7 +111,7 @@ class DenoisePlan:
         read=parse_set_size,
         is_fact=True,
         metavar="auto|K",
-        help="images of one half that are denoised together; auto (default): 32, and up to 256 for images that so many "
+        help="images of one half that are denoised together; auto (default): 32, and up to 512 for images that so many "
         "others resemble as much as the nearest do; or what the model was adapted to",
     )
     group_by: str = option(

@@ -14,6 +14,16 @@ from torch import Tensor
 PARITIES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
+def mirror_images(images: Tensor) -> Tensor:
+    """Mirror images `(..., box, box)` in y; what lies in row 0, which nothing lies opposite, stays there."""
+    return images.flip(-2).roll(1, -2)
+
+
+def mirror_samples(polar: Tensor) -> Tensor:
+    """Mirror samples `(..., angles)` in y: angle `t` becomes `-t`."""
+    return polar.flip(-1).roll(1, -1)
+
+
 def fold_images(images: Tensor) -> Tensor:
     """Fold images `(n, box, box)`: `(4, n, box // 2, box // 2)`, offsets 0, 1, ... of y and x."""
     half = images.shape[-1] // 2

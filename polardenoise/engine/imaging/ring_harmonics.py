@@ -77,6 +77,17 @@ class FourierRings:
             harmonics[:, parity::2] = parts.view(len(images), 2, -1, self.rings).movedim(0, 2)
         return harmonics
 
+    def mirror(self, harmonics: Tensor) -> Tensor:
+        """Give the harmonics of images `(2, modes, n, rings)` mirrored in y: `(-1)^m` times the conjugate of mode m."""
+        signs = harmonics.new_ones(2, self.modes)
+        signs[0, 1::2] = -1
+        signs[1, 0::2] = -1
+        return harmonics * signs[:, :, None, None]
+
+    def append_mirrored(self, harmonics: Tensor) -> Tensor:
+        """Append those of the mirrored images to harmonics `(2, modes, n, rings)`: `(2, modes, 2 n, rings)`."""
+        return torch.cat([harmonics, self.mirror(harmonics)], 2)
+
     def weights(self, device: torch.device) -> Tensor:
         """Weight of each mode `(modes,)` in an inner product: mode -m, the conjugate of mode m, counts with it."""
         weights = torch.full((self.modes,), 2.0, device=device)

@@ -128,21 +128,28 @@ def measure_affinity(likelihood: Tensor, apart: Tensor | None = None) -> Tensor:
     Parameters
     ----------
     likelihood : Tensor
-        `(..., n, n)`: image i against the estimate of image j.
+        `(..., n, n)`: image i against the estimate of image j; or `(..., n, 2 n)`, against the mirrored ones as well.
     apart : Tensor, optional
         `(n, n)` bool: images that are not to be compared.
 
     Returns
     -------
     Tensor
-        `(..., n, n)` symmetric: logarithm of the mean of two probabilities, that i shows what j does and that j shows
-        what i does, each among all others; -inf on the diagonal and where images are not compared.
+        Of the likelihood's shape, symmetric in images: logarithm of the mean of two probabilities, that i shows what j
+        does and that j shows what i does, each among all others; -inf for an image and itself, mirrored or not, and
+        where images are not compared.
     """
-    others = likelihood / TEMPERATURE
-    others.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
+    count = likelihood.shape[-2]
+    others = (likelihood / TEMPERATURE).unflatten(
+        -1, (-1, count)
+    )  # (..., n, as it is or mirrored, n)
+    others.diagonal(dim1=-3, dim2=-1).fill_(-math.inf)
     if apart is not None:
-        others.masked_fill_(apart, -math.inf)
-    log_probability = others.log_softmax(-1)
+        others.masked_fill_(apart[:, None], -math.inf)
+    log_probability = others.flatten(-2).log_softmax(-1)
     if apart is not None:  # an image that none is left for
         log_probability = log_probability.nan_to_num(nan=-math.inf, neginf=-math.inf)
-    return torch.logaddexp(log_probability, log_probability.mT) - math.log(2)
+    log_probability = log_probability.view_as(others)
+    # That i shows j mirrored is that j shows i mirrored.
+    affinity = torch.logaddexp(log_probability, log_probability.transpose(-3, -1)) - math.log(2)
+    return affinity.flatten(-2)

@@ -25,6 +25,8 @@ from polardenoise.engine.neighbours.search import (
     denoise_further,
     denoise_once_more,
     encode_cluster,
+    encode_mirrored,
+    search_neighbours,
 )
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 from polardenoise.engine.particles.shared_pixels import SharedPixels
@@ -71,13 +73,23 @@ def denoise_centred_cluster(
     """
     cluster = encode_cluster(model, images, ctf_rings, shared)
     estimates = denoise_at_random(model, cluster.encoded, seed, shared)
-    neighbours, begun = denoise_first(model, cluster, estimates, images_per_set)
+    # An image off the centre resembles others mirrored, off it the other way: by those it is not to be moved.
+    neighbours = search_neighbours(cluster, estimates, images_per_set).neighbours
+    cluster = encode_mirrored(model, cluster)
+    begun = denoise_first(model, cluster, estimates, images_per_set)
     displacements = find_off_centre(
-        model, images[None], ctf_rings[None], neighbours[:, 1:], cluster.encoded, begun[None]
+        model,
+        images[None],
+        ctf_rings[None],
+        neighbours[:, 1:],
+        cluster.encoded,
+        begun.estimates[None],
     )
     if not displacements.any():
-        estimates = begun if count_refinement_passes(model) > 1 else estimates
-        denoised = denoise_further(model, cluster, estimates, images_per_set, most)
+        if count_refinement_passes(model) > 1:
+            denoised = denoise_further(model, cluster, begun, images_per_set, most)
+        else:
+            denoised = denoise_once_more(model, cluster, estimates, images_per_set, most)
         return CentredCluster(cluster, denoised, displacements[0])
     tell_pass(more_passes=2 * MOST_PASSES + 7 - count_passes(model))
     # An encoded cluster is most of what is in memory (225 KB an image at 64 px): there is never a second one.
@@ -114,22 +126,23 @@ def denoise_moved_cluster(
         model, images[None], ctf_rings[None], neighbours[:, 1:], denoise_moved, displacements
     )
     tell_pass(more_passes=-2 * passes_left)
-    # Now that images lie in the centre, neighbours are found that could not be told before.
+    # Now that images lie in the centre, neighbours are found that could not be told before, mirrored ones as well.
     moved = shift_images(images[None], -displacements)
-    cluster = encode_cluster(model, moved[0], ctf_rings, shared)
-    neighbours, estimates = denoise_first(model, cluster, estimates[0], images_per_set)
+    cluster = encode_mirrored(model, encode_cluster(model, moved[0], ctf_rings, shared))
+    begun = denoise_first(model, cluster, estimates[0], images_per_set)
     displacements = place_once_more(
         model,
         moved,
         ctf_rings[None],
-        neighbours[:, 1:],
+        begun.neighbours[:, 1:],
         cluster.encoded,
-        estimates[None],
+        begun.estimates[None],
         displacements,
     )
     del cluster
-    cluster = encode_cluster(model, shift_images(images, -displacements[0]), ctf_rings, shared)
-    denoised = denoise_once_more(model, cluster, estimates, images_per_set, most)
+    moved = shift_images(images, -displacements[0])
+    cluster = encode_mirrored(model, encode_cluster(model, moved, ctf_rings, shared))
+    denoised = denoise_once_more(model, cluster, begun.estimates, images_per_set, most, begun)
     return CentredCluster(cluster, denoised, displacements[0])
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.fourier import shift_images
-from polardenoise.engine.neighbours.companions import attend_to_those_there
+from polardenoise.engine.imaging.mirror_parity import mirror_samples
 from polardenoise.engine.networks.neighbour_attention import attend_to_neighbours
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 from polardenoise.engine.runtime.devices import full_precision
@@ -287,9 +287,9 @@ def gather_references(
     """
     with full_precision(estimates.device):
         polar = model.grid.to_polar(estimates.float())
-        attention = attend_to_those_there(
-            encoded.query, encoded.key, polar, neighbours, attend_to_neighbours
-        )
+        if len(encoded.key) > len(polar):  # of the mirrored images as well
+            polar = torch.cat([polar, mirror_samples(polar)])
+        attention = attend_to_neighbours(encoded.query, encoded.key, polar, neighbours)
         return model.grid.to_images(attention.attended)
 
 

@@ -14,7 +14,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
+from polardenoise.engine.imaging.ring_harmonics import FourierRings, build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
     compute_image_harmonics,
     match_images,
@@ -105,7 +105,7 @@ def group_by_landmarks(
     images, ctf_rings = (part.to(device) for part in scratch.read_with_ctf_rings(chosen))
     cluster = encode_cluster(model, images, ctf_rings)
     estimates = cluster.rings.to_harmonics(denoise_at_random(model, cluster.encoded, seed))
-    among = match_images(cluster.image_harmonics, ctf_rings, estimates, cluster.rings).likelihood
+    among = match_either_way(cluster.image_harmonics, ctf_rings, estimates, cluster.rings)
     group_of_landmark = divide_landmarks(measure_affinity(among), groups).to(device)
     evidence = np.empty((len(rows), groups), dtype=np.float16)
     rings = build_fourier_rings(images.shape[-1])
@@ -113,7 +113,7 @@ def group_by_landmarks(
         some = slice(start, start + IMAGES_AT_ONCE)
         images, ctf_rings = (part.to(device) for part in scratch.read_with_ctf_rings(rows[some]))
         harmonics = compute_image_harmonics(images, ctf_rings, rings)
-        likelihood = match_images(harmonics, ctf_rings, estimates, rings).likelihood
+        likelihood = match_either_way(harmonics, ctf_rings, estimates, rings)
         apart = shared.mask(*(shared.image_of_row[those] for those in (rows[some], chosen)))
         if apart is not None:
             likelihood.masked_fill_(torch.from_numpy(apart).to(device), -math.inf)
@@ -123,6 +123,18 @@ def group_by_landmarks(
         evidence[some] = lost.cpu().numpy()
         advance(len(images))
     return fill_evenly(evidence)
+
+
+def match_either_way(
+    image_harmonics: Tensor, ctf_rings: Tensor, estimates: Tensor, rings: FourierRings
+) -> Tensor:
+    """Compare images with estimates, as they are and mirrored: log-likelihoods `(n, m)` of what fits better.
+
+    The parameters are those of `match_images`.
+    """
+    both = rings.append_mirrored(estimates)
+    likelihood = match_images(image_harmonics, ctf_rings, both, rings).likelihood
+    return likelihood.unflatten(-1, (2, -1)).amax(-2)
 
 
 def choose_landmarks(

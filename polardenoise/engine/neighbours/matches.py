@@ -85,9 +85,12 @@ def match_denoised_cluster(
 def look_up_weights(denoised: DenoisedCluster, others: Tensor) -> Tensor:
     """Look up the attention weight of `(n, k)` neighbours; 0 for those that the attention did not ask, or -1."""
     count = len(others)
-    weights = denoised.attention.weights
-    asked, others = (those.where(those >= 0, count) for those in (denoised.neighbours, others))
-    return weights.new_zeros(count, count + 1).scatter_(1, asked, weights).gather(1, others)
+    asked, weights = denoised.neighbours, denoised.attention.weights
+    # What it asked of mirrored images is not of the images as they are.
+    there = (asked >= 0) & (asked < count)
+    table = weights.new_zeros(count, count + 1)
+    table.scatter_(1, asked.where(there, count), weights.where(there, 0.0))
+    return table.gather(1, others.where(others >= 0, count))
 
 
 def as_degrees(steps: Tensor) -> np.ndarray:

@@ -7,9 +7,17 @@ every image can be compared with every other. Its images are encoded by the netw
 
 An image is compared with the *estimates* of the others (see `rotational_matching`), and every image has neighbours of
 its own rather than being put into one of several sets (docs/constants.rst has the figures).
+
+A molecule seen from behind shows the mirror image of what it shows from the front. So others are looked for mirrored as
+well, twice as many images of the same views without a further particle: in a cluster of `n` images, places from `n` on
+are those of the mirrored ones. None meets its own mirror image (docs/mirrored.rst has the figures).
+
+An estimate holds the noise of the images that it was made of, each by its weight, and resembles them by it. What an
+image finds of its own noise is taken off before its next neighbours are chosen (`OWN_NOISE_KEPT`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -22,12 +30,9 @@ from polardenoise.engine.imaging.rotational_matching import (
     compute_image_harmonics,
     match_images,
     measure_affinity,
+    select_ctf_rings,
 )
-from polardenoise.engine.neighbours.companions import (
-    Attend,
-    attend_to_those_there,
-    choose_neighbours,
-)
+from polardenoise.engine.neighbours.companions import choose_neighbours
 from polardenoise.engine.neighbours.set_sizes import limit_neighbours
 from polardenoise.engine.networks.evidence_attention import (
     EvidenceWeights,
@@ -43,9 +48,15 @@ from polardenoise.engine.particles.shared_pixels import SharedPixels
 from polardenoise.engine.runtime.devices import full_precision
 from polardenoise.engine.runtime.progress import tell_pass
 
+#: From queries, keys, values and neighbours `(m, K)` to what each image gathers; see `attend_to_neighbours`.
+Attend = Callable[..., NeighbourAttention]
+
 #: Images of a random set in the first pass, and images that the network computes at once.
 FIRST_SET = 64
 IMAGES_AT_ONCE = 128
+
+#: How much of the noise of the images that were averaged is left in an estimate (docs/mirrored.rst).
+OWN_NOISE_KEPT = 0.3
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,8 @@ class DenoisedCluster:
     estimates : Tensor
         `(n, box, box)` float32.
     neighbours : Tensor
-        `(n, K)` int64 places in the cluster: the image itself, then its neighbours, the nearest first; -1 where there
-        are fewer.
+        `(n, K)` int64 places in the cluster: the image itself, then its neighbours, the nearest first, from `n` on
+        mirrored ones; -1 where there are fewer.
     attention : NeighbourAttention
         What each image gathered from them.
     """
@@ -69,13 +80,32 @@ class DenoisedCluster:
 
 
 @dataclass(frozen=True)
+class EarlierEstimates:
+    """Estimates of an earlier pass, and what they were made of.
+
+    Attributes
+    ----------
+    estimates : Tensor
+        `(n, box, box)`.
+    neighbours : Tensor
+        `(n, K)`, as `DenoisedCluster` has them.
+    weights : Tensor
+        `(n, K)`: of each neighbour in an estimate.
+    """
+
+    estimates: Tensor
+    neighbours: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
 class Cluster:
     """What is known of the images of a cluster before they see one another.
 
     Attributes
     ----------
     encoded : Encoded
-        By the network.
+        By the network; where mirrored images count, their keys and values follow on those of the images.
     image_harmonics : Tensor
         `(2, modes, n, rings)` the images as they are matched.
     ctf_rings : Tensor
@@ -95,6 +125,11 @@ class Cluster:
     shared: SharedPixels | None = None
     apart: Tensor | None = None
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether neighbours are looked for among mirrored images as well."""
+        return len(self.encoded.key) > len(self.encoded.query)
+
 
 @dataclass(frozen=True)
 class Search:
@@ -103,9 +138,10 @@ class Search:
     Attributes
     ----------
     neighbours : Tensor
-        `(n, K)` int64 places: the image itself, then its neighbours, the nearest first; -1 where there are fewer.
+        As `DenoisedCluster` has them.
     estimates : Tensor
-        `(2, modes, n, rings)`: harmonics of the estimates that images were compared with.
+        `(2, modes, n, rings)`, or `2 n` with the mirrored ones: harmonics of the estimates that images were compared
+        with.
     """
 
     neighbours: Tensor
@@ -150,41 +186,36 @@ def denoise_by_neighbours(
     Neighbours are searched once for each refinement pass of the network, by the estimates of the pass before. Only in
     the last one an image may have up to `most`: the estimates before are not good enough to tell.
     """
-    if count_refinement_passes(model) > 1:
-        _, estimates = denoise_first(model, cluster, estimates, images_per_set)
-    return denoise_further(model, cluster, estimates, images_per_set, most)
+    cluster = encode_mirrored(model, cluster)
+    if count_refinement_passes(model) < 2:
+        return denoise_once_more(model, cluster, estimates, images_per_set, most)
+    begun = denoise_first(model, cluster, estimates, images_per_set)
+    return denoise_further(model, cluster, begun, images_per_set, most)
 
 
 def denoise_first(
     model: PolarTransformer, cluster: Cluster, estimates: Tensor, images_per_set: int
-) -> tuple[Tensor, Tensor]:
-    """Denoise by the first refinement pass, or by attention alone where the only one is the last.
-
-    Returns
-    -------
-    tuple of Tensor
-        `(n, K)` neighbours, as `Search` has them, and `(n, box, box)` estimates.
-    """
+) -> EarlierEstimates:
+    """Denoise by the first refinement pass, or by attention alone where the only one is the last."""
     search = search_neighbours(cluster, estimates, images_per_set)
     if count_refinement_passes(model) > 1:
         weights = model.evidence_weights.list_passes()[0]
-        return search.neighbours, denoise_by_evidence(model, cluster, search, weights).estimates
-    return search.neighbours, denoise_among(model, cluster, search.neighbours).estimates
+        return keep_estimates(denoise_by_evidence(model, cluster, search, weights))
+    return keep_estimates(denoise_among(model, cluster, search.neighbours))
 
 
 def denoise_further(
     model: PolarTransformer,
     cluster: Cluster,
-    estimates: Tensor,
+    begun: EarlierEstimates,
     images_per_set: int,
     most: int | None = None,
 ) -> DenoisedCluster:
-    """Denoise by all refinement passes that follow the first, which made the estimates `(n, box, box)`."""
+    """Denoise by all refinement passes that follow the first, which has made the estimates begun with."""
     for evidence_weights in model.evidence_weights.list_passes()[1:-1]:
-        search = search_neighbours(cluster, estimates, images_per_set)
-        # What was gathered, a tenth of the memory, is gone before more is.
-        estimates = denoise_by_evidence(model, cluster, search, evidence_weights).estimates
-    return denoise_once_more(model, cluster, estimates, images_per_set, most)
+        search = search_neighbours(cluster, begun.estimates, images_per_set, made_of=begun)
+        begun = keep_estimates(denoise_by_evidence(model, cluster, search, evidence_weights))
+    return denoise_once_more(model, cluster, begun.estimates, images_per_set, most, begun)
 
 
 def denoise_once_more(
@@ -193,9 +224,13 @@ def denoise_once_more(
     estimates: Tensor,
     images_per_set: int,
     most: int | None = None,
+    made_of: EarlierEstimates | None = None,
 ) -> DenoisedCluster:
-    """Denoise each image of a cluster by estimates `(n, box, box)` that need no improving: the last pass alone."""
-    search = search_neighbours(cluster, estimates, images_per_set, most)
+    """Denoise each image of a cluster by estimates `(n, box, box)` that need no improving: the last pass alone.
+
+    `made_of` says what images of the cluster the estimates were made of, if of any.
+    """
+    search = search_neighbours(cluster, estimates, images_per_set, most, made_of)
     refinement_passes = model.evidence_weights.list_passes()
     if not refinement_passes:
         return denoise_among(model, cluster, search.neighbours)
@@ -203,13 +238,21 @@ def denoise_once_more(
 
 
 def search_neighbours(
-    cluster: Cluster, estimates: Tensor, images_per_set: int, most: int | None = None
+    cluster: Cluster,
+    estimates: Tensor,
+    images_per_set: int,
+    most: int | None = None,
+    made_of: EarlierEstimates | None = None,
 ) -> Search:
     """Search the neighbours of each image by the estimates `(n, box, box)` of all, up to `most` where they are near."""
     with full_precision(estimates.device):
         harmonics = cluster.rings.to_harmonics(estimates)
-        matches = match_cluster(cluster, harmonics)
-        affinity = measure_affinity(matches.likelihood, cluster.apart)
+        if cluster.mirrored:
+            harmonics = cluster.rings.append_mirrored(harmonics)
+        likelihood = match_cluster(cluster, harmonics).likelihood
+        if made_of is not None:
+            likelihood = likelihood - expect_own_noise(cluster, made_of)[:, : harmonics.shape[2]]
+        affinity = measure_affinity(likelihood, cluster.apart)
         widest = max(images_per_set, most or 0)
         neighbours = choose_neighbours(affinity, widest, cluster.apart)
         return Search(
@@ -217,17 +260,38 @@ def search_neighbours(
         )
 
 
+def expect_own_noise(cluster: Cluster, made_of: EarlierEstimates) -> Tensor:
+    """Expect how much log-likelihood images owe to their own noise in earlier estimates, `(n, 2 n)`."""
+    neighbours, count = made_of.neighbours, len(made_of.neighbours)
+    nobody = 2 * count
+    given = made_of.weights.new_zeros(count, nobody + 1)
+    given.scatter_(1, neighbours.where(neighbours >= 0, nobody), made_of.weights)
+    # What estimate j holds of image i mirrored, its mirror image holds of image i.
+    taken = (
+        given[:, :nobody].unflatten(1, (2, count)).movedim(0, -1)
+    )  # (as it is or mirrored, i, j)
+    squared_ctf = select_ctf_rings(cluster.ctf_rings, cluster.rings).square()
+    noise = squared_ctf @ cluster.rings.noise_energies().to(squared_ctf)
+    return OWN_NOISE_KEPT * noise[:, None] * taken.movedim(0, 1).flatten(1)
+
+
 def denoise_by_evidence(
     model: PolarTransformer, cluster: Cluster, search: Search, evidence_weights: EvidenceWeights
 ) -> DenoisedCluster:
     """Denoise each image among its neighbours, by the evidence of the estimates that found them."""
-    comparison = prepare_comparison(
-        cluster.image_harmonics, cluster.ctf_rings, search.estimates, cluster.rings
-    )
+    images, ctf_rings = cluster.image_harmonics, cluster.ctf_rings
+    if cluster.mirrored:
+        images, ctf_rings = cluster.rings.append_mirrored(images), ctf_rings.repeat(2, 1)
+    comparison = prepare_comparison(images, ctf_rings, search.estimates, cluster.rings)
     attend = partial(
         attend_to_neighbours_by_evidence, comparison=comparison, evidence_weights=evidence_weights
     )
     return denoise_among(model, cluster, search.neighbours, attend)
+
+
+def keep_estimates(denoised: DenoisedCluster) -> EarlierEstimates:
+    """Keep of a denoised cluster what the next pass needs, and not what was gathered, a tenth of the memory."""
+    return EarlierEstimates(denoised.estimates, denoised.neighbours, denoised.attention.weights)
 
 
 def denoise_among(
@@ -239,9 +303,7 @@ def denoise_among(
     """Denoise each image of a cluster among its neighbours `(n, K)`, itself first, -1 where there are fewer."""
     encoded = cluster.encoded
     with full_precision(encoded.value.device):
-        attention = attend_to_those_there(
-            encoded.query, encoded.key, encoded.value, neighbours, attend
-        )
+        attention = attend(encoded.query, encoded.key, encoded.value, neighbours)
     estimates = decode_all(model, encoded, attention.attended)
     return DenoisedCluster(estimates, neighbours, attention)
 
@@ -278,11 +340,23 @@ def make_room(part: Encoded, count: int) -> Encoded:
     return Encoded(*(one.new_empty(count, *one.shape[1:]) for one in vars(part).values()))
 
 
+def encode_mirrored(model: PolarTransformer, cluster: Cluster) -> Cluster:
+    """Encode the mirrored images of a cluster as well, so that neighbours are looked for among them too."""
+    encoded = cluster.encoded
+    count = len(encoded.query)
+    key, value = (one.new_empty(2 * count, *one.shape[1:]) for one in (encoded.key, encoded.value))
+    key[:count], value[:count] = encoded.key, encoded.value
+    for start in range(0, count, IMAGES_AT_ONCE):
+        some = slice(start, start + IMAGES_AT_ONCE)
+        key[count:][some], value[count:][some] = model.encode_mirrored(encoded.select(some))
+    return replace(cluster, encoded=replace(encoded, key=key, value=value))
+
+
 def denoise_at_random(
     model: PolarTransformer, encoded: Encoded, seed: int, shared: SharedPixels | None = None
 ) -> Tensor:
     """Denoise the images in random sets, `(n, box, box)`: what the first neighbours are found by."""
-    count = len(encoded.value)
+    count = len(encoded.query)
     order = np.random.default_rng([seed, 3]).permutation(count)
     # Even sets: the last one would else be small.
     sets = max(1, round(count / FIRST_SET))
@@ -290,7 +364,7 @@ def denoise_at_random(
         parts = np.array_split(order, sets)
     else:
         parts = [order[places] for places in shared.deal_apart(order, sets)]
-    attended = torch.empty_like(encoded.value)
+    attended = torch.empty_like(encoded.value[:count])
     for part in parts:
         rows = torch.from_numpy(part).to(attended.device)
         attended[rows] = model.attend(encoded.select(rows), (1, len(rows)))

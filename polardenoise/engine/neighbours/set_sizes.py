@@ -16,7 +16,7 @@ from polardenoise.engine.networks.template_evidence import pair_parts, score_tem
 from polardenoise.engine.runtime.devices import count_at_once
 
 #: The most images, K, that one is denoised with.
-MOST_TOGETHER = 256
+MOST_TOGETHER = 512
 #: Neighbours are near enough if they differ by up to so many times as much as the nearest (docs/constants.rst).
 NEAR_ENOUGH = 1.5
 #: Neighbours of each distance that are looked at.

@@ -22,6 +22,7 @@ from polardenoise.engine.neighbours.search import (
     DenoisedCluster,
     denoise_once_more,
     encode_cluster,
+    encode_mirrored,
 )
 from polardenoise.engine.neighbours.templates import Templates, expect_images
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
@@ -137,7 +138,7 @@ def denoise_by_guess(
     most : int, optional
         K where neighbours are near, see `set_sizes`.
     """
-    cluster = encode_cluster(model, seen.centred, seen.ctf_rings, shared)
+    cluster = encode_mirrored(model, encode_cluster(model, seen.centred, seen.ctf_rings, shared))
     return cluster, denoise_once_more(model, cluster, guess, images_per_set, most)
 
 

@@ -95,7 +95,7 @@ def smooth_templates(estimates: Tensor, grid: PolarGrid) -> Tensor:
 def prepare_templates(images: Tensor, grid: PolarGrid) -> Templates:
     """Prepare templates `(kinds, m, box, box)`: the first kind is compared with images, all are gathered."""
     rings = build_fourier_rings(images.shape[-1])
-    harmonics = rings.to_harmonics(images[0])
+    harmonics = rings.append_mirrored(rings.to_harmonics(images[0]))
     return Templates(
         torch.cat([harmonics[0], harmonics[1]], -1),
         rings.ring_energies(harmonics),
@@ -177,6 +177,9 @@ def gather_templates(templates: Templates, nearest: Tensor, chances: Tensor) -> 
         weights = turned_back.new_zeros(*turned_back.shape[:2], len(shown))
         weights.scatter_(2, places.expand(turned_back.shape), turned_back)
         for kind, spectrum in enumerate(templates.spectra):
-            polar = (weights @ spectrum[:, shown]).movedim(0, -1)
+            count = spectrum.shape[1]
+            straight, mirrored = shown[shown < count], shown[shown >= count] - count
+            gathered = torch.cat([spectrum[:, straight], spectrum[:, mirrored].conj()], 1)
+            polar = (weights @ gathered).movedim(0, -1)
             summed[kind, own] = torch.fft.irfft(polar, n=grid.angles)
     return grid.to_images(summed)

@@ -25,6 +25,7 @@ from polardenoise.engine.networks.neighbour_attention import (
     attend_to_neighbours,
 )
 from polardenoise.engine.networks.template_evidence import (
+    TEMPLATES,
     TemplateComparison,
     choose_temperature,
     correlate_probabilities,
@@ -180,17 +181,24 @@ def attend_to_neighbours_by_evidence(
     """
     itself = torch.eye(neighbours.shape[1], dtype=torch.bool, device=neighbours.device)
 
-    def weigh_some(logits: Tensor, some: slice, theirs: Tensor) -> Tensor:
+    def weigh_some(logits: Tensor, theirs: Tensor) -> Tensor:
         scores = score_neighbours(comparison, theirs, logits.shape[-1])
-        own = itself[:, : scores.shape[-2]]
+        size = theirs.shape[1]
+        own = itself[:size, : scores.shape[-2]]
         temperature = choose_temperature(scores.amax(-1), own)
         probabilities_hat = transform_probabilities(scores, own, temperature)
         evidence = correlate_probabilities(
             probabilities_hat[:, :, :1], probabilities_hat, logits.shape[-1]
         )
-        return weigh(logits, evidence[:, 0], itself[0], evidence_weights)
+        return weigh(logits, evidence[:, 0], itself[0, :size], evidence_weights)
 
-    return attend_to_neighbours(query, key, value, neighbours, weigh_some)
+    def weigh_all(logits: Tensor, theirs: Tensor) -> Tensor:
+        size, angles = logits.shape[1:]
+        at_once = count_at_once(WEIGHTS_AT_ONCE, query.device, size * min(size, TEMPLATES) * angles)
+        parts = zip(logits.split(at_once), theirs.split(at_once), strict=True)
+        return torch.cat([weigh_some(*part) for part in parts])
+
+    return attend_to_neighbours(query, key, value, neighbours, weigh_all)
 
 
 def weigh(

@@ -24,6 +24,7 @@ from polardenoise.engine.imaging.ctf_rings import (
     unit_ctf_rings,
 )
 from polardenoise.engine.imaging.disk import disk_mask
+from polardenoise.engine.imaging.mirror_parity import mirror_samples
 from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics
@@ -106,6 +107,9 @@ class Encoded:
         `(n, query, angles)`, of unit norm; the query is multiplied by the scale of the logits.
     value : Tensor
         `(n, value + rings + box // 2, angles)`: learned values, the polar image times |CTF|, and |CTF|^2.
+
+    In a cluster (`neighbours.search`), key and value are twice as many: those of the images, then those of the
+    mirrored images.
     """
 
     conditioned: Tensor
@@ -214,6 +218,17 @@ class PolarTransformer(Denoiser):
             key=scale_to_unit_norm(key),
             value=torch.cat([learned, weighted, power], dim=1),
         )
+
+    def encode_mirrored(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """Compute keys and values of the mirrored images of encoded ones, as `encode` gives them, up to rounding."""
+        conditioned = mirror_samples(encoded.conditioned)
+        features = self.encoder(conditioned)
+        key, learned = (
+            convolution(features).to(conditioned.dtype)
+            for convolution in (self.to_key, self.to_value)
+        )
+        weighted_and_power = mirror_samples(encoded.value[:, self.config.value :])
+        return scale_to_unit_norm(key), torch.cat([learned, weighted_and_power], dim=1)
 
     def attend(self, encoded: Encoded, shape: tuple[int, int] | torch.Size) -> Tensor:
         """Let each image gather, from all images of its set at all rotations, what they know about it.

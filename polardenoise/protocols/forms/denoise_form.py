@@ -55,7 +55,7 @@ class DenoiseForm(ModelChoice):
             validators=[params.Positive],
             label="Images per set",
             help="How many images (of one half) are denoised together. With neighbours and the default, 32, "
-            "images that many others resemble take up to 256. More images of the same view "
+            "images that many others resemble take up to 512. More images of the same view "
             "help; time and memory grow with this number. 32 to 128 is usual.",
         )
         self.defineExpertParams(form)
