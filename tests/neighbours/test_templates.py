@@ -9,9 +9,11 @@ from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.mirror_parity import mirror_images
 from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.neighbours import templates as module
 from polardenoise.engine.neighbours.templates import (
     expect_images,
+    order_by_likeness,
     prepare_templates,
     smooth_templates,
 )
@@ -135,3 +137,17 @@ def test_evidence_is_a_likelihood_ratio(grid):
     likelihood = (turned * image).sum((1, 2)) - 0.5 * turned.square().sum((1, 2))
     by_hand = float(likelihood.logsumexp(0)) - math.log(2 * ANGLES)
     assert float(found) == pytest.approx(by_hand, rel=0.15)
+
+
+def test_templates_of_one_view_stand_side_by_side(grid):
+    """Eight copies of each of four views, turned and mirrored, in any order."""
+    views = draw_blobs(4, 7)
+    copies = torch.cat([turn(views, grid, 5 * number) for number in range(8)])
+    copies[::2] = mirror_images(copies[::2])
+    view = torch.arange(4).repeat(8)
+    shuffled = torch.randperm(32, generator=torch.Generator().manual_seed(0))
+    harmonics = build_fourier_rings(BOX).to_harmonics(copies[shuffled])
+    order = order_by_likeness(harmonics)
+    assert sorted(order.tolist()) == list(range(32))
+    found = view[shuffled][order].view(4, 8)
+    assert (found == found[:, :1]).all()

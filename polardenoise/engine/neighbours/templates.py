@@ -33,6 +33,8 @@ TEMPERATURE, SMOOTHING = 2.0, 4.0
 MOST_NEAREST = 96
 #: Log-likelihoods that are so far below the best one of an image are taken as that far.
 FAR_BELOW = 80.0
+#: Directions in which templates are told apart to be put in order, and the smallest part that is cut no further.
+DIRECTIONS, SMALLEST_PART = 6, 8
 #: Scores (images x templates x rotations) at once, images whose best scores are kept, and images gathered at once.
 SCORES_AT_ONCE = {"cpu": 2**23, "cuda": 2**26}
 IMAGES_AT_ONCE = 512
@@ -95,7 +97,10 @@ def smooth_templates(estimates: Tensor, grid: PolarGrid) -> Tensor:
 def prepare_templates(images: Tensor, grid: PolarGrid) -> Templates:
     """Prepare templates `(kinds, m, box, box)`: the first kind is compared with images, all are gathered."""
     rings = build_fourier_rings(images.shape[-1])
-    harmonics = rings.append_mirrored(rings.to_harmonics(images[0]))
+    harmonics = rings.to_harmonics(images[0])
+    # So that images of one block show few different ones (`gather_templates`).
+    order = order_by_likeness(harmonics)
+    images, harmonics = images[:, order], rings.append_mirrored(harmonics[:, :, order])
     return Templates(
         torch.cat([harmonics[0], harmonics[1]], -1),
         rings.ring_energies(harmonics),
@@ -103,6 +108,28 @@ def prepare_templates(images: Tensor, grid: PolarGrid) -> Templates:
         rings,
         grid,
     )
+
+
+def order_by_likeness(harmonics: Tensor) -> Tensor:
+    """Order images by what they show, whatever their rotation: `(m,)` places, the like side by side, nearly.
+
+    The amplitudes of harmonics `(2, modes, m, rings)` are cut in halves, again and again, each time across the
+    direction in which a part is the widest.
+    """
+    amplitudes = harmonics.square().sum(0).sqrt().movedim(1, 0).flatten(1)
+    amplitudes = amplitudes - amplitudes.mean(0)
+    _, directions = torch.linalg.eigh(amplitudes.mT @ amplitudes)
+    seen = amplitudes @ directions[:, -DIRECTIONS:]
+
+    def cut(places: Tensor) -> list[Tensor]:
+        if len(places) <= SMALLEST_PART:
+            return [places]
+        widest = seen[places].var(0).argmax()
+        places = places[seen[places, widest].argsort(stable=True)]
+        middle = len(places) // 2
+        return cut(places[:middle]) + cut(places[middle:])
+
+    return torch.cat(cut(torch.arange(len(seen), device=seen.device)))
 
 
 def expect_images(
