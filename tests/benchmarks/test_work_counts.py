@@ -47,4 +47,4 @@ def test_the_table_adds_up(tmp_path):
     each = {stage["stage"]: float(stage["bfloat16, GFLOP an image"]) for stage in stages}
     # The network encodes and decodes each image once where templates tell it the neighbours, and oftener without.
     assert each["learn ring weights, denoise"] == each["better templates"] > 0
-    assert each["templates"] > 2 * each["better templates"]
+    assert each["templates"] > 1.5 * each["better templates"]
