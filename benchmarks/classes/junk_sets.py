@@ -28,7 +28,6 @@ from benchmarks.classes.views import (
     measure_apart,
 )
 from benchmarks.common.tables import Row
-from benchmarks.real.semi_synthetic import spread_boxes
 from benchmarks.real.sets import read_boxes
 from polardenoise.engine.evaluate.matches_against_truth import area_under_curve
 from polardenoise.engine.simulate.particle_table import SimulationTable
@@ -49,11 +48,13 @@ class JunkSet:
 
 
 def read_real_boxes(stack: Path) -> Tensor | None:
-    """Read real boxes of noise, each as it is and mirrored, of mean 0 and variance 1; None where there are none."""
+    """Read real boxes of noise, of mean 0 and variance 1; None where there are none."""
     if not stack.is_file():
         print(f"left out: {REAL}: {stack}: not there", flush=True)
         return None
-    boxes = spread_boxes(read_boxes(stack))
+    # None is used mirrored as well: neighbours are looked for mirrored, and would find the same noise.
+    boxes = read_boxes(stack)
+    boxes = boxes - boxes.mean((1, 2), keepdim=True)
     return boxes / boxes.std((1, 2), keepdim=True)
 
 

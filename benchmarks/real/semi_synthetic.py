@@ -1,7 +1,7 @@
 """Semi-synthetic particles: projections of test molecules on real empty boxes, with neighbours in the box.
 
 Noise, ice and detector are real, and the truth is known exactly, of any molecule. An empty box is used twice: as it
-is, and mirrored. No rotation takes one onto the other, so that no image finds its own noise in another.
+is, and mirrored, in the other random half: no image finds its own noise in another, since halves never meet.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.projections import prepare_volume
 from polardenoise.engine.particles.mrc import read_volume, write_stack
 from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.simulate.overlapping_particles import measure_radius, project_neighbours
 
 #: Of a neighbour's centre, in diameters: twice the radius of the sphere that holds 0.8 of the molecule's mass.
@@ -69,8 +70,15 @@ def project_molecule(source: str, like: Path, count: int, folder: Path) -> Molec
     return Molecule(folder / "particles.star", seen, beside, pixel_size)
 
 
+def put_into_halves(star: Path, boxes: int) -> None:
+    """Put particles in boxes as they are into random half 1, those in the mirrored boxes after them into half 2."""
+    particles = read_particles(star)
+    halves = ["1"] * boxes + ["2"] * (len(particles) - boxes)
+    write_star(particles.document, star, [(particles.table, {"rlnRandomSubset": halves})])
+
+
 def spread_boxes(boxes: Tensor) -> Tensor:
-    """Give `(2 n, N, N)` boxes of `(n, N, N)`: each as it is and mirrored, the means out."""
+    """Give `(2 n, N, N)` boxes of `(n, N, N)`: all as they are, then all mirrored, the means out."""
     twice = torch.cat([boxes, boxes.flip(-1)])
     return twice - twice.mean((1, 2), keepdim=True)
 
@@ -103,6 +111,7 @@ def measure_molecule(
     """Measure every method on a molecule at each SNR, without and with neighbours: rows of the table."""
     noise = spread_boxes(boxes)
     molecule = project_molecule(source, like, len(noise), folder)
+    put_into_halves(molecule.star, len(boxes))
     rows = []
     for snr in SNRS:
         for crowded in (False, True):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.common.command import run
 from benchmarks.real.baselines import MEAN, RADIAL, RAW, list_baselines
 from benchmarks.real.denoised_sets import denoise_once
 from benchmarks.real.limits import (
@@ -19,7 +20,12 @@ from benchmarks.real.limits import (
 )
 from benchmarks.real.pictures import MARGIN, choose_one_of_each, draw_gallery
 from benchmarks.real.score import DISK, score_images
-from benchmarks.real.semi_synthetic import add_noise, project_molecule, spread_boxes
+from benchmarks.real.semi_synthetic import (
+    add_noise,
+    project_molecule,
+    put_into_halves,
+    spread_boxes,
+)
 from benchmarks.real.sets import find_empty_boxes, read_boxes, read_set
 from benchmarks.real.tables import list_shells
 from benchmarks.studies import real
@@ -27,6 +33,7 @@ from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.rings import apply_radial_filter
+from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.runtime.errors import InputError
 from tests.particle_files import ctf_parameters, draw_ctf, lumps, write_particle_files
 from tests.places import BENCHMARKS, REPOSITORY
@@ -188,6 +195,13 @@ def test_semi_synthetic_particles_have_their_snr_and_neighbours_beside_them(tmp_
     ].square().mean()
     assert float(ratio) == pytest.approx(0.25, rel=0.02)
     assert float(neighbourless.std()) > 0
+
+
+def test_a_box_and_its_mirror_image_are_in_different_halves(tmp_path):
+    run("simulate", "phantom:7", "-o", str(tmp_path), "--particles", "10", "--box", "32")
+    put_into_halves(tmp_path / "particles.star", 5)
+    found = read_particles(tmp_path / "particles.star")
+    assert found.random_subset.tolist() == [1] * 5 + [2] * 5
 
 
 def test_an_empty_box_comes_once_as_it_is_and_once_mirrored(noise):
