@@ -8,7 +8,6 @@ find of their own noise in estimates. Relative MSE after no scaling, and process
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,30 +15,26 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
-from benchmarks.common.command import run
+from benchmarks.common.half_sets import (
+    CASES,
+    denoise_half,
+    evaluate_half,
+    name_case,
+    simulate_half,
+)
 from benchmarks.common.places import list_molecules
-from benchmarks.common.study_sets import name_molecule
 from benchmarks.common.tables import write_table
 from polardenoise.engine.neighbours import centred_denoising, search
 
 PHANTOMS = ("phantom:122",)
 #: Molecules of split `validation`.
 STRUCTURES = ("6rku.cif.gz", "3ddo.pdb.gz")
-#: SNR and further options of `simulate`.
-CASES = (
-    (0.1, ("--no-ctf",)),
-    (0.02, ("--no-ctf",)),
-    (0.05, ("--ctf", "--max-shift", "2")),
-)
 WAYS = ("neither", "own noise taken off", "and mirrored")
 
 
 def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequence[str]) -> dict:
     """Figures of one set: errors and seconds of every way."""
-    noisy, clean = folder / "particles.star", folder / "clean.star"
-    run(
-        "simulate", source, "-o", str(folder), "--particles", str(count), "--snr", str(snr), *options, "--seed", "3",
-    )  # fmt: skip
+    simulate_half(folder, source, count, snr, options)
     figures: dict[str, float] = {}
     for way in WAYS:
         with ExitStack() as changes:
@@ -48,23 +43,16 @@ def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequ
             if way != WAYS[-1]:
                 for module in (search, centred_denoising):
                     changes.enter_context(patch.object(module, "encode_mirrored", leave_as_it_is))
-            figures[way], figures[f"{way}, s"] = denoise_and_evaluate(folder, noisy, clean)
+            start = time.process_time()
+            denoise_half(folder, "--ctf-output", "corrected")
+            figures[f"{way}, s"] = time.process_time() - start
+        figures[way] = evaluate_half(folder)
     return figures
 
 
 def leave_as_it_is(model: object, cluster: search.Cluster) -> search.Cluster:
     """Stand in for `encode_mirrored` where mirrored images are not to count."""
     return cluster
-
-
-def denoise_and_evaluate(folder: Path, noisy: Path, clean: Path) -> tuple[float, float]:
-    """Give the relative MSE of the denoised images, and the processor seconds of denoising."""
-    out, summary = folder / "out.star", folder / "figures.json"
-    start = time.process_time()
-    run("denoise", str(noisy), "-o", str(out), "--ignore-halves", "--ctf-output", "corrected")
-    seconds = time.process_time() - start
-    run("evaluate", str(out), "--truth", str(clean), "--json", str(summary))
-    return json.loads(summary.read_text())["relative_mse"], seconds
 
 
 def main(words: Sequence[str]) -> None:
@@ -84,11 +72,7 @@ def main(words: Sequence[str]) -> None:
         for snr, options in (CASES[number] for number in arguments.case):
             for source in arguments.sources or list_molecules(PHANTOMS, STRUCTURES):
                 figures = measure_set(Path(scratch), source, arguments.particles, snr, options)
-                row = {
-                    "molecule": name_molecule(source),
-                    "SNR": f"{snr:g}",
-                    "CTF, shifts": "no" if "--no-ctf" in options else "yes, 2 px",
-                }
+                row = name_case(source, snr, options)
                 row |= {way: f"{figures[way]:.4f}" for way in WAYS}
                 row["ratio"] = f"{figures[WAYS[-1]] / figures[WAYS[0]]:.2f}"
                 row["time"] = f"{figures[f'{WAYS[-1]}, s'] / figures[f'{WAYS[0]}, s']:.2f}"

@@ -9,7 +9,6 @@ best radial filter, which knows the truth.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,9 +17,16 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.common.command import run
+from benchmarks.common.half_sets import (
+    CASES,
+    CLEAN,
+    NOISY,
+    denoise_half,
+    evaluate_half,
+    name_case,
+    simulate_half,
+)
 from benchmarks.common.places import list_molecules
-from benchmarks.common.study_sets import name_molecule
 from benchmarks.common.tables import write_table
 from benchmarks.quality.baselines import sum_in_frames
 from polardenoise.engine.evaluate.against_truth import relative_mse
@@ -33,32 +39,21 @@ from polardenoise.engine.particles.particle_set import read_particles
 PHANTOMS = ("phantom:122", "phantom:127")
 #: Molecules of split `validation`.
 STRUCTURES = ("6rku.cif.gz",)
-#: SNR and further options of `simulate`.
-CASES = (
-    (0.1, ("--no-ctf",)),
-    (0.02, ("--no-ctf",)),
-    (0.05, ("--ctf", "--max-shift", "2")),
-)
 AVERAGED, ASKED = 64, 256
 
 
 def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequence[str]) -> dict:
     """Figures of one set: errors and seconds."""
-    noisy, clean = folder / "particles.star", folder / "clean.star"
-    run(
-        "simulate", source, "-o", str(folder), "--particles", str(count), "--snr", str(snr), *options, "--seed", "3",
-    )  # fmt: skip
+    simulate_half(folder, source, count, snr, options)
     figures: dict[str, float] = {}
     for way, smallest in (("neighbours", 10**9), ("whole half", folds.SMALLEST_HALF)):
-        out, summary = folder / "out.star", folder / "figures.json"
         start = time.perf_counter()
         with patch.object(folds, "SMALLEST_HALF", smallest):
-            run("denoise", str(noisy), "-o", str(out), "--ignore-halves")
+            denoise_half(folder)
         figures[f"{way}, s"] = time.perf_counter() - start
-        run("evaluate", str(out), "--truth", str(clean), "--json", str(summary))
-        figures[way] = json.loads(summary.read_text())["relative_mse"]
+        figures[way] = evaluate_half(folder)
     if "--no-ctf" in options:
-        figures["64 true neighbours"] = average_true_neighbours(noisy, clean)
+        figures["64 true neighbours"] = average_true_neighbours(folder / NOISY, folder / CLEAN)
     return figures
 
 
@@ -91,12 +86,7 @@ def main(words: Sequence[str]) -> None:
             for source in arguments.sources or list_molecules(PHANTOMS, STRUCTURES):
                 for count in arguments.particles:
                     figures = measure_set(Path(scratch), source, count, snr, options)
-                    row = {
-                        "molecule": name_molecule(source),
-                        "SNR": f"{snr:g}",
-                        "CTF, shifts": "no" if "--no-ctf" in options else "yes, 2 px",
-                        "images": str(count),
-                    }
+                    row = {**name_case(source, snr, options), "images": str(count)}
                     for name in ("64 true neighbours", "neighbours", "whole half"):
                         row[name] = f"{figures[name]:.4f}" if name in figures else ""
                     row["ratio"] = f"{figures['whole half'] / figures['neighbours']:.2f}"

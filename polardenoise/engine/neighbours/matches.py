@@ -17,7 +17,12 @@ from polardenoise.engine.imaging.rotational_matching import (
 )
 from polardenoise.engine.neighbours.companions import choose_neighbours
 from polardenoise.engine.neighbours.scores import ScoredImages, score_images
-from polardenoise.engine.neighbours.search import Cluster, DenoisedCluster, match_cluster
+from polardenoise.engine.neighbours.search import (
+    Cluster,
+    DenoisedCluster,
+    match_cluster,
+    tabulate_weights,
+)
 from polardenoise.engine.particles.shared_pixels import SharedPixels
 from polardenoise.engine.runtime.arrays import save_arrays
 
@@ -84,13 +89,9 @@ def match_denoised_cluster(
 
 def look_up_weights(denoised: DenoisedCluster, others: Tensor) -> Tensor:
     """Look up the attention weight of `(n, k)` neighbours; 0 for those that the attention did not ask, or -1."""
-    count = len(others)
-    asked, weights = denoised.neighbours, denoised.attention.weights
-    # What it asked of mirrored images is not of the images as they are.
-    there = (asked >= 0) & (asked < count)
-    table = weights.new_zeros(count, count + 1)
-    table.scatter_(1, asked.where(there, count), weights.where(there, 0.0))
-    return table.gather(1, others.where(others >= 0, count))
+    # What it asked of mirrored images is in places beyond those of the images as they are.
+    table = tabulate_weights(denoised.neighbours, denoised.attention.weights)
+    return table.gather(1, others.clamp_min(0)).where(others >= 0, 0.0)
 
 
 def as_degrees(steps: Tensor) -> np.ndarray:

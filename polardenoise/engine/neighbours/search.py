@@ -262,17 +262,21 @@ def search_neighbours(
 
 def expect_own_noise(cluster: Cluster, made_of: EarlierEstimates) -> Tensor:
     """Expect how much log-likelihood images owe to their own noise in earlier estimates, `(n, 2 n)`."""
-    neighbours, count = made_of.neighbours, len(made_of.neighbours)
-    nobody = 2 * count
-    given = made_of.weights.new_zeros(count, nobody + 1)
-    given.scatter_(1, neighbours.where(neighbours >= 0, nobody), made_of.weights)
+    given = tabulate_weights(made_of.neighbours, made_of.weights)
     # What estimate j holds of image i mirrored, its mirror image holds of image i.
     taken = (
-        given[:, :nobody].unflatten(1, (2, count)).movedim(0, -1)
-    )  # (as it is or mirrored, i, j)
+        given.unflatten(1, (2, -1)).transpose(0, 2).flatten(1)
+    )  # i, then j as it is and mirrored
     squared_ctf = select_ctf_rings(cluster.ctf_rings, cluster.rings).square()
     noise = squared_ctf @ cluster.rings.noise_energies().to(squared_ctf)
-    return OWN_NOISE_KEPT * noise[:, None] * taken.movedim(0, 1).flatten(1)
+    return OWN_NOISE_KEPT * noise[:, None] * taken
+
+
+def tabulate_weights(neighbours: Tensor, weights: Tensor) -> Tensor:
+    """Lay out the weights `(n, K)` of neighbours, -1 for none, by their places: `(n, 2 n)`, mirrored ones last."""
+    nobody = 2 * len(neighbours)
+    table = weights.new_zeros(len(neighbours), nobody + 1)
+    return table.scatter_(1, neighbours.where(neighbours >= 0, nobody), weights)[:, :nobody]
 
 
 def denoise_by_evidence(

@@ -43,14 +43,14 @@ GATHERED_AT_ONCE = {"cpu": 32, "cuda": 256}
 
 @dataclass(frozen=True)
 class Templates:
-    """Templates, ready to be compared with images and to be gathered.
+    """Templates, ready to be compared with images, as they are and mirrored, and to be gathered.
 
     Attributes
     ----------
     harmonics : Tensor
-        `(modes, m, 2 * rings)`: real and imaginary parts.
+        `(modes, 2 m, 2 * rings)`: real and imaginary parts, those of the mirrored templates last.
     energies : Tensor
-        `(m, rings)`.
+        `(2 m, rings)`.
     spectra : tuple of Tensor
         `(frequencies, m, polar rings)` complex, one of each kind: transforms over the angles of the polar templates.
     rings : FourierRings
@@ -172,7 +172,10 @@ def expect_images(
 def find_nearest(
     templates: Templates, images: Tensor, ctf_rings: Tensor, most: int
 ) -> tuple[Tensor, Tensor]:
-    """Find the templates that images show best, `(n, k)` with the best first, and their scores `(n, k, angles)`."""
+    """Find the templates that images show best, `(n, k)` with the best first, and their scores `(n, k, angles)`.
+
+    Places from `m` on are those of mirrored templates.
+    """
     count, angles = len(templates.energies), templates.grid.angles
     at_once = max(1, SCORES_AT_ONCE.get(images.device.type, 2**26) // (count * angles))
     places, best = [], []
@@ -196,6 +199,7 @@ def gather_templates(templates: Templates, nearest: Tensor, chances: Tensor) -> 
     grid = templates.grid
     # Images of the same best template show much the same ones: the fewer a block shows, the less is summed.
     order = nearest[:, 0].argsort(stable=True)
+    count = templates.spectra[0].shape[1]
     summed = chances.new_empty(len(templates.spectra), len(nearest), grid.rings, grid.angles)
     for own in order.split(GATHERED_AT_ONCE.get(order.device.type, 256)):
         shown, places = nearest[own].unique(return_inverse=True)
@@ -203,9 +207,8 @@ def gather_templates(templates: Templates, nearest: Tensor, chances: Tensor) -> 
         turned_back = transform_angles(chances[own]).conj()  # (frequencies, own, k)
         weights = turned_back.new_zeros(*turned_back.shape[:2], len(shown))
         weights.scatter_(2, places.expand(turned_back.shape), turned_back)
+        straight, mirrored = shown[shown < count], shown[shown >= count] - count
         for kind, spectrum in enumerate(templates.spectra):
-            count = spectrum.shape[1]
-            straight, mirrored = shown[shown < count], shown[shown >= count] - count
             gathered = torch.cat([spectrum[:, straight], spectrum[:, mirrored].conj()], 1)
             polar = (weights @ gathered).movedim(0, -1)
             summed[kind, own] = torch.fft.irfft(polar, n=grid.angles)

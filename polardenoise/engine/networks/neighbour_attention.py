@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -71,10 +72,10 @@ def attend_to_neighbours(
     NeighbourAttention
         With weight 0 for neighbours that are not there; an image that has none gathers nothing, zeros.
     """
-    asked = AskedImages(
-        transform_angles(key).conj_physical(), transform_angles(value), key.shape[-1]
-    )
     query_hat = transform_angles(query)  # (frequencies, m, D)
+    key_hat = transform_angles(key).conj_physical()
+    value_hat = transform_angles(value)
+    angles = query.shape[-1]
     found = NeighbourAttention(
         value.new_zeros(len(neighbours), *value.shape[1:]),
         value.new_zeros(neighbours.shape),
@@ -85,87 +86,80 @@ def attend_to_neighbours(
         if size == 0:
             continue
         rows = (there == size).nonzero()[:, 0]
-        attend = asked.attend_to_many if size >= MANY * len(key) else asked.attend_to_few
-        for some in rows.split(asked.count_at_once(size)):
+        if size >= MANY * len(key):
+            correlate, add_up, at_once = correlate_with_all, add_up_all, MANY_AT_ONCE
+        else:
+            numbers_each = size * 2 * (key_hat[:, 0].numel() + value_hat[:, 0].numel())
+            at_once = min(len(rows), count_at_once(VALUES_AT_ONCE, query.device, numbers_each))
+            # Filled again and again: fresh memory for what is gathered would cost as much as gathering it.
+            rooms = (
+                one.new_empty(len(one), at_once * size, one.shape[2])
+                for one in (key_hat, value_hat)
+            )
+            correlate = partial(correlate_with_gathered, room=next(rooms))
+            add_up = partial(add_up_gathered, room=next(rooms))
+        for some in rows.split(at_once):
             theirs = neighbours[some, :size]
-            shares, attended = attend(query_hat[:, some], theirs, weigh)
-            found.attended[some] = attended
+            products = correlate(query_hat[:, some], key_hat, theirs)  # (frequencies, some, size)
+            shares = weigh(torch.fft.irfft(products.movedim(0, -1), n=angles), theirs)
+            sums = add_up(torch.fft.rfft(shares).movedim(-1, 0), value_hat, theirs)
+            found.attended[some] = torch.fft.irfft(sums.movedim(0, -1), n=angles)
             found.weights[some, :size] = shares.sum(-1)
             found.rotation[some, :size] = shares.argmax(-1)
     return found
 
 
-@dataclass
-class AskedImages:
-    """Keys and values of images that may be asked, as spectra over the angle.
+def correlate_with_gathered(query: Tensor, key: Tensor, theirs: Tensor, room: Tensor) -> Tensor:
+    """Multiply spectra `(frequencies, m, D)` by those of neighbours `(m, K)` among `(frequencies, n, D)`.
 
-    Attributes
-    ----------
-    key, value : Tensor
-        `(frequencies, n, D)`, conjugated, and `(frequencies, n, C)`.
-    angles : int
-        Angular steps of a turn.
-    room : tuple of Tensor
-        Of what is gathered, filled again and again: fresh memory would cost four times the gathering.
-    """
-
-    key: Tensor
-    value: Tensor
-    angles: int
-    room: tuple[Tensor, ...] = ()
-
-    def count_at_once(self, size: int) -> int:
-        """Count the images that attend at once to so many neighbours each."""
-        if size >= MANY * self.key.shape[1]:
-            return MANY_AT_ONCE
-        numbers_each = size * 2 * (self.key[:, 0].numel() + self.value[:, 0].numel())
-        return count_at_once(VALUES_AT_ONCE, self.key.device, numbers_each)
-
-    def attend_to_few(self, query: Tensor, theirs: Tensor, weigh: Weigh) -> tuple[Tensor, Tensor]:
-        """Let images of spectra `(frequencies, m, D)` attend to few neighbours `(m, K)`, whose features are gathered.
-
-        Returns
-        -------
-        tuple of Tensor
-            `(m, K, angles)` weights and `(m, C, angles)` what was gathered.
-        """
-        size, wanted = theirs.shape[1], theirs.numel()
-        if not self.room or self.room[0].shape[1] < wanted:
-            self.room = tuple(
-                one.new_empty(len(one), wanted, one.shape[2]) for one in (self.key, self.value)
-            )
-        keys, values = (
-            gather_into(room, spectra, theirs.flatten(), size)
-            for room, spectra in zip(self.room, (self.key, self.value), strict=True)
-        )
-        # (frequencies, images, K, D) @ (frequencies, images, D, 1)
-        products = (keys @ query[..., None])[..., 0]
-        shares = weigh(torch.fft.irfft(products.movedim(0, -1), n=self.angles), theirs)
-        spectra = torch.fft.rfft(shares).movedim(-1, 0)[..., None, :]  # (frequencies, images, 1, K)
-        sums = (spectra @ values)[..., 0, :]  # (frequencies, images, C)
-        return shares, torch.fft.irfft(sums.movedim(0, -1), n=self.angles)
-
-    def attend_to_many(self, query: Tensor, theirs: Tensor, weigh: Weigh) -> tuple[Tensor, Tensor]:
-        """Attend as `attend_to_few`, up to rounding, by products with all images: gathering many costs more."""
-        products = (query @ self.key.mT).gather(2, theirs.expand(len(query), -1, -1))
-        shares = weigh(torch.fft.irfft(products.movedim(0, -1), n=self.angles), theirs)
-        spectra = torch.fft.rfft(shares).movedim(-1, 0)  # (frequencies, images, K)
-        everybody = spectra.new_zeros(*spectra.shape[:2], self.value.shape[1])
-        sums = everybody.scatter_(2, theirs.expand_as(spectra), spectra) @ self.value
-        return shares, torch.fft.irfft(sums.movedim(0, -1), n=self.angles)
-
-
-def gather_into(room: Tensor, spectra: Tensor, images: Tensor, size: int) -> Tensor:
-    """Gather the spectra `(frequencies, n, channels)` of images into room for them.
+    There is room for what is gathered, as `gather_into` has it.
 
     Returns
     -------
     Tensor
-        `(frequencies, images / size, size, channels)`, a view of `room`.
+        `(frequencies, m, K)`.
     """
+    keys = gather_into(room, key, theirs)
+    return (keys @ query[..., None])[..., 0]
+
+
+def add_up_gathered(shares: Tensor, value: Tensor, theirs: Tensor, room: Tensor) -> Tensor:
+    """Add up the values `(frequencies, n, C)` of neighbours `(m, K)` by their shares `(frequencies, m, K)`.
+
+    There is room for what is gathered, as `gather_into` has it.
+
+    Returns
+    -------
+    Tensor
+        `(frequencies, m, C)`.
+    """
+    values = gather_into(room, value, theirs)
+    return (shares[..., None, :] @ values)[..., 0, :]
+
+
+def correlate_with_all(query: Tensor, key: Tensor, theirs: Tensor) -> Tensor:
+    """Do as `correlate_with_gathered`, up to rounding, by products with all images: gathering many costs more."""
+    return (query @ key.mT).gather(2, theirs.expand(len(query), -1, -1))
+
+
+def add_up_all(shares: Tensor, value: Tensor, theirs: Tensor) -> Tensor:
+    """Do as `add_up_gathered`, up to rounding, with shares of all images, most of them 0."""
+    everybody = shares.new_zeros(*shares.shape[:2], value.shape[1])
+    return everybody.scatter_(2, theirs.expand_as(shares), shares) @ value
+
+
+def gather_into(room: Tensor, spectra: Tensor, theirs: Tensor) -> Tensor:
+    """Gather the spectra `(frequencies, n, channels)` of images `(m, K)` into room for them.
+
+    Returns
+    -------
+    Tensor
+        `(frequencies, m, K, channels)`, a view of `room`.
+    """
+    images = theirs.flatten()
     gathered = room[:, : len(images)]
     if gathered.is_contiguous():
         torch.index_select(spectra, 1, images, out=gathered)
     else:  # the last few
         gathered = spectra[:, images]
-    return gathered.unflatten(1, (-1, size))
+    return gathered.unflatten(1, theirs.shape)
