@@ -25,6 +25,7 @@ from benchmarks.common.half_sets import (
 from benchmarks.common.places import list_molecules
 from benchmarks.common.tables import write_table
 from polardenoise.engine.neighbours import centred_denoising, search
+from polardenoise.engine.neighbours.encoded_cluster import Cluster
 
 PHANTOMS = ("phantom:122",)
 #: Molecules of split `validation`.
@@ -50,7 +51,7 @@ def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequ
     return figures
 
 
-def leave_as_it_is(model: object, cluster: search.Cluster) -> search.Cluster:
+def leave_as_it_is(model: object, cluster: Cluster) -> Cluster:
     """Stand in for `encode_mirrored` where mirrored images are not to count."""
     return cluster
 

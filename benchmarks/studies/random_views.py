@@ -25,12 +25,8 @@ from benchmarks.studies.one_view_sets import apply_radial
 from polardenoise.engine.evaluate.against_truth import relative_mse
 from polardenoise.engine.imaging.background import measure_background, normalise
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
-from polardenoise.engine.neighbours.search import (
-    Search,
-    denoise_among,
-    denoise_by_evidence,
-    encode_cluster,
-)
+from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
+from polardenoise.engine.neighbours.search import Search, denoise_among, denoise_by_evidence
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.particle_images import read_images

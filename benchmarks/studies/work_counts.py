@@ -31,8 +31,9 @@ from polardenoise.engine.denoise.whole_halves.weight_learning import LEARNING_IM
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics, match_images
 from polardenoise.engine.neighbours.clusters import LANDMARKS, LARGEST_CLUSTER
+from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
 from polardenoise.engine.neighbours.folds import FOLDS
-from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
+from polardenoise.engine.neighbours.search import denoise_encoded_cluster
 from polardenoise.engine.neighbours.template_denoising import denoise_by_guess, see_images
 from polardenoise.engine.neighbours.templates import (
     MOST_TEMPLATES,

@@ -12,8 +12,9 @@ from polardenoise.engine.imaging.rotational_matching import (
 )
 from polardenoise.engine.neighbours import clusters
 from polardenoise.engine.neighbours.companions import choose_neighbours
+from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
 from polardenoise.engine.neighbours.matches import match_denoised_cluster
-from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
+from polardenoise.engine.neighbours.search import denoise_encoded_cluster
 from polardenoise.engine.networks import polar_transformer
 from polardenoise.engine.networks.registry import build_model
 from polardenoise.engine.particles.micrograph_places import MicrographPlaces

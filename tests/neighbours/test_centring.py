@@ -17,7 +17,8 @@ from polardenoise.engine.neighbours.centring import (
     find_off_centre_groups,
     find_peaks,
 )
-from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
+from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
+from polardenoise.engine.neighbours.search import denoise_encoded_cluster
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles

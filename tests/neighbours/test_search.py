@@ -8,19 +8,18 @@ from polardenoise.engine.imaging.mirror_parity import mirror_images
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
+from polardenoise.engine.neighbours import encoded_cluster
 from polardenoise.engine.neighbours import search as neighbours
 from polardenoise.engine.neighbours.companions import choose_neighbours
+from polardenoise.engine.neighbours.encoded_cluster import Cluster, encode_cluster, encode_mirrored
 from polardenoise.engine.neighbours.grouping import form_sets
 from polardenoise.engine.neighbours.matches import match_denoised_cluster
 from polardenoise.engine.neighbours.search import (
     OWN_NOISE_KEPT,
-    Cluster,
     EarlierEstimates,
     denoise_encoded_cluster,
     denoise_first,
     denoise_further,
-    encode_cluster,
-    encode_mirrored,
     expect_own_noise,
 )
 from polardenoise.engine.networks.checkpoint import load_model
@@ -171,7 +170,8 @@ def test_the_order_of_the_images_matters_to_the_random_sets_only(tiny, monkeypat
 def test_how_many_images_are_computed_at_once_changes_nothing(tiny, monkeypatch):
     images, ctf_rings = draw_small(25)
     whole = denoise_cluster(tiny, images, ctf_rings, 6, 0)
-    monkeypatch.setattr(neighbours, "IMAGES_AT_ONCE", 7)
+    for module in (neighbours, encoded_cluster):
+        monkeypatch.setattr(module, "IMAGES_AT_ONCE", 7)
     parts = denoise_cluster(tiny, images, ctf_rings, 6, 0)
     assert torch.equal(parts.neighbours, whole.neighbours)
     assert relative_norm(parts.estimates - whole.estimates, whole.estimates) < 1e-5

@@ -9,7 +9,8 @@ import torch
 from polardenoise.engine.denoise.adapted_halves import choose_set_sizes, choose_widest_sets
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import match_images
-from polardenoise.engine.neighbours.search import denoise_encoded_cluster, encode_cluster
+from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
+from polardenoise.engine.neighbours.search import denoise_encoded_cluster
 from polardenoise.engine.neighbours.set_sizes import limit_neighbours, measure_differences
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.train.recipe import PRESETS, Recipe

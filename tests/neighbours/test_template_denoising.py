@@ -6,12 +6,8 @@ import torch
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.polar_grid import PolarGrid
-from polardenoise.engine.neighbours.search import (
-    denoise_by_neighbours,
-    denoise_once_more,
-    encode_cluster,
-    encode_mirrored,
-)
+from polardenoise.engine.neighbours.encoded_cluster import encode_cluster, encode_mirrored
+from polardenoise.engine.neighbours.search import denoise_by_neighbours, denoise_once_more
 from polardenoise.engine.neighbours.template_denoising import (
     SeenImages,
     denoise_by_guess,

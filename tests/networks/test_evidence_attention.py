@@ -8,7 +8,8 @@ import torch
 
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics, match_images
-from polardenoise.engine.neighbours.search import denoise_first, denoise_further, encode_cluster
+from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
+from polardenoise.engine.neighbours.search import denoise_first, denoise_further
 from polardenoise.engine.networks import (
     evidence_attention,
     neighbour_attention,

@@ -14,8 +14,8 @@ from polardenoise.engine.neighbours.centring import (
     place_once_more,
     settle,
 )
+from polardenoise.engine.neighbours.encoded_cluster import Cluster, encode_cluster, encode_mirrored
 from polardenoise.engine.neighbours.search import (
-    Cluster,
     DenoisedCluster,
     count_passes,
     count_refinement_passes,
@@ -24,8 +24,6 @@ from polardenoise.engine.neighbours.search import (
     denoise_first,
     denoise_further,
     denoise_once_more,
-    encode_cluster,
-    encode_mirrored,
     search_neighbours,
 )
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer

@@ -20,8 +20,9 @@ from polardenoise.engine.imaging.rotational_matching import (
     match_images,
     measure_affinity,
 )
+from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
 from polardenoise.engine.neighbours.grouping import ImageSet
-from polardenoise.engine.neighbours.search import denoise_at_random, encode_cluster
+from polardenoise.engine.neighbours.search import denoise_at_random
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.particles.shared_pixels import SharedPixels, share_nothing

@@ -16,13 +16,9 @@ from polardenoise.engine.imaging.rotational_matching import (
     measure_affinity,
 )
 from polardenoise.engine.neighbours.companions import choose_neighbours
+from polardenoise.engine.neighbours.encoded_cluster import Cluster
 from polardenoise.engine.neighbours.scores import ScoredImages, score_images
-from polardenoise.engine.neighbours.search import (
-    Cluster,
-    DenoisedCluster,
-    match_cluster,
-    tabulate_weights,
-)
+from polardenoise.engine.neighbours.search import DenoisedCluster, match_cluster, tabulate_weights
 from polardenoise.engine.particles.shared_pixels import SharedPixels
 from polardenoise.engine.runtime.arrays import save_arrays
 

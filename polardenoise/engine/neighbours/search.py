@@ -17,22 +17,21 @@ image finds of its own noise is taken off before its next neighbours are chosen 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.ring_harmonics import FourierRings, build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
     RotationalMatches,
-    compute_image_harmonics,
     match_images,
     measure_affinity,
     select_ctf_rings,
 )
 from polardenoise.engine.neighbours.companions import choose_neighbours
+from polardenoise.engine.neighbours.encoded_cluster import IMAGES_AT_ONCE, Cluster, encode_mirrored
 from polardenoise.engine.neighbours.set_sizes import limit_neighbours
 from polardenoise.engine.networks.evidence_attention import (
     EvidenceWeights,
@@ -51,9 +50,8 @@ from polardenoise.engine.runtime.progress import tell_pass
 #: From queries, keys, values and neighbours `(m, K)` to what each image gathers; see `attend_to_neighbours`.
 Attend = Callable[..., NeighbourAttention]
 
-#: Images of a random set in the first pass, and images that the network computes at once.
+#: Images of a random set in the first pass.
 FIRST_SET = 64
-IMAGES_AT_ONCE = 128
 
 #: How much of the noise of the images that were averaged is left in an estimate (docs/mirrored.rst).
 OWN_NOISE_KEPT = 0.3
@@ -96,39 +94,6 @@ class EarlierEstimates:
     estimates: Tensor
     neighbours: Tensor
     weights: Tensor
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What is known of the images of a cluster before they see one another.
-
-    Attributes
-    ----------
-    encoded : Encoded
-        By the network; where mirrored images count, their keys and values follow on those of the images.
-    image_harmonics : Tensor
-        `(2, modes, n, rings)` the images as they are matched.
-    ctf_rings : Tensor
-        `(n, box // 2)`.
-    rings : FourierRings
-        Of the harmonics.
-    shared : SharedPixels or None
-        Which images of the cluster share pixels: no two that do meet. None where none do.
-    apart : Tensor or None
-        `(n, n)` bool, the table of them.
-    """
-
-    encoded: Encoded
-    image_harmonics: Tensor
-    ctf_rings: Tensor
-    rings: FourierRings
-    shared: SharedPixels | None = None
-    apart: Tensor | None = None
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether neighbours are looked for among mirrored images as well."""
-        return len(self.encoded.key) > len(self.encoded.query)
 
 
 @dataclass(frozen=True)
@@ -310,50 +275,6 @@ def denoise_among(
         attention = attend(encoded.query, encoded.key, encoded.value, neighbours)
     estimates = decode_all(model, encoded, attention.attended)
     return DenoisedCluster(estimates, neighbours, attention)
-
-
-def encode_cluster(
-    model: PolarTransformer,
-    images: Tensor,
-    ctf_rings: Tensor,
-    shared: SharedPixels | None = None,
-) -> Cluster:
-    """Encode the images of a cluster for the attention and for the matching; `shared` says which share pixels."""
-    encoded = None
-    for start in range(0, len(images), IMAGES_AT_ONCE):
-        some = slice(start, start + IMAGES_AT_ONCE)
-        part = model.encode(images[some], ctf_rings[some])
-        if encoded is None:  # filled part by part: joining parts would hold everything twice
-            encoded = make_room(part, len(images))
-        for room, own in zip(vars(encoded).values(), vars(part).values(), strict=True):
-            room[some] = own
-        tell_pass(len(images[some]))
-    assert encoded is not None  # a cluster has an image
-    rings = build_fourier_rings(images.shape[-1])
-    with full_precision(images.device):
-        image_harmonics = compute_image_harmonics(images, ctf_rings, rings)
-    mask = None if shared is None else shared.mask(np.arange(len(images)))
-    if mask is None:
-        return Cluster(encoded, image_harmonics, ctf_rings, rings)
-    apart = torch.from_numpy(mask).to(images.device)
-    return Cluster(encoded, image_harmonics, ctf_rings, rings, shared, apart)
-
-
-def make_room(part: Encoded, count: int) -> Encoded:
-    """Make room for `count` images encoded as those of a part are."""
-    return Encoded(*(one.new_empty(count, *one.shape[1:]) for one in vars(part).values()))
-
-
-def encode_mirrored(model: PolarTransformer, cluster: Cluster) -> Cluster:
-    """Encode the mirrored images of a cluster as well, so that neighbours are looked for among them too."""
-    encoded = cluster.encoded
-    count = len(encoded.query)
-    key, value = (one.new_empty(2 * count, *one.shape[1:]) for one in (encoded.key, encoded.value))
-    key[:count], value[:count] = encoded.key, encoded.value
-    for start in range(0, count, IMAGES_AT_ONCE):
-        some = slice(start, start + IMAGES_AT_ONCE)
-        key[count:][some], value[count:][some] = model.encode_mirrored(encoded.select(some))
-    return replace(cluster, encoded=replace(encoded, key=key, value=value))
 
 
 def denoise_at_random(

@@ -108,8 +108,8 @@ class Encoded:
     value : Tensor
         `(n, value + rings + box // 2, angles)`: learned values, the polar image times |CTF|, and |CTF|^2.
 
-    In a cluster (`neighbours.search`), key and value are twice as many: those of the images, then those of the
-    mirrored images.
+    In a cluster (`neighbours.encoded_cluster`), key and value may be twice as many: those of the images, then those of
+    the mirrored images.
     """
 
     conditioned: Tensor

@@ -14,7 +14,8 @@ from polardenoise.engine.denoise.whole_halves.template_file import (
     load_whole_fold,
 )
 from polardenoise.engine.neighbours.centred_denoising import CentredCluster
-from polardenoise.engine.neighbours.search import Cluster, DenoisedCluster
+from polardenoise.engine.neighbours.encoded_cluster import Cluster
+from polardenoise.engine.neighbours.search import DenoisedCluster
 from polardenoise.engine.neighbours.template_denoising import (
     SeenImages,
     denoise_by_guess,
