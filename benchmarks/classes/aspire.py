@@ -19,8 +19,8 @@ from polardenoise.engine.particles.particle_set import read_particles
 NEIGHBOURS = 40
 
 
-def average_neighbours(star: Path, python: str) -> tuple[Tensor, float]:
-    """Average each image, phases flipped, with its nearest neighbours, `(n, N, N)`; and seconds."""
+def average_neighbours(star: Path, python: str) -> Tensor:
+    """Average each image, phases flipped, with its nearest neighbours, `(n, N, N)`."""
     particles = read_particles(star)
     assert particles.ctf is not None
     images = torch.from_numpy(read_images(particles, slice(None)))
@@ -30,8 +30,8 @@ def average_neighbours(star: Path, python: str) -> tuple[Tensor, float]:
     stack, averages = folder / "flipped.mrcs", folder / "averages.npy"
     write_stack(stack, flipped.numpy(), pixel_size)
     words = [str(ASPIRE_SCRIPT.absolute()), str(stack), str(averages)]
-    told = run_python([*words, "--neighbours", str(NEIGHBOURS)], python, folder)
-    return torch.from_numpy(np.load(averages)), float(told["seconds"])
+    run_python([*words, "--neighbours", str(NEIGHBOURS)], python, folder)
+    return torch.from_numpy(np.load(averages))
 
 
 def filter_with_truth(averages: Tensor, known: KnownImages) -> Tensor:

@@ -130,7 +130,7 @@ def measure_junk(
     molecule = read_molecule(source)
     # It fills as much of the box, at whatever pixel size that takes: only its shape tells it apart.
     made = draw_junk_set(molecule, read_molecule(other), boxes, plan, work / "junk")
-    out, _ = denoise_set(made.star, plan)
+    out = denoise_set(made.star, plan)
     found = read_matches(out)
     least = read_summary(out)["classes"]["proposed"]["min_score"]
     kept = found["score"] >= least

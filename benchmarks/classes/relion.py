@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 from polardenoise.engine.runtime.errors import InputError
@@ -18,8 +17,8 @@ def is_installed() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
-def classify(star: Path, classes: int, iterations: int, diameter: float, folder: Path) -> float:
-    """Run Class2D with RELION's defaults; gives seconds. See `name_results`.
+def classify(star: Path, classes: int, iterations: int, diameter: float, folder: Path) -> None:
+    """Run Class2D with RELION's defaults. See `name_results`.
 
     Parameters
     ----------
@@ -38,14 +37,12 @@ def classify(star: Path, classes: int, iterations: int, diameter: float, folder:
         f"--particle_diameter {diameter:.0f} --zero_mask --oversampling 1 --psi_step 12 --offset_range 5 "
         f"--offset_step 2 --norm --scale --pad 2 --dont_check_norm --preread_images --random_seed 1 --j {THREADS}"
     )
-    start = time.perf_counter()
     with (folder / "log.txt").open("w") as log:
         done = subprocess.run(
             [PROGRAM, *words.split()], stdout=log, stderr=subprocess.STDOUT, check=False
         )
     if done.returncode != 0:
         raise InputError(f"{PROGRAM} failed, see {log.name}")
-    return time.perf_counter() - start
 
 
 def name_results(folder: Path, iterations: int) -> tuple[Path, Path]:

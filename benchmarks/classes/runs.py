@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from benchmarks.classes.sets import (
 from benchmarks.classes.views import choose_views, find_symmetry, look_along
 from benchmarks.common.command import run
 from benchmarks.common.tables import Row
+from benchmarks.common.timing import read_processor_seconds
 from polardenoise.engine.evaluate.against_truth import compare_images
 from polardenoise.engine.evaluate.matches_against_truth import adjusted_rand_index
 from polardenoise.engine.imaging.euler_angles import draw_orientations
@@ -68,15 +71,31 @@ class Plan:
     seed: int = 5
 
 
-def denoise_set(star: Path, plan: Plan, *words: str) -> tuple[Path, float]:
-    """Denoise a set with its matches, `out.npz` beside it; gives the STAR file and seconds."""
+@dataclass
+class Spent:
+    """What a piece of work took: `seconds` by the clock, and seconds of processors."""
+
+    seconds: float = 0.0
+    processor: float = 0.0
+
+
+@contextmanager
+def watch_time() -> Iterator[Spent]:
+    """Fill in what is spent until the block ends."""
+    spent, start, processor = Spent(), time.perf_counter(), read_processor_seconds()
+    yield spent
+    spent.seconds = time.perf_counter() - start
+    spent.processor = read_processor_seconds() - processor
+
+
+def denoise_set(star: Path, plan: Plan, *words: str) -> Path:
+    """Denoise a set with its matches, `out.npz` beside it; gives the STAR file."""
     out = star.with_name("out.star")
-    start = time.perf_counter()
     run(
         "denoise", str(star), "-o", str(out), "--model", plan.model,
         "--matches", str(out.with_suffix(".npz")), *words,
     )  # fmt: skip
-    return out, time.perf_counter() - start
+    return out
 
 
 def read_matches(out: Path) -> dict[str, np.ndarray]:
@@ -95,19 +114,22 @@ def measure_averages(source: str, plan: Plan, work: Path) -> list[Row]:
     amplitude = find_amplitude(seen, SNR)
     star = write_set(work, add_noise(amplitude * seen, generator), table, molecule.pixel_size)
     known = KnownImages(molecule, table, amplitude * clean)
-    out, seconds = denoise_set(star, plan, "--class-count", str(plan.class_count))
+    with watch_time() as spent:
+        out = denoise_set(star, plan, "--class-count", str(plan.class_count))
     ours = [out.with_name(f"out_2d_{name}") for name in ("data.star", "classes.mrcs")]
-    rows = [describe_classes("ours", *ours, seconds, None, known)]
+    rows = [describe_classes("ours", *ours, spent, 1.0, known)]
     iterations = plan.relion_iterations
     if iterations and relion.is_installed():
         diameter = 2 * find_reach(molecule)
-        seconds = relion.classify(star, plan.class_count, iterations, diameter, work / "relion")
-        scaled = seconds * relion.USUAL_ITERATIONS / iterations
+        with watch_time() as spent:
+            relion.classify(star, plan.class_count, iterations, diameter, work / "relion")
+        scale = relion.USUAL_ITERATIONS / iterations
         data, stack = relion.name_results(work / "relion", iterations)
         method = f"RELION Class2D, {iterations} iterations"
-        rows.append(describe_classes(method, data, stack, seconds, scaled, known))
+        rows.append(describe_classes(method, data, stack, spent, scale, known))
     if plan.aspire_python:
-        averages, seconds = aspire.average_neighbours(star, plan.aspire_python)
+        with watch_time() as spent:
+            averages = aspire.average_neighbours(star, plan.aspire_python)
         error = compare_images(aspire.filter_with_truth(averages, known), known.clean)
         rows.append(
             dict.fromkeys(rows[0])
@@ -116,7 +138,8 @@ def measure_averages(source: str, plan: Plan, work: Path) -> list[Row]:
                 "particles": plan.particles,
                 "method": "ASPIRE class averages, filtered by the truth",
                 "relative MSE": error.relative_mse_scaled(),
-                "seconds": seconds,
+                "seconds": spent.seconds,
+                "processor seconds": spent.processor,
             }
         )
     return rows
@@ -126,11 +149,11 @@ def describe_classes(
     method: str,
     data: Path,
     stack: Path,
-    seconds: float,
-    scaled: float | None,
+    spent: Spent,
+    scale: float,
     known: KnownImages,
 ) -> dict[str, str | int | float | None]:
-    """Describe a 2D classification as a row: `data` and `stack` in RELION's layout, times, and the truth."""
+    """Describe a 2D classification as a row: `data` and `stack` in RELION's layout, its whole time, and the truth."""
     placed, molecule = read_placed_images(data), known.molecule
     averages = read_averages(stack)
     return {
@@ -142,8 +165,8 @@ def describe_classes(
         "viewing angle": measure_viewing_angle(
             placed.number, known.table.angles, find_symmetry(molecule.volume)
         ),
-        "seconds": seconds,
-        "seconds of 25 iterations": scaled,
+        "seconds": spent.seconds * scale,
+        "processor seconds": spent.processor * scale,
     }
 
 
@@ -172,7 +195,7 @@ def measure_views(source: str, snrs: tuple[float, ...], plan: Plan, work: Path) 
             "views": len(directions),
             "SNR": f"{snr:g}",
         }
-        out, _ = denoise_set(star, plan, "--class-count", str(len(directions)))
+        out = denoise_set(star, plan, "--class-count", str(len(directions)))
         found = read_matches(out)
         for half in (1, 2):
             own = found["half"] == half

@@ -1,6 +1,7 @@
 """The benchmark of 2D classes: views that are one, junk that is what it says, averages put back, and a run in small."""
 
 import csv
+import time
 
 import numpy as np
 import pytest
@@ -195,7 +196,7 @@ def test_everything_in_small(tmp_path, monkeypatch):
         ):
             name.write_bytes(star.with_name(f"out_2d_{ours}").read_bytes())
         assert 0 < diameter < BOX * 20
-        return 8.0
+        time.sleep(0.4)
 
     monkeypatch.setattr(relion, "is_installed", lambda: True)
     monkeypatch.setattr(relion, "classify", copy_ours)
@@ -208,7 +209,8 @@ def test_everything_in_small(tmp_path, monkeypatch):
     assert (ours["method"], theirs["method"]) == ("ours", "RELION Class2D, 5 iterations")
     assert 0 < float(ours["relative MSE"]) < 1
     assert theirs["relative MSE"] == ours["relative MSE"]
-    assert float(theirs["seconds of 25 iterations"]) == 5 * float(theirs["seconds"]) == 40
+    assert float(theirs["seconds"]) >= 5 * 0.4 > 5 * float(theirs["processor seconds"])
+    assert float(ours["processor seconds"]) > 0.1
     (views,) = read_rows(tmp_path / "tables" / "classes_views.csv")
     assert views["views"] == "3"
     assert float(views["half 1"]) > 0.3  # three views at SNR 0.5
@@ -233,11 +235,10 @@ def test_aspire_gets_flipped_phases_and_the_filter_of_the_truth(
         assert words[3:] == ["--neighbours", "40"]
         given = read_particles(words[1], pixel_size=1.0)
         np.save(words[2], read_images(given, slice(None)))
-        return {"seconds": 3.0}
+        return {}
 
     monkeypatch.setattr(aspire, "run_python", give_back)
-    averages, seconds = aspire.average_neighbours(star, "aspire/bin/python")
-    assert seconds == 3
+    averages = aspire.average_neighbours(star, "aspire/bin/python")
     flipped = np.fft.rfft2(averages.numpy()) * np.fft.rfft2(clean.numpy()).conj()
     assert (flipped.real.sum(0) > -1e-3 * np.abs(flipped).sum(0)).all()
     filtered = aspire.filter_with_truth(averages, KnownImages(molecule, table, clean))
