@@ -7,6 +7,11 @@ from typing import Any
 from screen import Screen, wait_for
 from window import Window
 
+# Title of Scipion's viewer of tables, and its button that shows the images alone.
+TABLE, GALLERY = "^Metadata: ", "Go to GALLERY view"
+# Name that the viewer gives to the run of a subset.
+SUBSET = "create subset"
+
 
 def raise_project(screen: Screen, title: str) -> None:
     """Bring the project's window to the front, where clicks reach it."""
@@ -51,6 +56,80 @@ def execute_form(window: Window, screen: Screen, title: str) -> None:
 def click_execute(window: Window, screen: Screen) -> None:
     """Click *Execute* in the newest form, whatever comes of it."""
     button = wait_for(lambda: window.ask("button", text="Execute"), "the button Execute", 30)
+    screen.click(button["x"], button["y"])
+
+
+def answer_question(window: Window, screen: Screen, name: str, text: str) -> None:
+    """Click an answer, for example *Yes*, to a question of the newest form."""
+    place = wait_for(lambda: window.ask("choice", name=name, text=text), f"{name}: {text}", 30)
+    screen.click(place["x"], place["y"])
+    wait_for(lambda: window.ask("value", name=name)["value"] == (text == "Yes"), f"{text!r}", 30)
+
+
+def click_wand(window: Window, screen: Screen, name: str) -> Any:
+    """Click the wand of a line of the newest form, and return what the line shows then.
+
+    Raises
+    ------
+    TimeoutError
+        If it shows the same as before.
+    """
+    before = window.ask("value", name=name)["value"]
+    place = wait_for(lambda: window.ask("wand", name=name), f"the wand of {name}", 30)
+    screen.click(place["x"], place["y"])
+
+    def changed() -> Any:
+        now = window.ask("value", name=name)["value"]
+        return now if now != before else None
+
+    return wait_for(changed, f"what the wand of {name} proposes", 30)
+
+
+def choose_input(window: Window, screen: Screen, name: str, text: str) -> None:
+    """Choose an input of the newest form from the list behind its magnifier."""
+    place = wait_for(lambda: window.ask("magnifier", name=name), f"the list of {name}", 30)
+    screen.click(place["x"], place["y"])
+    entry = wait_for(lambda: window.ask("listed", text=text), f"{text!r} in the list", 30)
+    screen.click(entry["x"], entry["y"], times=2)
+    wait_for(lambda: window.ask("inputs")[name], f"{text!r} in the form", 30)
+
+
+def open_gallery(window: Window, screen: Screen, output: str) -> None:
+    """Double-click an output of the selected run; in the viewer of tables that opens, click *Go to GALLERY view*."""
+    line = wait_for(lambda: window.ask("output_line", name=output), f"the line of {output}", 30)
+    screen.click(line["x"], line["y"], times=2)
+    screen.wait_for_window(TABLE)
+    press(window, screen, GALLERY)
+
+
+def pick_items(window: Window, screen: Screen, items: list[int]) -> None:
+    """Click images of the gallery, by their ids, all but the first with the key *Ctrl* held down."""
+    for place, item in enumerate(items):
+
+        def find_image(number: int = item) -> dict[str, Any]:
+            return window.ask("table", question="item", number=number)
+
+        found = wait_for(find_image, f"image {item}", 30)
+        screen.click(found["x"], found["y"], key="ctrl" if place else "")
+
+    def are_picked() -> bool:
+        return window.ask("table", question="picked")["ids"] == sorted(items)
+
+    wait_for(are_picked, f"that {items} are picked", 30)
+
+
+def make_subset(window: Window, screen: Screen, kind: str) -> None:
+    """Press the button below the gallery that makes a subset of what is picked, agree, and close the viewer."""
+    for text in (kind, "Accept", "Close"):
+        press(window, screen, text)
+    screen.wait_until_closed(TABLE)
+
+
+def press(window: Window, screen: Screen, text: str) -> None:
+    """Press a button of the viewer of tables."""
+    button = wait_for(
+        lambda: window.ask("table", question="button", text=text), f"the button {text!r}", 30
+    )
     screen.click(button["x"], button["y"])
 
 

@@ -54,6 +54,7 @@ def hash_forms() -> dict[str, str]:
     for name, form in define_viewer_forms().items():
         hashes[f"viewer_{name}"] = hash_fields(list_fields(form))
     hashes["clicks_form"] = hashes["form_denoise"]
+    hashes["clicks_form_select"] = hashes["form_select"]
     return hashes
 
 

@@ -8,20 +8,28 @@ through the module that uses it, since its own cannot be imported first.
 import json
 import os
 import queue
+import subprocess
 import sys
 import threading
 import tkinter as tk
 import traceback
+from pathlib import Path
 from tkinter import ttk
+from types import SimpleNamespace
 
+from pwem.viewers.mdviewer import viewer as table_views
+from pyworkflow.gui.dialog import ListDialog
 from pyworkflow.gui.project import ProjectWindow
 from pyworkflow.gui.project.viewprotocols import FormWindow
 from pyworkflow.project import Manager
 from pyworkflow.protocol import LEVEL_ADVANCED, PointerParam
+from pyworkflow.utils import Message
 from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer
 
 # How often the window looks for commands, milliseconds.
 INTERVAL = 100
+# Goes along with Scipion's viewer of tables, and answers questions about it.
+TABLE_PROBE = str(Path(__file__).resolve().parent / "table_probe.py")
 
 
 class Probe:
@@ -37,9 +45,11 @@ class Probe:
         self.window = window
         self.forms = []
         self.viewer = None
+        self.table_viewer = None
         self.commands = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()
         self.keep_forms()
+        self.keep_table_viewer()
         window.root.after(INTERVAL, self.poll)
 
     def keep_forms(self):
@@ -51,6 +61,18 @@ class Probe:
             create(form)
 
         FormWindow._createGUI = create_and_remember
+
+    def keep_table_viewer(self):
+        """Start Scipion's viewer of tables, a process of its own, together with a probe."""
+
+        def start_with_probe(command, **options):
+            command[command.index("--extensionpath") + 1] = TABLE_PROBE
+            self.table_viewer = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+            )
+            return self.table_viewer
+
+        table_views.subprocess = SimpleNamespace(Popen=start_with_probe)
 
     def read(self):
         """Take commands from standard input; the window ends with it."""
@@ -93,12 +115,7 @@ class Probe:
         (item,) = [item for item in walk_tree(tree) if str(item).split(".")[-1] == name]
         tree.see(item)
         tree.update()
-        place = tree.bbox(item)
-        if not place:
-            return {}
-        # Near the left end of its text: a click on the column's far side would hit the frame.
-        x, y = place[0] + min(place[2] // 2, 60), place[1] + place[3] // 2
-        return {"x": tree.winfo_rootx() + x, "y": tree.winfo_rooty() + y}
+        return place_item(tree, item)
 
     def selected(self):
         """Answer the label of the run that is selected, and the outputs that the window knows of."""
@@ -122,13 +139,52 @@ class Probe:
 
     def button(self, text):
         """Answer where a button of the newest form is."""
-        form = self.forms[-1]
-        for widget in walk(form.root):
-            if isinstance(widget, (tk.Button, ttk.Button)) and str(widget.cget("text")) == text:
-                x = widget.winfo_rootx() + widget.winfo_width() // 2
-                y = widget.winfo_rooty() + widget.winfo_height() // 2
-                return {"x": x, "y": y}
+        return find_button(self.forms[-1].root, text)
+
+    def choice(self, name, text):
+        """Answer where one of the answers to a line of the newest form is; null where the line is not shown."""
+        return find_button(self.forms[-1].widgetDict[name].content, text)
+
+    def wand(self, name):
+        """Answer where the wand of a line of the newest form is; null where the line is not shown."""
+        return find_button(self.forms[-1].widgetDict[name].btnFrame, Message.LABEL_BUTTON_WIZ)
+
+    def magnifier(self, name):
+        """Answer where the button is that lists what an input of the newest form may be."""
+        return find_button(self.forms[-1].widgetDict[name].btnFrame, "Select")
+
+    def listed(self, text):
+        """Answer where an entry of the list that was opened from the newest form is; null where it is not drawn."""
+        for widget in walk(self.forms[-1].root):
+            if isinstance(widget, ListDialog) and widget.winfo_viewable():
+                for item in walk_tree(widget.tree):
+                    if widget.tree.item(item, "text") == text:
+                        return place_item(widget.tree, item)
         return {}
+
+    def value(self, name):
+        """Answer what a line of the newest form shows."""
+        return {"value": self.forms[-1].widgetDict[name].get()}
+
+    def output_line(self, name):
+        """Answer where an output of the selected run is in the list above its summary; null where it is not drawn."""
+        tree = self.window.getViewWidget().infoTree
+        # Its `update` is Scipion's, and fills it anew.
+        tree.update_idletasks()
+        for item in walk_tree(tree):
+            if tree.item(item, "text").split(" ")[-1] == name:
+                return place_item(tree, item)
+        return {}
+
+    def table(self, question, **words):
+        """Ask the probe of Scipion's viewer of tables, and pass its answer on; null where none was opened."""
+        if self.table_viewer is None:
+            return {}
+        print(json.dumps({"do": question, **words}), file=self.table_viewer.stdin, flush=True)
+        for line in self.table_viewer.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError("the viewer of tables ended")
 
     # --------------------------- what is shown ---------------------------------------------
     def arrange(self, width, height, tree):
@@ -248,8 +304,35 @@ class Probe:
         return {}
 
     def quit(self):
-        """End the process; nothing is asked."""
+        """End the process, and the viewer of tables with it; nothing is asked."""
+        if self.table_viewer is not None:
+            self.table_viewer.kill()
         os._exit(0)
+
+
+def find_button(within, text):
+    """Find the middle of a button or radio button by its text; nothing where it is not shown."""
+    kinds = (tk.Button, ttk.Button, tk.Radiobutton)
+    for widget in walk(within):
+        if (
+            isinstance(widget, kinds)
+            and str(widget.cget("text")) == text
+            and widget.winfo_viewable()
+        ):
+            x = widget.winfo_rootx() + widget.winfo_width() // 2
+            y = widget.winfo_rooty() + widget.winfo_height() // 2
+            return {"x": x, "y": y}
+    return {}
+
+
+def place_item(tree, item):
+    """Find the place of an item of a tree on the screen; nothing where it is not drawn."""
+    place = tree.bbox(item)
+    if not place:
+        return {}
+    # Near the left end of its text: a click on the column's far side would hit the frame.
+    x, y = place[0] + min(place[2] // 2, 60), place[1] + place[3] // 2
+    return {"x": tree.winfo_rootx() + x, "y": tree.winfo_rooty() + y}
 
 
 def walk(widget):

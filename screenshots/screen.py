@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import io
 import os
 import shutil
@@ -15,6 +16,9 @@ import numpy as np
 from PIL import Image, ImageChops
 
 PROGRAMS = ("Xvfb", "xdotool", "import")
+# Of Qt, in which Scipion's viewer of tables is written.
+LIBRARIES = ("xcb-icccm", "xcb-keysyms", "xcb-xinerama")
+PACKAGES = "xvfb xdotool imagemagick libxcb-icccm4 libxcb-keysyms1 libxcb-xinerama0"
 SIZE = "1600x1300x24"
 # Difference of neighbouring pixels that is an edge, grey levels of 255; pixels at edges in a picture of something.
 EDGE, LEAST_EDGES = 30.0, 0.015
@@ -25,9 +29,10 @@ MOST_BYTES = 150_000
 T = TypeVar("T")
 
 
-def find_missing_programs() -> list[str]:
-    """List the programs that are needed and not on PATH."""
-    return [program for program in PROGRAMS if shutil.which(program) is None]
+def find_missing() -> list[str]:
+    """List the programs that are needed and not on PATH, and the libraries that are not installed."""
+    programs = [program for program in PROGRAMS if shutil.which(program) is None]
+    return programs + [name for name in LIBRARIES if ctypes.util.find_library(name) is None]
 
 
 def wait_for(ask: Callable[[], T | None], what: str, seconds: float) -> T:
@@ -100,10 +105,11 @@ class Screen:
         """Wait until no window has this title."""
         wait_for(lambda: not self.find_windows(title), f"the end of the window {title!r}", seconds)
 
-    def click(self, x: int, y: int, times: int = 1) -> None:
-        """Click with the left button."""
-        self.run("xdotool", "mousemove", str(x), str(y))
-        self.run("xdotool", "click", "--repeat", str(times), "--delay", "80", "1")
+    def click(self, x: int, y: int, times: int = 1, key: str = "") -> None:
+        """Click with the left button, while a key is held down if one is named."""
+        hold, release = (["keydown", key], ["keyup", key]) if key else ([], [])
+        self.run("xdotool", "mousemove", str(x), str(y), *hold)
+        self.run("xdotool", "click", "--repeat", str(times), "--delay", "80", "1", *release)
 
     def photograph(self, window: str, seconds: float = 60) -> Image.Image:
         """Take a picture of a window once several in a row are the same and show something.

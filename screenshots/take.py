@@ -1,9 +1,10 @@
 """`make screenshots`: the plugin as a user sees it, photographed on a virtual screen.
 
 A small workflow runs, Scipion's project window opens on it, and every form, viewer and wizard is opened and
-photographed; which forms they show is noted beside them (`forms_shown.py`). One denoise run is carried out with the
-mouse alone: its box is double-clicked, *Execute* is clicked, and the project has to say that it finished. Exit code 1
-if a picture is missing or blank.
+photographed; which forms they show is noted beside them (`forms_shown.py`). Two runs are carried out with the mouse
+alone: a set with junk is denoised (its box is double-clicked, *Execute* is clicked), and cleaned by the score that the
+wand proposes; the project has to say that they finished. Then classes are picked. Exit code 1 if a picture is missing
+or blank.
 """
 
 from __future__ import annotations
@@ -20,10 +21,24 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
 
-from clicks import execute_form, open_run, raise_project, wait_until_finished
+from clicks import (
+    SUBSET,
+    TABLE,
+    answer_question,
+    click_wand,
+    execute_form,
+    make_subset,
+    open_gallery,
+    open_protocol,
+    open_run,
+    pick_items,
+    raise_project,
+    select_run,
+    wait_until_finished,
+)
 from forms_shown import record_forms
 from headless import prepare_scipion
-from screen import Screen, find_missing_programs, save_small
+from screen import PACKAGES, Screen, find_missing, save_small
 from window import Window
 
 HERE = Path(__file__).resolve().parent
@@ -57,7 +72,9 @@ FIGURES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("denoise", "classes", "showClasses", "Class averages", {}),
 )
 WIZARDS = (("ProtPolarEvaluate", "evaluate", "maskRadius", "wizard_mask_radius", "Wizard"),)
-CLICKED = "denoise by clicks"
+CLICKED, CLEANED = "denoise by clicks", "polardenoise - select particles"
+# Classes that are picked in Scipion's viewer, by their ids.
+PICKED = [1, 2, 3]
 
 
 class Camera:
@@ -144,6 +161,31 @@ def run_by_clicks(window: Window, camera: Camera, project: Any) -> None:
     camera.take("clicks_finished", f"^{window_title()}")
 
 
+def select_by_clicks(window: Window, camera: Camera, project: Any) -> None:
+    """Clean the set with the mouse: by the score that the wand proposes; then pick classes in Scipion's viewer."""
+    screen, title = camera.screen, "ProtPolarSelect$"
+    raise_project(screen, window_title())
+    select_run(window, screen, CLICKED)
+    open_protocol(window, screen, "ProtPolarSelect")
+    answer_question(window, screen, "useMinScore", "Yes")
+    proposed = click_wand(window, screen, "minScore")
+    camera.take("clicks_form_select", title)
+    execute_form(window, screen, title)
+    run = wait_until_finished(project, CLEANED, 120)
+    size, given = run.outputParticles.getSize(), run.inputParticles.get().getSize()
+    assert size < given, size
+    print(f"{CLEANED}: {size} of {given} particles score at least {proposed}", flush=True)
+    select_run(window, screen, CLEANED)
+    camera.take("clicks_selected", f"^{window_title()}")
+    select_run(window, screen, CLICKED)
+    open_gallery(window, screen, "outputClasses")
+    pick_items(window, screen, PICKED)
+    camera.take("clicks_classes", TABLE)
+    make_subset(window, screen, "Class2D")
+    subset = wait_until_finished(project, SUBSET, 120)
+    assert subset.outputClasses2D.getSize() == len(PICKED)
+
+
 def main() -> int:
     """Make the project, take the pictures, say what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,9 +193,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=1800, help="give up after so long")
     parser.add_argument("--keep", action="store_true", help="keep the project and say where it is")
     arguments = parser.parse_args()
-    missing = find_missing_programs()
+    missing = find_missing()
     if missing:
-        print(f"missing: {', '.join(missing)} (Debian: xvfb xdotool imagemagick)", file=sys.stderr)
+        print(f"missing: {', '.join(missing)} (Debian: {PACKAGES})", file=sys.stderr)
         return 1
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(arguments.seconds)
@@ -187,6 +229,7 @@ def take_all(output: Path) -> list[str]:
         try:
             photograph_all(window, camera)
             run_by_clicks(window, camera, workflow.project)
+            select_by_clicks(window, camera, workflow.project)
         finally:
             window.close()
     record_forms(output, camera.taken)

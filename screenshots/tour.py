@@ -9,9 +9,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
 
+from empty_boxes import empty_last_boxes
 from workflow import Workflow
 
 PROJECT = "tour"
+# Images of a simulation, and of the one with junk those that show nothing.
+PARTICLES, EMPTY = 400, 40
 # Long enough for a few points of the curves, which come once a minute: some are drawn while it runs.
 TRAINING_MINUTES = 2.5
 
@@ -54,15 +57,10 @@ def run_tour(workflow: Workflow) -> None:
         ProtPolarSimulate,
     )
 
-    simulated = workflow.run(
-        "simulate",
-        ProtPolarSimulate,
-        {},
-        numberOfParticles=400,
-        views=6,
-        snr=0.1,
-        numberOfThreads=1,
-    )
+    sizes = {"numberOfParticles": PARTICLES, "views": 6, "snr": 0.1, "numberOfThreads": 1}
+    simulated = workflow.run("simulate", ProtPolarSimulate, {}, **sizes)
+    with_junk = workflow.run("simulate with junk", ProtPolarSimulate, {}, **sizes)
+    empty_last_boxes(with_junk.outputParticles, EMPTY)
     noisy, volume = (simulated, "outputParticles"), (simulated, "outputVolume")
     workflow.run("import model", ProtPolarImportModel, {}, importFrom=1)
     options = {"useGpu": False, "numberOfThreads": 1}
@@ -92,12 +90,12 @@ def run_tour(workflow: Workflow) -> None:
             useReferenceVolume=True,
             numberOfThreads=1,
         )
-    for label, protocol, chosen in (
-        ("adapt", ProtPolarAdapt, {}),
-        ("denoise by clicks", ProtPolarDenoise, {"setSize": 16}),
+    for label, protocol, particles, chosen in (
+        ("adapt", ProtPolarAdapt, simulated, {}),
+        ("denoise by clicks", ProtPolarDenoise, with_junk, {"setSize": 16}),
     ):
         prepared = workflow.project.newProtocol(protocol, **chosen, **options)
         prepared.setObjLabel(label)
-        prepared.inputParticles.set(simulated)
+        prepared.inputParticles.set(particles)
         prepared.inputParticles.setExtended("outputParticles")
         workflow.project.saveProtocol(prepared)

@@ -20,7 +20,7 @@ from polardenoise.convert.selection import (
     read_scored_particles,
 )
 from polardenoise.protocols.engine_runner import EngineRunner
-from polardenoise.protocols.protocol_denoise import ProtPolarDenoise
+from polardenoise.protocols.protocol_denoise import DenoiseOutputs, ProtPolarDenoise
 from polardenoise.protocols.run_settings import write_json
 from polardenoise.protocols.upstream import find_maker
 
@@ -113,10 +113,11 @@ class ProtPolarSelect(EngineRunner, ProtProcessParticles):
             "Select by classes?",
             "SetOfClasses2D",
             "Picked classes",
-            "Keep the particles of these classes. Open *outputClasses* of `denoise particles` in Scipion's viewer, "
-            "pick the good ones, press *Classes* there, and name the subset here. Classes of any "
-            "other 2D classification of these particles will do. A small class may be a rare view: look "
-            "at it before you leave it out.",
+            "Keep the particles of these classes. Click the run of `denoise particles`, double-click its "
+            "*outputClasses* above the summary, click the good ones in the viewer that opens (further ones with *Ctrl* "
+            "held down), press *Class2D* below them (in Xmipp's viewer *Classes*), and name the subset here. Classes "
+            "of any other 2D classification of these particles will do. A small class may be a rare view: look at it "
+            "before you leave it out.",
         )
 
     # --------------------------- steps -----------------------------------------------------
@@ -199,8 +200,20 @@ class ProtPolarSelect(EngineRunner, ProtProcessParticles):
                 "Say what to select by: answer *Select by score?*, *Select the best fraction?* or *Select by "
                 "classes?* with Yes."
             ]
-        errors = self.findMissingInputs()
+        errors = self.findMissingInputs() or self.checkPickedClasses()
         return errors or self.checkScores(denoised) or self.checkRawParticles(denoised)
+
+    def checkPickedClasses(self):
+        """Say so where nobody picked: Scipion fills in all classes of the run that is selected; a list of errors."""
+        classes, run = self.getShown("pickedClasses"), self.findDenoiseRun()
+        found = getattr(run, DenoiseOutputs.outputClasses.name, None)
+        if classes is None or found is None or classes.getObjId() != found.getObjId():
+            return []
+        return [
+            f"*Picked classes* are all {found.getSize()} classes of `denoise particles`: double-click *outputClasses* "
+            "above the summary of that run, pick the good ones, press *Class2D* below them, and choose the subset "
+            "that this makes."
+        ]
 
     def checkScores(self, denoised):
         """Say what is wrong with the denoised particles: a list of errors."""

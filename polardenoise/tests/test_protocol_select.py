@@ -1,6 +1,7 @@
 """Protocol `select particles`: raw particles by score, by rank and by classes, every attribute as it was."""
 
 import math
+import re
 
 import mrcfile
 import numpy as np
@@ -11,6 +12,11 @@ from polardenoise.tests import scipion_project
 import pwem.objects as em  # isort: skip
 from pwem.protocols import ProtSubSet  # isort: skip
 from pwem.protocols.protocol_batch import ProtUserSubSet  # isort: skip
+from pwem.viewers.mdviewer.sqlite_dao import (  # isort: skip
+    OBJECT_TABLE,
+    SCIPION_PORT,
+    ScipionSetsDAO,
+)
 from pyworkflow.object import (  # isort: skip
     RELATION_SOURCE,
     RELATION_TRANSFORM,
@@ -329,6 +335,49 @@ def test_what_is_missing_is_said_in_one_line_before_the_run(project, raw, denois
     own = {**given, "rawParticles": (denoised, "outputParticles")}
     (error,) = validate(own, useMinScore=True, useRawParticles=True)
     assert "are denoised images" in error
+
+
+def test_all_classes_are_no_picked_ones(project, raw, denoised, picked):
+    """Scipion fills in the classes of the run that is selected, all of them: the form says how to pick."""
+    subset = scipion_project.run_protocol(
+        project,
+        ProtSubSet,
+        {"inputFullSet": (denoised, "outputParticles")},
+        chooseAtRandom=True,
+        nElements=5,
+    )
+    for source in (denoised, subset):
+        inputs = {
+            "inputParticles": (source, "outputParticles"),
+            "pickedClasses": (denoised, "outputClasses"),
+        }
+        (error,) = prepare(project, inputs, usePickedClasses=True, useMinScore=True).validate()
+        assert "are all 4 classes of `denoise particles`" in error
+        assert "press *Class2D*" in error
+        # What the form does not show is not looked at.
+        assert prepare(project, inputs, useMinScore=True).validate() == []
+        inputs["pickedClasses"] = (picked, "outputClasses")
+        assert prepare(project, inputs, usePickedClasses=True).validate() == []
+
+
+def test_what_the_form_says_to_press_is_there(project, denoised, monkeypatch):
+    """The button of Scipion's viewer that makes a subset of classes has the name that help and error give it."""
+    monkeypatch.setenv(SCIPION_PORT, "1")
+    viewer = ScipionSetsDAO(denoised.outputClasses.getFileName())
+    table = viewer.getTables()[OBJECT_TABLE]
+    viewer.generateTableActions(table, None)
+    viewer.close()
+    buttons = {action.getName() for action in table.getActions()}
+    inputs = {
+        "inputParticles": (denoised, "outputParticles"),
+        "pickedClasses": (denoised, "outputClasses"),
+    }
+    run = prepare(project, inputs, usePickedClasses=True)
+    for text in (run.getParam("pickedClasses").help.get(), *run.validate()):
+        (button,) = re.findall(r"press \*(\w+)\*", text)
+        assert button in buttons
+        assert "double-click" in text
+        assert "*outputClasses*" in text
 
 
 def test_particles_of_an_unknown_run_want_their_raw_set(project, raw, denoised):

@@ -76,7 +76,8 @@ class PolarDenoiseViewer(ParticlePicker, EmProtocolViewer):
             params.LabelParam,
             label="Class averages",
             help="Averages of images that matched each other, largest classes first. A class lies within "
-            "one half; its twin is the most similar one of the other half.",
+            "one half; its twin is the most similar one of the other half. To pick some for `select particles`, "
+            "double-click *outputClasses* above the summary of the run.",
         )
 
     def _getVisualizeDict(self):

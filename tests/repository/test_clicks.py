@@ -16,7 +16,10 @@ PROJECT = "clicks"
 SIMULATE = "polardenoise - simulate particles"
 DENOISE = "polardenoise - denoise particles"
 RECONSTRUCT = "polardenoise - reconstruct"
-MODULES = ("clicks", "screen", "window")
+SELECT = "polardenoise - select particles"
+MODULES = ("clicks", "empty_boxes", "screen", "window")
+# Of the set that is cleaned: particles, those of them that are empty boxes, and views.
+PARTICLES, EMPTY, VIEWS = 400, 40, 6
 
 
 @pytest.fixture
@@ -25,12 +28,12 @@ def clicks(monkeypatch):
     monkeypatch.syspath_prepend(str(REPOSITORY / "screenshots"))
     import clicks
 
-    missing = sys.modules["screen"].find_missing_programs()
+    missing = sys.modules["screen"].find_missing()
     if missing:
         pytest.skip(f"no screen to click on: {', '.join(missing)} not installed")
     yield clicks
     for name in MODULES:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -45,6 +48,20 @@ def project():
     os.chdir(made.path)
     yield made
     os.chdir(before)
+    Manager().deleteProject(PROJECT)
+
+
+@pytest.fixture
+def with_junk(clicks, project):
+    """A finished simulation, some of whose images show nothing, and the ids of these."""
+    from empty_boxes import empty_last_boxes
+
+    from polardenoise.protocols import ProtPolarSimulate
+    from polardenoise.tests.scipion_project import run_protocol
+
+    sizes = {"numberOfParticles": PARTICLES, "views": VIEWS, "snr": 0.1, "numberOfThreads": 1}
+    run = run_protocol(project, ProtPolarSimulate, label=SIMULATE, **sizes)
+    return run, empty_last_boxes(run.outputParticles, EMPTY)
 
 
 @pytest.fixture
@@ -107,3 +124,89 @@ def test_simulate_denoise_reconstruct_by_the_mouse(clicks, project, opened):
     clicks.click_execute(window, screen)
     screen.wait_for_window("^Info$")
     assert len(project.getRuns(refresh=True)) == 3
+
+
+def check_raw(selected, raw, ids):
+    """These particles of the raw set and no others, every attribute and pixel as it was."""
+    from polardenoise.tests.known_particles import differ, read_items
+    from polardenoise.tests.scipion_project import check_set_facts, read_stack
+
+    before, after = read_items(raw), read_items(selected)
+    assert sorted(after) == sorted(ids)
+    assert selected.getSize() == len(ids)
+    for number, attributes in after.items():
+        assert set(attributes) == set(before[number])
+        for name, value in before[number].items():
+            assert not differ(value, attributes[name]), (number, name)
+    check_set_facts(raw, selected)
+    rows = [place for place, number in enumerate(sorted(before)) if number in after]
+    np.testing.assert_array_equal(read_stack(selected), read_stack(raw)[rows])
+
+
+def test_denoise_and_select_clean_raw_particles_by_the_mouse(clicks, project, with_junk, opened):
+    """By the score that the wand proposes, then by classes picked in Scipion's viewer."""
+    window, screen = opened
+    simulated, empty = with_junk
+    raw = simulated.outputParticles
+
+    clicks.select_run(window, screen, SIMULATE)
+    execute(clicks, opened, "ProtPolarDenoise")
+    denoised = clicks.wait_until_finished(project, DENOISE, 900)
+    score = {
+        item.getObjId(): item._polardenoiseScore.get()
+        for item in denoised.outputParticles.iterItems()
+    }
+    given = f"{denoised.strId()}.outputParticles"
+
+    clicks.select_run(window, screen, DENOISE)
+    clicks.open_protocol(window, screen, "ProtPolarSelect")
+    assert window.ask("inputs") == {"inputParticles": given}
+    clicks.answer_question(window, screen, "useMinScore", "Yes")
+    proposed = float(clicks.click_wand(window, screen, "minScore"))
+    assert proposed == denoised.getProposedScore()
+    clicks.execute_form(window, screen, "ProtPolarSelect$")
+    by_score = clicks.wait_until_finished(project, SELECT, 120)
+    check_next(by_score)
+    kept = {number for number, one in score.items() if one >= proposed}
+    check_raw(by_score.outputParticles, raw, kept)
+    assert by_score.summary()[0].startswith(f"*{len(kept)} of {PARTICLES}* raw particles kept: ")
+    assert len(kept & empty) <= EMPTY / 10
+    assert len(kept - empty) >= 0.95 * (PARTICLES - EMPTY)
+
+    # Scipion fills in all classes of the run that is selected; the form says how to pick, and nothing is run.
+    clicks.raise_project(screen, PROJECT)
+    clicks.select_run(window, screen, DENOISE)
+    clicks.open_protocol(window, screen, "ProtPolarSelect")
+    clicks.answer_question(window, screen, "usePickedClasses", "Yes")
+    assert window.ask("inputs")["pickedClasses"] == f"{denoised.strId()}.outputClasses"
+    clicks.click_execute(window, screen)
+    screen.wait_for_window("^Info$")
+    assert len(project.getRuns(refresh=True)) == 3
+    window.ask("close_forms")
+    screen.wait_until_closed("ProtPolarSelect$")
+
+    clicks.raise_project(screen, PROJECT)
+    clicks.select_run(window, screen, DENOISE)
+    clicks.open_gallery(window, screen, "outputClasses")
+    clicks.pick_items(window, screen, [1, 2, 3])
+    clicks.make_subset(window, screen, "Class2D")
+    subset = clicks.wait_until_finished(project, clicks.SUBSET, 120)
+    assert subset.outputClasses2D.getSize() == 3
+
+    clicks.raise_project(screen, PROJECT)
+    clicks.select_run(window, screen, clicks.SUBSET)
+    clicks.open_protocol(window, screen, "ProtPolarSelect")
+    clicks.answer_question(window, screen, "usePickedClasses", "Yes")
+    clicks.choose_input(window, screen, "inputParticles", f"{DENOISE}.outputParticles")
+    picked = f"{subset.strId()}.outputClasses2D"
+    assert window.ask("inputs") == {"inputParticles": given, "pickedClasses": picked}
+    clicks.execute_form(window, screen, "ProtPolarSelect$")
+    by_classes = clicks.wait_until_finished(project, f"{SELECT} (2)", 120)
+    check_next(by_classes)
+    in_classes = {
+        item.getObjId()
+        for number in (1, 2, 3)
+        for item in denoised.outputClasses[number].iterItems()
+    }
+    assert 0 < len(in_classes) < PARTICLES
+    check_raw(by_classes.outputParticles, raw, in_classes)
