@@ -1,13 +1,14 @@
-"""Mirrored neighbours, and an image's own noise taken off: what each is worth among neighbours alone.
+"""Own noise taken off, mirrored neighbours, and the expectation over the others: what each is worth in small halves.
 
     python -m benchmarks mirrored -o benchmarks/results [SOURCE ...]
 
 Particles of random orientations at 64 px, filling 0.7 of the box, all in one half of fewer images than are divided into
-folds; denoised by `base` as it does by default, with neighbours as they are only, and without taking off what images
-find of their own noise in estimates. Relative MSE after no scaling, and processor seconds of each.
+folds; denoised by `base` with none of these, with one more of them after another, and with all, as it does by default.
+Relative MSE after no scaling, and processor seconds of each.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,13 +25,13 @@ from benchmarks.common.half_sets import (
 )
 from benchmarks.common.places import list_molecules
 from benchmarks.common.tables import write_table
-from polardenoise.engine.neighbours import centred_denoising, search
+from polardenoise.engine.neighbours import centred_denoising, expectation, search
 from polardenoise.engine.neighbours.encoded_cluster import Cluster
 
 PHANTOMS = ("phantom:122",)
 #: Molecules of split `validation`.
 STRUCTURES = ("6rku.cif.gz", "3ddo.pdb.gz")
-WAYS = ("neither", "own noise taken off", "and mirrored")
+WAYS = ("none of these", "own noise taken off", "and mirrored", "and the expectation")
 
 
 def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequence[str]) -> dict:
@@ -39,9 +40,11 @@ def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequ
     figures: dict[str, float] = {}
     for way in WAYS:
         with ExitStack() as changes:
-            if way == "neither":
+            if way == WAYS[0]:
                 changes.enter_context(patch.object(search, "OWN_NOISE_KEPT", 0.0))
             if way != WAYS[-1]:
+                changes.enter_context(patch.object(expectation, "LEAST_IMAGES", sys.maxsize))
+            if way in WAYS[:2]:
                 for module in (search, centred_denoising):
                     changes.enter_context(patch.object(module, "encode_mirrored", leave_as_it_is))
             start = time.process_time()

@@ -15,6 +15,7 @@ from polardenoise.engine.neighbours.centring import (
     settle,
 )
 from polardenoise.engine.neighbours.encoded_cluster import Cluster, encode_cluster, encode_mirrored
+from polardenoise.engine.neighbours.expectation import add_expectation
 from polardenoise.engine.neighbours.search import (
     DenoisedCluster,
     count_passes,
@@ -88,6 +89,7 @@ def denoise_centred_cluster(
             denoised = denoise_further(model, cluster, begun, images_per_set, most)
         else:
             denoised = denoise_once_more(model, cluster, estimates, images_per_set, most)
+        denoised = add_expectation(model.grid, images, cluster, denoised)
         return CentredCluster(cluster, denoised, displacements[0])
     tell_pass(more_passes=2 * MOST_PASSES + 7 - count_passes(model))
     # An encoded cluster is most of what is in memory (225 KB an image at 64 px): there is never a second one.
@@ -141,6 +143,7 @@ def denoise_moved_cluster(
     moved = shift_images(images, -displacements[0])
     cluster = encode_mirrored(model, encode_cluster(model, moved, ctf_rings, shared))
     denoised = denoise_once_more(model, cluster, begun.estimates, images_per_set, most, begun)
+    denoised = add_expectation(model.grid, moved, cluster, denoised)
     return CentredCluster(cluster, denoised, displacements[0])
 
 

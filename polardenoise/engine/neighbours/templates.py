@@ -51,6 +51,8 @@ class Templates:
         `(modes, 2 m, 2 * rings)`: real and imaginary parts, those of the mirrored templates last.
     energies : Tensor
         `(2 m, rings)`.
+    order : Tensor
+        `(2 m,)` int64: from their places to those that they were given in, mirrored ones from `m` on.
     spectra : tuple of Tensor
         `(frequencies, m, polar rings)` complex, one of each kind: transforms over the angles of the polar templates.
     rings : FourierRings
@@ -61,6 +63,7 @@ class Templates:
 
     harmonics: Tensor
     energies: Tensor
+    order: Tensor
     spectra: tuple[Tensor, ...]
     rings: FourierRings
     grid: PolarGrid
@@ -104,6 +107,7 @@ def prepare_templates(images: Tensor, grid: PolarGrid) -> Templates:
     return Templates(
         torch.cat([harmonics[0], harmonics[1]], -1),
         rings.ring_energies(harmonics),
+        torch.cat([order, order + len(order)]),
         tuple(transform_angles(grid.to_polar(one)) for one in images),
         rings,
         grid,
@@ -138,13 +142,14 @@ def expect_images(
     ctf_rings: Tensor,
     temperature: float = TEMPERATURE,
     most: int = MOST_NEAREST,
+    not_owed: Tensor | None = None,
 ) -> Expectation:
     """Give the expectation of images over templates and rotations.
 
     Parameters
     ----------
     templates : Templates
-        Of images that share no pixels with these.
+        Of images that share no pixels with these, or `not_owed` says which do.
     images : Tensor
         `(n, box, box)` at their centres, phases flipped, noise of variance 1.
     ctf_rings : Tensor
@@ -153,12 +158,17 @@ def expect_images(
         What log-likelihoods are divided by.
     most : int
         Templates that each image shows best, and is seen through.
+    not_owed : Tensor, optional
+        `(n, 2 m)`: what is taken off the log-likelihoods, since it does not come from what is shown; infinite for
+        templates that an image must not meet. Templates are counted as they were given.
     """
+    if not_owed is None:
+        not_owed = images.new_zeros(()).expand(len(images), len(templates.order))
     estimates, evidence = [], []
-    for own, ctfs in zip(
-        images.split(IMAGES_AT_ONCE), ctf_rings.split(IMAGES_AT_ONCE), strict=True
+    for own, ctfs, less in zip(
+        *(one.split(IMAGES_AT_ONCE) for one in (images, ctf_rings, not_owed)), strict=True
     ):
-        nearest, scores = find_nearest(templates, own, ctfs, most)
+        nearest, scores = find_nearest(templates, own, ctfs, most, less[:, templates.order])
         peak = scores[:, 0].amax(-1)
         # What is far below the best is nothing; its exponential would be a number that processors are slow with.
         scores = scores.sub_(peak[:, None, None]).clamp_min_(-FAR_BELOW)
@@ -170,16 +180,18 @@ def expect_images(
 
 
 def find_nearest(
-    templates: Templates, images: Tensor, ctf_rings: Tensor, most: int
+    templates: Templates, images: Tensor, ctf_rings: Tensor, most: int, less: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Find the templates that images show best, `(n, k)` with the best first, and their scores `(n, k, angles)`.
 
-    Places from `m` on are those of mirrored templates.
+    Places from `m` on are those of mirrored templates; `less` `(n, 2 m)` is taken off the scores.
     """
     count, angles = len(templates.energies), templates.grid.angles
     at_once = max(1, SCORES_AT_ONCE.get(images.device.type, 2**26) // (count * angles))
     places, best = [], []
-    for own, ctfs in zip(images.split(at_once), ctf_rings.split(at_once), strict=True):
+    for own, ctfs, taken in zip(
+        *(one.split(at_once) for one in (images, ctf_rings, less)), strict=True
+    ):
         scores = score_templates(
             pair_parts(compute_image_harmonics(own, ctfs, templates.rings)),
             templates.harmonics,
@@ -187,7 +199,7 @@ def find_nearest(
             templates.energies,
             templates.rings,
             angles,
-        )  # (own, count, angles)
+        ).sub_(taken[..., None])  # (own, count, angles)
         nearest = scores.amax(-1).topk(min(most, count)).indices
         places.append(nearest)
         best.append(scores.gather(1, nearest[..., None].expand(-1, -1, angles)))
