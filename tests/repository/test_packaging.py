@@ -1,6 +1,7 @@
 """What is published beside the wheel: its metadata, the source distribution, how to cite, forms for issues."""
 
 import email
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def metadata(sdist):
     return email.message_from_string((sdist / "PKG-INFO").read_text(encoding="utf-8"))
 
 
-def test_the_sdist_holds_what_is_built_and_neither_checkpoints_nor_results(sdist):
+def test_the_sdist_holds_what_is_built_and_no_benchmarks(sdist):
     names = {str(path.relative_to(sdist)) for path in sdist.rglob("*") if path.is_file()}
     needed = [
         REPOSITORY / "polardenoise" / name for name in ("protocols.conf", "polardenoise_logo.png")
@@ -50,9 +51,21 @@ def test_the_sdist_holds_what_is_built_and_neither_checkpoints_nor_results(sdist
     weights = {name for name in names if name.endswith((".safetensors", ".pt", ".ckpt"))}
     assert weights, "the shipped models"
     assert all(name.startswith("polardenoise/pretrained/") for name in weights)
-    for folder in ("benchmarks/results", "benchmarks/checkpoints", "training", "docs/_build"):
+    for folder in ("benchmarks", "training", "docs/_build"):
         assert not any(name.startswith(f"{folder}/") for name in names), folder
     assert not any("__pycache__" in name for name in names)
+
+
+def test_the_installer_of_scipion_finds_the_plugin(sdist, monkeypatch):
+    """In an editable install it takes the package of the first `__init__.py` of SOURCES.txt for the plugin."""
+    pytest.importorskip("scipion")
+    from scipion.install.plugin_funcs import PluginInfo
+
+    (found,) = importlib.metadata.distributions(path=[str(sdist.parent)])
+    monkeypatch.setattr(PluginInfo, "setLocalPluginInfo", lambda plugin: None)
+    plugin = PluginInfo("scipion-em-polardenoise", pluginSourceUrl=str(REPOSITORY), remote=False)
+    plugin._dist = found
+    assert plugin.getDirName() == "polardenoise"
 
 
 def test_the_sdist_is_small(sdist):
