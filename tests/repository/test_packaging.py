@@ -56,12 +56,15 @@ def test_the_sdist_holds_what_is_built_and_no_benchmarks(sdist):
     assert not any("__pycache__" in name for name in names)
 
 
-def test_the_installer_of_scipion_finds_the_plugin(sdist, monkeypatch):
+def test_the_installer_of_scipion_finds_the_plugin(sdist, tmp_path, monkeypatch):
     """In an editable install it takes the package of the first `__init__.py` of SOURCES.txt for the plugin."""
     pytest.importorskip("scipion")
     from scipion.install.plugin_funcs import PluginInfo
 
-    (found,) = importlib.metadata.distributions(path=[str(sdist.parent)])
+    # As pip leaves a clone: what is listed lies beside the list.
+    for one in (*sdist.iterdir(), *sdist.parent.glob("*.egg-info")):
+        (tmp_path / one.name).symlink_to(one)
+    (found,) = importlib.metadata.distributions(path=[str(tmp_path)])
     monkeypatch.setattr(PluginInfo, "setLocalPluginInfo", lambda plugin: None)
     plugin = PluginInfo("scipion-em-polardenoise", pluginSourceUrl=str(REPOSITORY), remote=False)
     plugin._dist = found
