@@ -19,7 +19,7 @@ from polardenoise.engine.imaging.rotational_matching import (
     compute_image_harmonics,
     match_images,
 )
-from polardenoise.engine.neighbours.centring import correlate, find_peaks
+from polardenoise.engine.neighbours.displacements import correlate, find_peaks
 
 BALL = "one ball at the true centre, told the truth"
 NEIGHBOURS = "average of the true neighbours, told views and centres"

@@ -19,7 +19,7 @@ from polardenoise.engine.imaging.rotational_matching import (
     compute_image_harmonics,
     rotation_matrix,
 )
-from polardenoise.engine.neighbours.centring import correlate, find_displacements
+from polardenoise.engine.neighbours.displacements import correlate, find_displacements
 
 #: Rotations that are tried, evenly over a turn: less than a degree apart.
 FINE_ROTATIONS = 480

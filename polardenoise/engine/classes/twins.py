@@ -18,7 +18,7 @@ from polardenoise.engine.imaging.polar_grid import PolarGrid
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
 from polardenoise.engine.imaging.rotation import turn_images, wrap_degrees
 from polardenoise.engine.imaging.rotational_matching import match_images
-from polardenoise.engine.neighbours.centring import correlate, find_peaks
+from polardenoise.engine.neighbours.displacements import correlate, find_peaks
 
 #: Averages that correlate less show different things: they are no twins.
 ALIKE = 0.8

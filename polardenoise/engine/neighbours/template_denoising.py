@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.neighbours.centred_denoising import CentredCluster
-from polardenoise.engine.neighbours.centring import correlate, find_displacements
+from polardenoise.engine.neighbours.displacements import correlate, find_displacements
 from polardenoise.engine.neighbours.encoded_cluster import Cluster, encode_cluster, encode_mirrored
 from polardenoise.engine.neighbours.ring_weights import add_by_rings
 from polardenoise.engine.neighbours.search import DenoisedCluster, denoise_once_more
