@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.neighbours import centring
 from polardenoise.engine.neighbours.centred_denoising import (
     denoise_centred_cluster,
     denoise_sets,
     list_others,
 )
-from polardenoise.engine.neighbours.centring import find_off_centre_groups
+from polardenoise.engine.neighbours.centring import (
+    find_off_centre_groups,
+    leave_references,
+    put_mass_at_centre,
+)
 from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
 from polardenoise.engine.neighbours.search import denoise_encoded_cluster
 from polardenoise.engine.networks.checkpoint import load_model
@@ -92,6 +97,37 @@ def test_a_cluster_off_the_centre_is_denoised_better_than_as_it_lies(model, view
     assert relative_mse(centred.denoised.estimates, clean) > 2 * after
     found = centred.displacements
     assert np.corrcoef(found.flatten(), off_centre.flatten())[0, 1] > 0.5
+
+
+def test_images_of_one_view_agree_on_a_centre(model, views, monkeypatch):
+    """Those that lie off it alike find one another first; the centre of mass is one for all."""
+    noisy, clean, off_centre = views[3.0]
+    flat = torch.ones(COUNT, 32)
+    anchored = denoise_centred_cluster(model, noisy, flat, K, 0)
+    monkeypatch.setattr(centring.settle, "__defaults__", (centring.MOST_PASSES, leave_references))
+    monkeypatch.setattr(centring, "put_mass_at_centre", leave_references)
+    free = denoise_centred_cluster(model, noisy, flat, K, 0)
+    errors = [float((one.displacements - off_centre).norm()) for one in (anchored, free)]
+    assert errors[0] < 0.9 * errors[1]  # 0.83 of it
+    better, worse = (relative_mse(one.undo_recentring(), clean) for one in (anchored, free))
+    assert better < worse
+
+
+def test_the_mass_of_references_comes_to_the_centre():
+    along = torch.arange(64.0) - 32
+    places = torch.tensor([[3.0, -2.0], [0.0, 0.5], [-4.0, 4.0]])
+    squares = (along[:, None] - places[:, 1, None, None]).square() + (
+        along - places[:, 0, None, None]
+    ).square()
+    blobs = (-squares / 50).exp()
+    # A faint rim, as estimates have it, weighs nothing.
+    rim = 0.05 * (along > 10)
+    expected = (-(along[:, None].square() + along.square()) / 50).exp()
+    moved = put_mass_at_centre(torch.cat([blobs, blobs[:1] + rim, torch.zeros(1, 64, 64)]))
+    for found in moved[:3]:
+        assert (found - expected).abs().max() < 0.02
+    assert (moved[3] - expected)[:, 8:40].abs().max() < 0.08
+    assert not moved[4].any()
 
 
 def test_a_centred_cluster_stays_where_it_is(model, views):

@@ -37,6 +37,9 @@ SMALLEST_SURENESS = 0.7
 #: Most images that a reference is made of.
 REFERENCE_IMAGES = 32
 
+#: What is below this share of a reference's largest value counts for nothing in its centre of mass.
+FAINT = 0.1
+
 
 @dataclass(frozen=True)
 class Centred:
@@ -129,7 +132,8 @@ def find_off_centre(
     nowhere = images.new_zeros(*shape, 2)
     if neighbours.shape[1] == 0:
         return nowhere
-    likelihood = compare_with_others(model, images, ctf_rings, neighbours, encoded, estimates)
+    references = refer_to_others(model, neighbours, encoded, estimates)
+    likelihood = compare_groups(images, ctf_rings, references)
     found, spread, error = find_displacements(likelihood, nowhere)
     return found * find_off_centre_groups(spread, error, shape[1])[:, None, None]
 
@@ -156,12 +160,41 @@ def denoise_moved_groups(
     """
     off_centre = displacements.abs().amax((1, 2)) > 0
     displacements, _ = settle(
-        model, images, ctf_rings, neighbours, denoise, displacements, MOST_PASSES_OF_SETS
+        model,
+        images,
+        ctf_rings,
+        neighbours,
+        denoise,
+        displacements,
+        MOST_PASSES_OF_SETS,
+        leave_references,
     )
     estimates = denoise(shift_images(images, -displacements))[1]
     # A group that stays gets what it had, bit for bit, whatever the groups beside it do.
     estimates = torch.where(off_centre[:, None, None, None], estimates, as_they_lie)
     return Centred(estimates, displacements)
+
+
+def put_mass_at_centre(references: Tensor) -> Tensor:
+    """Move references `(n, box, box)` so that their centre of mass lies in the centre of the box.
+
+    Images that lie off the centre alike find one another first, and would settle about a centre of their own: one view
+    in two places, neither of which knows the other. The centre of mass is the same for all: that of a projection is the
+    projection of the molecule's.
+    """
+    box = references.shape[-1]
+    mass = references * disk_mask(box, box / 2 - 0.5).to(references)
+    # A wide rim of next to nothing would outweigh the particle.
+    mass = (mass - FAINT * mass.amax((1, 2), keepdim=True)).clamp_min(0)
+    along = torch.arange(box, device=mass.device, dtype=mass.dtype) - box // 2
+    whole = mass.sum((1, 2)).clamp_min(torch.finfo(mass.dtype).tiny)
+    centre = torch.stack([mass.sum(1) @ along, mass.sum(2) @ along], 1) / whole[:, None]
+    return shift_images(references, -centre)
+
+
+def leave_references(references: Tensor) -> Tensor:
+    """Leave references where they are: in a set that is too small to tell where their mass lies."""
+    return references
 
 
 def settle(
@@ -172,10 +205,16 @@ def settle(
     denoise: DenoiseGroups,
     displacements: Tensor,
     most_passes: int = MOST_PASSES,
+    anchor: Callable[[Tensor], Tensor] = put_mass_at_centre,
 ) -> tuple[Tensor, Tensor]:
     """Move images until their displacements hardly change any more, but no more than so many times.
 
-    The other parameters are those of `denoise_moved_groups`. Each group settles by itself, whatever those beside it do.
+    Parameters
+    ----------
+    anchor : callable
+        Moves references to a centre that is the same for all.
+
+    The others are those of `denoise_moved_groups`. Each group settles by itself, whatever those beside it do.
 
     Returns
     -------
@@ -187,8 +226,9 @@ def settle(
     for _ in range(most_passes):
         moved = shift_images(images, -displacements)
         encoded, estimates = denoise(moved)
-        likelihood = compare_with_others(model, moved, ctf_rings, neighbours, encoded, estimates)
+        references = refer_to_others(model, neighbours, encoded, estimates)
         del encoded  # before the next one is made
+        likelihood = compare_groups(moved, ctf_rings, anchor(references))
         found, _, _ = find_displacements(likelihood, displacements)
         change = (found - displacements).square().mean((1, 2)).sqrt()
         displacements = torch.where(moving[:, None, None], found, displacements)
@@ -208,21 +248,22 @@ def place_once_more(
     displacements: Tensor,
 ) -> Tensor:
     """Find displacements `(groups, n, 2)` of images that were moved by settled ones, with a step as it comes."""
-    likelihood = compare_with_others(model, moved, ctf_rings, neighbours, encoded, estimates)
+    references = put_mass_at_centre(refer_to_others(model, neighbours, encoded, estimates))
+    likelihood = compare_groups(moved, ctf_rings, references)
     return find_displacements(likelihood, displacements, spread_factor=1.0, step_factor=1.0)[0]
 
 
-def compare_with_others(
-    model: PolarTransformer,
-    images: Tensor,
-    ctf_rings: Tensor,
-    neighbours: Tensor,
-    encoded: Encoded,
-    estimates: Tensor,
+def refer_to_others(
+    model: PolarTransformer, neighbours: Tensor, encoded: Encoded, estimates: Tensor
 ) -> Tensor:
-    """Compare images with what the others show: log-likelihoods of displacements, `(groups, n, W, W)`."""
-    others = neighbours[:, :REFERENCE_IMAGES]
-    references = gather_references(model, encoded, estimates.flatten(0, 1), others)
+    """Give what the nearest others show of each image of `(groups, n, box, box)`: `(groups * n, box, box)`."""
+    return gather_references(
+        model, encoded, estimates.flatten(0, 1), neighbours[:, :REFERENCE_IMAGES]
+    )
+
+
+def compare_groups(images: Tensor, ctf_rings: Tensor, references: Tensor) -> Tensor:
+    """Compare images with their references: log-likelihoods of displacements, `(groups, n, W, W)`."""
     likelihood = correlate(images.flatten(0, 1), ctf_rings.flatten(0, 1), references)
     return likelihood.unflatten(0, images.shape[:2])
 
