@@ -105,3 +105,25 @@ def test_where_most_images_are_junk_junk_still_scores_low(rings):
     particles = ~junk & (torch.arange(60) % 5 > 0)
     assert found[junk].mean() < 0.2
     assert found[junk].max() < 0.25 < found[particles].min()
+
+
+@pytest.mark.parametrize("with_ctf", [False, True])
+def test_noise_that_is_stronger_at_low_frequencies_is_no_junk(rings, with_ctf):
+    """Real noise is, and images with a CTF are not whitened: real apoferritin had a median score of 0."""
+    clean, noisy = draw_particles(60, 0.3)
+    ctf_rings = torch.ones(60, BOX // 2)
+    if with_ctf:
+        ctf_rings = 0.3 + 0.7 * draw_ctf_rings(60)
+    seen = through_ctf(clean, ctf_rings, rings) if with_ctf else clean
+    spectrum = 1 + 2 * (-torch.arange(BOX // 2) / 3.0).exp()
+    coloured = through_ctf(noisy - clean, spectrum.expand(60, -1), rings)
+    # Something besides the particle in the box still is.
+    junk = torch.arange(60) % 5 == 0
+    axis = torch.arange(BOX) - BOX // 2
+    others = 4 * (-((axis[:, None] - 9.0) ** 2 + (axis - 3.0) ** 2) / 18).exp()
+    crowded = torch.arange(60) % 10 == 1
+    found = score(seen + coloured + others * crowded[:, None, None], clean, ctf_rings, rings)
+    alone = ~junk & ~crowded
+    assert found[alone].median() > 0.7
+    assert found[crowded].max() < found[alone].quantile(0.1)
+    assert found[junk].mean() < 0.2

@@ -44,6 +44,8 @@ AGREEMENT_POWER = 4
 LOW_RINGS = 6
 #: Standard deviations of the noise that may be left beyond what is expected.
 NOISE_LEFT = 2.0
+#: Share of the images whose rest is taken for noise.
+QUIET = 0.25
 #: Rings of a smaller |CTF| say nothing of what is left.
 LEAST_CTF = 0.05
 
@@ -158,12 +160,30 @@ def measure_explanation(images: ScoredImages, common: Tensor) -> Tensor:
     expected = common[:, low] * abs_ctf[..., None]
     raw = seen / abs_ctf.clamp_min(LEAST_CTF)[..., None]
     left = ((raw - expected).abs().square() * weights).sum(-1)
-    noise = rings.noise_energies().to(left)[low]
-    beyond = ((left - noise) * counted).sum(1)
-    deviation = (2 * (noise * counted).sum(1)).sqrt()
+    white = rings.noise_energies().to(left)[low]
+    strength = measure_noise(left / white, counted)
+    beyond = ((left - strength * white) * counted).sum(1)
+    deviation = (2 * (strength.square() * white * counted).sum(1)).sqrt()
     shown = ((expected.abs().square() * weights).sum(-1) * counted).sum(1)
     unexplained = (beyond - NOISE_LEFT * deviation).clamp_min(0)
     return (1 - unexplained / torch.maximum(shown, deviation).clamp_min(1e-6)).clamp(0, 1)
+
+
+def measure_noise(left: Tensor, counted: Tensor) -> Tensor:
+    """Measure how strong the noise of each low ring is, `(rings,)`, by what is left of images, in terms of white noise.
+
+    Real noise is stronger at low frequencies, and networks see images with a CTF as they are. What is left of the
+    images that are explained best is noise: of `QUIET` of them, so that junk has no say.
+
+    Parameters
+    ----------
+    left : Tensor
+        `(n, rings)` energies, 1 on the mean for white noise of variance 1.
+    counted : Tensor
+        `(n, rings)` bool: rings that say something.
+    """
+    told = left.where(counted, torch.nan)
+    return told.nanquantile(QUIET, dim=0).nan_to_num(1.0).clamp_min(1.0)
 
 
 def measure_centring(estimates: Tensor) -> Tensor:
