@@ -36,13 +36,16 @@ def draw_particles(count, snr):
     return clean, clean + noise
 
 
-def score(noisy, estimates, ctf_rings, rings, neighbours=17):
+def score(noisy, estimates, ctf_rings, rings, neighbours=17, displacements=None):
+    displacements = torch.zeros(len(noisy), 2) if displacements is None else displacements
     described = rings.to_harmonics(estimates)
     observed = compute_image_harmonics(noisy, ctf_rings, rings)
     matches = match_images(observed, ctf_rings, described, rings)
     nearest = choose_neighbours(measure_affinity(matches.likelihood), neighbours)
     return score_images(
-        ScoredImages(matches, nearest, estimates, described, observed, ctf_rings, rings)
+        ScoredImages(
+            matches, nearest, estimates, described, observed, ctf_rings, rings, displacements
+        )
     )
 
 
@@ -127,3 +130,17 @@ def test_noise_that_is_stronger_at_low_frequencies_is_no_junk(rings, with_ctf):
     assert found[alone].median() > 0.7
     assert found[crowded].max() < found[alone].quantile(0.1)
     assert found[junk].mean() < 0.2
+
+
+def test_what_was_moved_further_than_usual_scores_less(rings):
+    """A blob of ice is somewhere in its box; moved to the centre it would pass for a particle."""
+    clean, noisy = draw_particles(60, 0.3)
+    far = torch.arange(60) % 10 == 1
+    displacements = torch.randn(60, 2, generator=torch.Generator().manual_seed(3))
+    displacements[far] = torch.tensor([4.0, -4.0])
+    flat = torch.ones(60, BOX // 2)
+    found = score(noisy, clean, flat, rings, displacements=displacements)
+    plain = score(noisy, clean, flat, rings)
+    assert (found[far] < 0.5 * plain[far]).all()
+    others = ~far & (torch.arange(60) % 5 > 0)
+    assert found[others].median() > 0.8 * plain[others].median()

@@ -70,6 +70,7 @@ def match_denoised_cluster(
             cluster.image_harmonics,
             cluster.ctf_rings,
             cluster.rings,
+            displacements,
         )
     )
     others = nearest[:, 1:]

@@ -7,7 +7,7 @@ A score is the product of four shares, each from 0 to 1:
   shapes, and finds neighbours that are like it by halves;
 - explanation: what of the image is left when the common part is taken away, against the noise that must be left. A
   second particle in the box, or an edge, is not explained;
-- centring: how near to the centre of the box the mass of the estimate lies, further off than usual in the set.
+- centring: how near to the centre of the box the mass lies in the image as it was, further off than usual in the set.
 
 None but the last is held against the set's own average, so that it hardly matters how much of the set is junk.
 """
@@ -76,6 +76,8 @@ class ScoredImages:
         `(n, box // 2)` |CTF| by ring.
     rings : FourierRings
         Of the harmonics.
+    displacements : Tensor
+        `(n, 2)` pixels, `(x, y)`: how far off the centre of their images the particles lay, before they were moved.
     """
 
     matches: RotationalMatches
@@ -85,6 +87,7 @@ class ScoredImages:
     image_harmonics: Tensor
     ctf_rings: Tensor
     rings: FourierRings
+    displacements: Tensor
 
 
 def score_images(images: ScoredImages) -> Tensor:
@@ -97,7 +100,7 @@ def score_images(images: ScoredImages) -> Tensor:
         measure_consistency(images, nearest)
         * agreement**AGREEMENT_POWER
         * measure_explanation(images, common)
-        * measure_centring(images.estimates)
+        * measure_centring(images.estimates, images.displacements)
     )
 
 
@@ -186,14 +189,18 @@ def measure_noise(left: Tensor, counted: Tensor) -> Tensor:
     return told.nanquantile(QUIET, dim=0).nan_to_num(1.0).clamp_min(1.0)
 
 
-def measure_centring(estimates: Tensor) -> Tensor:
-    """Measure how near to the centre the mass of estimates `(n, box, box)` lies, `(n,)`: 1 as near as usual."""
+def measure_centring(estimates: Tensor, displacements: Tensor) -> Tensor:
+    """Measure how near to the centre of their images the mass of particles lies, `(n,)`: 1 as near as usual.
+
+    It is that of the estimates `(n, box, box)`, where it was before they were moved by displacements `(n, 2)`: a blob
+    somewhere in the box looks like a particle once it is moved to the centre.
+    """
     box = estimates.shape[-1]
     mass = (estimates * disk_mask(box, box / 2 - 0.5).to(estimates)).clamp_min(0)
     along = torch.arange(box, device=estimates.device, dtype=estimates.dtype) - box // 2
     whole = mass.sum((1, 2)).clamp_min(1e-6)
     x, y = (mass.sum(1) @ along) / whole, (mass.sum(2) @ along) / whole
-    distance = torch.hypot(x, y)
+    distance = torch.hypot(x + displacements[:, 0], y + displacements[:, 1])
     strong = whole >= STRONG * whole.max()
     further = (distance - distance[strong].median()).clamp_min(0)
     return (-further.square() / (2 * (OFF_CENTRE * box) ** 2)).exp()
