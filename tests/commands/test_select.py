@@ -85,6 +85,18 @@ def test_the_proposal_is_what_its_scores_say(scored, capsys):
     assert rows_of("clean.star") == rows_of(scored)[1 : COUNT - 6 : 4]
 
 
+def test_scores_of_images_that_are_not_to_be_trusted_come_with_a_warning(scored, capsys):
+    scores = np.linspace(0.1, 0.9, COUNT).round(4)
+    add_columns(scored, "out.star", polardenoiseScore=[str(score) for score in scores])
+    facts = {"program": "polardenoise"}
+    for verdict in (["images do not agree with their neighbours (median score 0.02)"], []):
+        Path("out.json").write_text(json.dumps(facts | {"verdict": verdict}))
+        assert select("--min-score", "0.1") == 0
+        told = capsys.readouterr().out
+        assert ("WARNING: `denoise` said not to trust" in told) == bool(verdict)
+        assert ("median score 0.02" in told) == bool(verdict)
+
+
 def test_a_line_says_what_went_where_and_the_output_can_be_replaced(scored, capsys):
     for _ in range(2):
         assert select("--classes", "1,2", "--min-score", "0.5") == 0

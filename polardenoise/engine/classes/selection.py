@@ -118,7 +118,14 @@ def select_particles(
         "proposed": selection.proposed,
         "halves": [] if halves is None else np.bincount(halves[kept], minlength=3)[1:].tolist(),
         "gains_halves": gains_halves,
+        "verdict": read_verdict(scored),
     }
+
+
+def read_verdict(scored: Path) -> list[str]:
+    """Read why `denoise` said not to trust its images; empty where it did not."""
+    reasons = read_provenance(scored).get("verdict")
+    return [str(reason) for reason in reasons] if isinstance(reasons, list) else []
 
 
 def read_pair(scored: Path, raw: Path) -> tuple[ParticleSet, ParticleSet]:

@@ -101,7 +101,7 @@ def check_share(option: str, value: float | None, least: float) -> float | None:
 
 
 def summarise(summary: dict[str, Any]) -> str:
-    """Say what went where, in one line."""
+    """Say what went where, in one line, and in another where scores are not to be trusted."""
     parts = [
         f"{summary[name]} {words}"
         for name, words in (
@@ -120,4 +120,9 @@ def summarise(summary: dict[str, Any]) -> str:
         line += f"; halves {' and '.join(map(str, summary['halves']))}"
     if summary["gains_halves"]:
         line += ", those that were drawn for denoising, written as rlnRandomSubset"
+    if summary["verdict"] and not summary["in_other_classes"]:
+        line += (
+            f"\nWARNING: `denoise` said not to trust these images ({summary['verdict'][0]}), and scores say as little: "
+            "look at the classes, and choose some by --classes"
+        )
     return line
