@@ -36,7 +36,9 @@ def copy_set(source, folder, change):
 
 @pytest.mark.parametrize("ctf", ["ctf", "no-ctf"])
 def test_dark_protein_is_seen_and_comes_back_dark(simulated, folder, model, ctf, capsys):
-    exact = ("--precision", "float32")  # else 30 - 4 x is rounded in other places than x
+    # Else 30 - 4 x is rounded in other places than x, and on that hangs where what an untrained network shows has its
+    # centre of mass.
+    exact = ("--precision", "float32", "--group-by", "random")
     copy_set(simulated / ctf / "particles.star", folder, lambda images, _: images)
     assert denoise(model, *exact, output="bright.star") == 0
     copy_set(simulated / ctf / "particles.star", folder, lambda images, _: 30 - 4 * images)
