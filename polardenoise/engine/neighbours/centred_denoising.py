@@ -9,6 +9,7 @@ from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.neighbours.centring import (
     MOST_PASSES,
     Centred,
+    choose_anchor,
     denoise_centred,
     find_off_centre,
     place_once_more,
@@ -122,8 +123,16 @@ def denoise_moved_cluster(
         cluster = encode_cluster(model, moved[0], ctf_rings, shared)
         return cluster.encoded, denoise_among(model, cluster, neighbours).estimates[None]
 
+    anchor = choose_anchor(len(images))
     displacements, estimates = settle(
-        model, images[None], ctf_rings[None], neighbours[:, 1:], denoise_moved, displacements
+        model,
+        images[None],
+        ctf_rings[None],
+        neighbours[:, 1:],
+        denoise_moved,
+        displacements,
+        MOST_PASSES,
+        anchor,
     )
     tell_pass(more_passes=-2 * passes_left)
     # Now that images lie in the centre, neighbours are found that could not be told before, mirrored ones as well.
@@ -138,6 +147,7 @@ def denoise_moved_cluster(
         cluster.encoded,
         begun.estimates[None],
         displacements,
+        anchor,
     )
     del cluster
     moved = shift_images(images, -displacements[0])

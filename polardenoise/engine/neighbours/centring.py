@@ -37,6 +37,9 @@ SMALLEST_SURENESS = 0.7
 #: Most images that a reference is made of.
 REFERENCE_IMAGES = 32
 
+#: Clusters of so many images and more have references with their mass in the centre.
+LEAST_ANCHORED = 64
+
 #: What is below this share of a reference's largest value counts for nothing in its centre of mass.
 FAINT = 0.1
 
@@ -192,8 +195,13 @@ def put_mass_at_centre(references: Tensor) -> Tensor:
     return shift_images(references, -centre)
 
 
+def choose_anchor(images: int) -> Callable[[Tensor], Tensor]:
+    """Choose what is done with the references of a group of so many images: few do not tell where their mass lies."""
+    return put_mass_at_centre if images >= LEAST_ANCHORED else leave_references
+
+
 def leave_references(references: Tensor) -> Tensor:
-    """Leave references where they are: in a set that is too small to tell where their mass lies."""
+    """Leave references where they are."""
     return references
 
 
@@ -204,15 +212,15 @@ def settle(
     neighbours: Tensor,
     denoise: DenoiseGroups,
     displacements: Tensor,
-    most_passes: int = MOST_PASSES,
-    anchor: Callable[[Tensor], Tensor] = put_mass_at_centre,
+    most_passes: int,
+    anchor: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Move images until their displacements hardly change any more, but no more than so many times.
 
     Parameters
     ----------
     anchor : callable
-        Moves references to a centre that is the same for all.
+        From `choose_anchor`: moves references to a centre that is the same for all.
 
     The others are those of `denoise_moved_groups`. Each group settles by itself, whatever those beside it do.
 
@@ -246,9 +254,10 @@ def place_once_more(
     encoded: Encoded,
     estimates: Tensor,
     displacements: Tensor,
+    anchor: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Find displacements `(groups, n, 2)` of images that were moved by settled ones, with a step as it comes."""
-    references = put_mass_at_centre(refer_to_others(model, neighbours, encoded, estimates))
+    references = anchor(refer_to_others(model, neighbours, encoded, estimates))
     likelihood = compare_groups(moved, ctf_rings, references)
     return find_displacements(likelihood, displacements, spread_factor=1.0, step_factor=1.0)[0]
 
