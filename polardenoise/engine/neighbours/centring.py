@@ -16,7 +16,11 @@ from torch import Tensor
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.mirror_parity import mirror_samples
-from polardenoise.engine.neighbours.displacements import correlate, find_displacements
+from polardenoise.engine.neighbours.displacements import (
+    correlate,
+    find_centres_of_mass,
+    find_displacements,
+)
 from polardenoise.engine.networks.neighbour_attention import attend_to_neighbours
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
 from polardenoise.engine.runtime.devices import full_precision
@@ -189,10 +193,7 @@ def put_mass_at_centre(references: Tensor) -> Tensor:
     mass = references * disk_mask(box, box / 2 - 0.5).to(references)
     # A wide rim of next to nothing would outweigh the particle.
     mass = (mass - FAINT * mass.amax((1, 2), keepdim=True)).clamp_min(0)
-    along = torch.arange(box, device=mass.device, dtype=mass.dtype) - box // 2
-    whole = mass.sum((1, 2)).clamp_min(torch.finfo(mass.dtype).tiny)
-    centre = torch.stack([mass.sum(1) @ along, mass.sum(2) @ along], 1) / whole[:, None]
-    return shift_images(references, -centre)
+    return shift_images(references, -find_centres_of_mass(mass))
 
 
 def choose_anchor(images: int) -> Callable[[Tensor], Tensor]:

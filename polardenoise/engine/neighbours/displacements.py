@@ -29,6 +29,9 @@ SHARPNESS = 1.7
 SPREAD_FACTOR = 2.0
 STEP_FACTOR = 2.0
 
+#: Less mass than this has its centre in the middle.
+LEAST_MASS = 1e-6
+
 #: Spread that the estimate begins with, in pixels, and how often it is improved.
 FIRST_SPREAD = 2.0
 SPREAD_STEPS = 20
@@ -59,6 +62,14 @@ def correlate(images: Tensor, ctf_rings: Tensor, references: Tensor) -> Tensor:
         everywhere = torch.fft.irfft2(product, s=(box, box))
     around = torch.arange(-radius, radius + 1, device=images.device) % box
     return everywhere[:, around][:, :, around]
+
+
+def find_centres_of_mass(mass: Tensor) -> Tensor:
+    """Find how far off the centre of the box the centre of mass lies, `(n, 2)` pixels `(x, y)`, of `(n, box, box)`."""
+    box = mass.shape[-1]
+    along = torch.arange(box, device=mass.device, dtype=mass.dtype) - box // 2
+    whole = mass.sum((1, 2)).clamp_min(LEAST_MASS)
+    return torch.stack([mass.sum(1) @ along, mass.sum(2) @ along], 1) / whole[:, None]
 
 
 def find_displacements(

@@ -25,6 +25,7 @@ from polardenoise.engine.imaging.rotational_matching import (
     RotationalMatches,
     select_ctf_rings,
 )
+from polardenoise.engine.neighbours.displacements import find_centres_of_mass
 
 #: The energy of an estimate counts as at least this share of the median one: noise would else be divided by next to
 #: nothing.
@@ -197,10 +198,8 @@ def measure_centring(estimates: Tensor, displacements: Tensor) -> Tensor:
     """
     box = estimates.shape[-1]
     mass = (estimates * disk_mask(box, box / 2 - 0.5).to(estimates)).clamp_min(0)
-    along = torch.arange(box, device=estimates.device, dtype=estimates.dtype) - box // 2
-    whole = mass.sum((1, 2)).clamp_min(1e-6)
-    x, y = (mass.sum(1) @ along) / whole, (mass.sum(2) @ along) / whole
-    distance = torch.hypot(x + displacements[:, 0], y + displacements[:, 1])
+    whole = mass.sum((1, 2))
+    distance = torch.hypot(*(find_centres_of_mass(mass) + displacements).unbind(1))
     strong = whole >= STRONG * whole.max()
     further = (distance - distance[strong].median()).clamp_min(0)
     return (-further.square() / (2 * (OFF_CENTRE * box) ** 2)).exp()

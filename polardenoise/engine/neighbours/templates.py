@@ -199,10 +199,11 @@ def find_nearest(
             templates.energies,
             templates.rings,
             angles,
-        ).sub_(taken[..., None])  # (own, count, angles)
-        nearest = scores.amax(-1).topk(min(most, count)).indices
+        )  # (own, count, angles)
+        nearest = (scores.amax(-1) - taken).topk(min(most, count)).indices
         places.append(nearest)
-        best.append(scores.gather(1, nearest[..., None].expand(-1, -1, angles)))
+        kept = scores.gather(1, nearest[..., None].expand(-1, -1, angles))
+        best.append(kept.sub_(taken.gather(1, nearest)[..., None]))
     return torch.cat(places), torch.cat(best)
 
 
