@@ -130,7 +130,7 @@ def decode_draw(model: PolarTransformer, draw: Draw, computing: NetworkSettings)
 def measure_losses(estimates: Tensor, ctf_rings: Tensor, target: Tensor) -> Tensor:
     """Mean square per pixel of the disk between estimates, seen through their CTFs, and the target: `(n,)`."""
     box = target.shape[-1]
-    disk = disk_mask(box, box / 2 - 1).to(target.device)
+    disk = disk_mask(box, box / 2 - 1, target.device)
     residuals = (filter_by_rings(estimates, ctf_rings) - target) * disk
     return residuals.square().sum((1, 2)) / disk.sum()
 

@@ -95,7 +95,7 @@ def average_others(
     grid: PolarGrid,
 ) -> Tensor:
     """Average for each image the others of its class, turned onto it, `(n, box, box)`, without CTF."""
-    disk = disk_mask(grid.box, grid.box / 2 - 0.5).to(images)
+    disk = disk_mask(grid.box, grid.box / 2 - 0.5, images.device).to(images)
     onto = turn_images(sums.images.sum(1)[number], current.degrees, grid)
     own = disk * filter_by_rings(shift_images(images, -current.displacements), ctf_rings)
     weights = sums.weights.sum(1)[number] - ctf_rings.square()

@@ -53,6 +53,6 @@ def fade_faint_images(
 def measure_energy(estimates: Tensor, ctf_rings: Tensor) -> Tensor:
     """Mean square of CTF-free estimates `(m, box, box)` on the disk, as they are seen through their CTFs: `(m,)`."""
     box = estimates.shape[-1]
-    disk = disk_mask(box, box / 2 - 1).to(estimates.device)
+    disk = disk_mask(box, box / 2 - 1, estimates.device)
     seen = filter_by_rings(estimates, ctf_rings) * disk
     return seen.square().sum((-2, -1)) / disk.sum()

@@ -38,7 +38,7 @@ def find_dotted(estimates: Tensor) -> Tensor:
     it is spread evenly, a hundredth for five dots of a few pixels.
     """
     box = estimates.shape[-1]
-    disk = disk_mask(box, box / 2 - 1).to(estimates.device)
+    disk = disk_mask(box, box / 2 - 1, estimates.device)
     energy = (estimates * disk).square().flatten(1)
     fourth = energy.square().sum(1).clamp_min(torch.finfo(energy.dtype).tiny)
     filled = energy.sum(1).square() / (fourth * disk.sum())

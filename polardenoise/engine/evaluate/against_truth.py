@@ -121,7 +121,7 @@ def relative_mse(estimate: Tensor, truth: Tensor) -> float:
 def cut_out_disk(images: Tensor, radius: float | None = None) -> Tensor:
     """Set `(n, N, N)` images to 0 outside a disk of `radius` pixels, without one `N / 2 - 1`; float64."""
     box = images.shape[-1]
-    mask = disk_mask(box, box / 2 - 1 if radius is None else radius).to(images.device)
+    mask = disk_mask(box, box / 2 - 1 if radius is None else radius, images.device)
     return images.to(torch.float64) * mask
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.disk import disk_mask
+from polardenoise.engine.imaging.disk import list_corner_pixels
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,8 @@ def measure_background(images: Tensor) -> Background:
         Where the corners hold no noise at all (a masked or noise-free image), the deviation is that of the whole
         image, and 1 where that is constant too: never zero.
     """
-    box = images.shape[-1]
-    # Found on the CPU: a GPU that counts the pixels of a mask makes the program wait.
-    outside = torch.nonzero(~disk_mask(box, box / 2).flatten()).squeeze(1)
-    corners = images.flatten(-2)[..., outside.to(images.device)]  # (..., corner pixels)
+    outside = list_corner_pixels(images.shape[-1], images.device)
+    corners = images.flatten(-2)[..., outside]  # (..., corner pixels)
     mean = corners.mean(-1)
     deviation = corners.std(-1)
     whole = images.flatten(-2).std(-1)

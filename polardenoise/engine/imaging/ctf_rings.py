@@ -59,12 +59,12 @@ def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
     Frequencies past the last ring, in the corners, take the last factor.
     """
     box = images.shape[-1]
-    ring = ring_index(box).clamp_max(box // 2 - 1).to(images.device)
+    ring = ring_index(box, images.device).clamp_max(box // 2 - 1)
     return filter_images(images, factors[:, ring])  # (n, box, box // 2 + 1)
 
 
 def average_over_transform(ring_power: Tensor) -> Tensor:
     """Average powers `(..., N // 2)` on rings over all frequencies of an image, as `filter_by_rings` lays them out."""
     box = 2 * ring_power.shape[-1]
-    power = ring_power[..., ring_index(box).clamp_max(box // 2 - 1).to(ring_power.device)]
-    return (power * count_columns(box).to(power.device)).sum((-2, -1)) / box**2
+    power = ring_power[..., ring_index(box, ring_power.device).clamp_max(box // 2 - 1)]
+    return (power * count_columns(box, power.device)).sum((-2, -1)) / box**2

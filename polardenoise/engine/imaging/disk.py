@@ -1,11 +1,20 @@
 """The disk that a box holds: what lies outside turns out of the image."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
+# The CPU also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
+CPU = torch.device("cpu")
 
-def disk_mask(box: int, radius: float) -> Tensor:
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # what is made in it could take part in no gradient later
+def disk_mask(box: int, radius: float, device: torch.device = CPU) -> Tensor:
     """Mark the pixels within a radius of the centre.
+
+    Kept on each device: a copy for every batch makes a GPU wait.
 
     Parameters
     ----------
@@ -13,12 +22,20 @@ def disk_mask(box: int, radius: float) -> Tensor:
         Box size in pixels; the centre is pixel `(box // 2, box // 2)`.
     radius : float
         In pixels, inclusive.
+    device : torch.device
+        Where it is wanted.
 
     Returns
     -------
     Tensor
         `(box, box)` bool.
     """
-    # The CPU also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
-    offset = torch.arange(box, device="cpu") - box // 2
-    return offset[:, None] ** 2 + offset[None, :] ** 2 <= radius**2
+    offset = torch.arange(box, device=CPU) - box // 2
+    return (offset[:, None] ** 2 + offset[None, :] ** 2 <= radius**2).to(device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def list_corner_pixels(box: int, device: torch.device = CPU) -> Tensor:
+    """List the pixels outside the disk of radius `box / 2`, flat, int64; kept on each device."""
+    return torch.nonzero(~disk_mask(box, box / 2).flatten()).squeeze(1).to(device)

@@ -32,7 +32,7 @@ def fourier_shell_correlation(first: Tensor, second: Tensor) -> np.ndarray:
     along = torch.fft.fftfreq(box, 1 / box, device=first.device) ** 2
     half = torch.arange(box // 2 + 1, device=first.device)
     shells = (along[:, None, None] + along[:, None] + half**2).sqrt().round().long().flatten()
-    times = count_columns(box).to(first.device)
+    times = count_columns(box, first.device)
 
     def sum_over_shells(values: Tensor) -> Tensor:
         return torch.bincount(shells, (values * times).flatten())[: box // 2 + 1]

@@ -10,7 +10,7 @@ the inner product of two images is a sum over both: comparing images at all rota
 Opposite pixels enter even modes by their sum and odd modes by their difference, which halves the work twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +24,9 @@ HIGHEST_FREQUENCY = 0.625
 
 #: Angular modes a ring: twice its number, as many as a particle of two thirds of the box shows on the outermost one.
 MODES_PER_RING = 2
+
+#: Where rings are made.
+CPU = torch.device("cpu")
 
 #: Coefficients below this share of the largest ones are taken as nothing.
 SMALLEST = 1e-9
@@ -70,10 +73,14 @@ class FourierRings:
             `(2, modes, n, rings)` float32: real and imaginary parts.
         """
         flat, device = images.flatten(1), images.device
-        here, there = flat[:, self.pixels.to(device)], flat[:, self.opposite.to(device)]
+        on_device = self if self.even.device == device else build_fourier_rings(self.box, device)
+        here, there = flat[:, on_device.pixels], flat[:, on_device.opposite]
         harmonics = images.new_empty(2, self.modes, len(images), self.rings)
-        for parity, seen, matrix in (0, here + there, self.even), (1, here - there, self.odd):
-            parts = seen @ matrix.to(device)  # (n, 2 * modes of this parity * rings)
+        for parity, seen, matrix in (
+            (0, here + there, on_device.even),
+            (1, here - there, on_device.odd),
+        ):
+            parts = seen @ matrix  # (n, 2 * modes of this parity * rings)
             harmonics[:, parity::2] = parts.view(len(images), 2, -1, self.rings).movedim(0, 2)
         return harmonics
 
@@ -90,9 +97,7 @@ class FourierRings:
 
     def weights(self, device: torch.device) -> Tensor:
         """Weight of each mode `(modes,)` in an inner product: mode -m, the conjugate of mode m, counts with it."""
-        weights = torch.full((self.modes,), 2.0, device=device)
-        weights[0] = 1.0
-        return weights
+        return weigh_modes(self.modes, device)
 
     def noise_energies(self) -> Tensor:
         """Give the mean energy of white noise of variance 1 on each ring, `(rings,)`."""
@@ -109,10 +114,27 @@ class FourierRings:
         return (harmonics.square() * weights).sum((0, 1))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def weigh_modes(modes: int, device: torch.device) -> Tensor:
+    """Weight of each mode in an inner product, as `FourierRings.weights`; kept on each device."""
+    weights = torch.full((modes,), 2.0)
+    weights[0] = 1.0
+    return weights.to(device)
+
+
+@lru_cache(maxsize=8)
 @torch.inference_mode(False)  # what is made in it could take part in no gradient later
-def build_fourier_rings(box: int) -> FourierRings:
-    """Build the rings of images of a box size; pixels outside the disk of radius `box / 2 - 1/2` do not count."""
+def build_fourier_rings(box: int, device: torch.device = CPU) -> FourierRings:
+    """Build the rings of images of a box size; pixels outside the disk of radius `box / 2 - 1/2` do not count.
+
+    Kept on each device: a copy for every batch makes a GPU wait. Harmonics are computed on the device of the images,
+    wherever the rings are.
+    """
+    if device != CPU:
+        made = build_fourier_rings(box)
+        tensors = ("pixels", "opposite", "even", "odd")
+        return replace(made, **{name: getattr(made, name).to(device) for name in tensors})
     rings = max(2, int(HIGHEST_FREQUENCY * box / 2))
     order = np.arange(MODES_PER_RING * rings + 1)
     y, x = find_half_disk(box)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.fourier import filter_images
 
+#: Where what is the same for all images of a size is made, if nothing else is said.
+CPU = torch.device("cpu")
 
-def ring_index(box: int) -> Tensor:
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is made in it could take part in no gradient later
+def ring_index(box: int, device: torch.device = CPU) -> Tensor:
     """Give each Fourier pixel of a half transform the number of its ring.
+
+    Kept on each device: a copy for every batch makes a GPU wait.
 
     Parameters
     ----------
     box : int
         `N`, pixels.
+    device : torch.device
+        Where it is wanted.
 
     Returns
     -------
@@ -24,7 +35,7 @@ def ring_index(box: int) -> Tensor:
     """
     rows = torch.fft.fftfreq(box, 1 / box) ** 2
     columns = torch.arange(box // 2 + 1) ** 2
-    return (rows[:, None] + columns).sqrt().round().to(torch.int64)
+    return (rows[:, None] + columns).sqrt().round().to(torch.int64).to(device)
 
 
 def average_rings(values: Tensor) -> Tensor:
@@ -42,7 +53,7 @@ def average_rings(values: Tensor) -> Tensor:
         as good as counting those twice that stand for two.
     """
     box = values.shape[-2]
-    rings = ring_index(box).flatten().to(values.device)
+    rings = ring_index(box, values.device).flatten()
     member = (rings[:, None] == torch.arange(box // 2, device=values.device)).to(values.dtype)
     return values.flatten(-2) @ (member / member.sum(0))
 
@@ -73,14 +84,16 @@ def estimate_radial_filter(noisy: Tensor, clean: Tensor) -> Tensor:
     return torch.where(power > 0, cross / power.clamp(min=torch.finfo(power.dtype).tiny), 0.0)
 
 
-def count_columns(box: int) -> Tensor:
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def count_columns(box: int, device: torch.device = CPU) -> Tensor:
     """Count the columns of a whole transform that each column of a half transform stands for, `(N // 2 + 1,)`.
 
     Two, but one for that of frequency 0 and, where `N` is even, for that of the Nyquist frequency.
     """
     columns = torch.ones(box // 2 + 1)
     columns[1 : (box + 1) // 2] = 2.0
-    return columns
+    return columns.to(device)
 
 
 def sum_rings(first: Tensor, second: Tensor) -> Tensor:
@@ -97,8 +110,8 @@ def sum_rings(first: Tensor, second: Tensor) -> Tensor:
         `(rings,)` float64, by `ring_index`; together `N^2` times the products of all pixels.
     """
     box = first.shape[-2]
-    products = (first * second.conj()).real.double().sum(0) * count_columns(box).to(first.device)
-    return torch.bincount(ring_index(box).to(products.device).flatten(), products.flatten())
+    products = (first * second.conj()).real.double().sum(0) * count_columns(box, first.device)
+    return torch.bincount(ring_index(box, products.device).flatten(), products.flatten())
 
 
 def apply_radial_filter(images: Tensor, radial_filter: Tensor) -> Tensor:
@@ -116,7 +129,7 @@ def apply_radial_filter(images: Tensor, radial_filter: Tensor) -> Tensor:
     Tensor
         `(..., N, N)`, type and device of the images.
     """
-    rings = ring_index(images.shape[-1]).to(images.device)
+    rings = ring_index(images.shape[-1], images.device)
     values = radial_filter.to(device=images.device, dtype=images.dtype)[rings]
     return filter_images(images, values)
 

@@ -45,7 +45,7 @@ def rotate_images(images: Tensor, degrees: Tensor) -> Tensor:
         `(n, N, N)`; 0 is taken for what lies outside the image.
     """
     box = images.shape[-1]
-    below_nyquist = ring_index(box).to(images.device) < box // 2
+    below_nyquist = ring_index(box, images.device) < box // 2
     position = torch.arange(box, dtype=images.dtype, device=images.device) - box // 2
     parts = []
     for some, angles in zip(

@@ -10,11 +10,12 @@ filter: an image is compared with a clean estimate far more reliably than with a
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from polardenoise.engine.imaging.ring_harmonics import FourierRings
+from polardenoise.engine.imaging.ring_harmonics import FourierRings, weigh_modes
 from polardenoise.engine.runtime.devices import count_at_once
 
 #: Rotations that are tried, evenly over a turn: 3.75 degrees apart.
@@ -115,10 +116,17 @@ def rotation_matrix(
 
     `sum_m w_m Re(p_m exp(i m alpha))`, `p_m = a_m conj(b_m)`, is the inner product of `a` with `b` turned by `alpha`.
     """
+    return build_rotation_matrix(rings.modes, device, rotations)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is made in it could take part in no gradient later
+def build_rotation_matrix(modes: int, device: torch.device, rotations: int) -> Tensor:
+    """Build the matrix of `rotation_matrix`; kept on each device."""
     steps = torch.arange(rotations, device=device, dtype=torch.float64)
     angles = 2 * math.pi / rotations * steps
-    turned = angles[:, None] * torch.arange(rings.modes, device=device)
-    weights = rings.weights(device)
+    turned = angles[:, None] * torch.arange(modes, device=device)
+    weights = weigh_modes(modes, device)
     return torch.cat([turned.cos() * weights, -turned.sin() * weights], 1).float()
 
 

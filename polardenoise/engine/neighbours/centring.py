@@ -69,7 +69,7 @@ class Centred:
         if not moved.any():
             return self.estimates
         box = self.estimates.shape[-1]
-        disk = disk_mask(box, box / 2 - 0.5).to(self.estimates.device)
+        disk = disk_mask(box, box / 2 - 0.5, self.estimates.device)
         back = shift_images(self.estimates, self.displacements) * disk
         return torch.where(moved[:, None, None, None], back, self.estimates)
 
@@ -190,7 +190,7 @@ def put_mass_at_centre(references: Tensor) -> Tensor:
     projection of the molecule's.
     """
     box = references.shape[-1]
-    mass = references * disk_mask(box, box / 2 - 0.5).to(references)
+    mass = references * disk_mask(box, box / 2 - 0.5, references.device).to(references)
     # A wide rim of next to nothing would outweigh the particle.
     mass = (mass - FAINT * mass.amax((1, 2), keepdim=True)).clamp_min(0)
     return shift_images(references, -find_centres_of_mass(mass))

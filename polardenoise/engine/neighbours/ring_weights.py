@@ -69,7 +69,7 @@ def measure_ring_products(
         `(n, box, box)` white noise of variance 1.
     """
     box = images.shape[-1]
-    disk = disk_mask(box, box / 2 - 0.5).to(images.device)
+    disk = disk_mask(box, box / 2 - 0.5, images.device)
     seen = [filter_by_rings(one, ctf_rings) * disk for one in estimates]
     moved = [filter_by_rings(one, ctf_rings) * disk for one in probed]
     gram = torch.stack([torch.stack([sum_by_rings(a, b) for b in seen], -1) for a in seen], -1)

@@ -197,7 +197,7 @@ def measure_centring(estimates: Tensor, displacements: Tensor) -> Tensor:
     somewhere in the box looks like a particle once it is moved to the centre.
     """
     box = estimates.shape[-1]
-    mass = (estimates * disk_mask(box, box / 2 - 0.5).to(estimates)).clamp_min(0)
+    mass = (estimates * disk_mask(box, box / 2 - 0.5, estimates.device).to(estimates)).clamp_min(0)
     whole = mass.sum((1, 2))
     distance = torch.hypot(*(find_centres_of_mass(mass) + displacements).unbind(1))
     strong = whole >= STRONG * whole.max()

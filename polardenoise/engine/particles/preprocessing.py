@@ -118,7 +118,7 @@ def return_images(
         `(m, box, box)`, background 0. The CTF is applied in the working box, which has the same field of view: nothing
         above its Nyquist frequency is there to be multiplied.
     """
-    disk = disk_mask(handling.box, handling.box / 2 - 0.5).to(estimates.device)
+    disk = disk_mask(handling.box, handling.box / 2 - 0.5, estimates.device)
     images = estimates * disk * units[:, None, None]
     if handling.keeps_ctf and handling.ctf_state != "none":
         ctf = compute_working_ctf(particles, rows, handling, estimates.device)

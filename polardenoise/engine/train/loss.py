@@ -53,7 +53,7 @@ def relative_loss(estimate: Tensor, clean: Tensor) -> Tensor:
         Scalar. Relative to the set's energy, so that a high SNR does not outweigh a low one; with the floor, a small
         molecule in noise, whose relative error can be anything at first, does not drive the whole training either.
     """
-    disk = disk_mask(clean.shape[-1], clean.shape[-1] / 2 - 1).to(clean.device)
+    disk = disk_mask(clean.shape[-1], clean.shape[-1] / 2 - 1, clean.device)
     error = ((estimate - clean) * disk).square().sum((-3, -2, -1))
     energy = (clean * disk).square().sum((-3, -2, -1))
     floor = FLOOR_SNR * disk.sum() * clean.shape[-3]
@@ -66,7 +66,7 @@ def measure_validation(model: Denoiser, validation: TrainingBatch, precision: to
     model.eval()
     device = next(model.parameters()).device
     error = energy = 0.0
-    disk = disk_mask(validation.clean.shape[-1], validation.clean.shape[-1] / 2 - 1).to(device)
+    disk = disk_mask(validation.clean.shape[-1], validation.clean.shape[-1] / 2 - 1, device)
     ctf_rings = validation.average_ctf_rings()
     for noisy, clean, rings in zip(validation.noisy, validation.clean, ctf_rings, strict=True):
         with mixed_precision(device, precision):
