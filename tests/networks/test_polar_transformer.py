@@ -9,7 +9,11 @@ import torch
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.networks.polar_transformer import PolarTransformer, PolarTransformerConfig
-from polardenoise.engine.networks.registry import start_model_from
+from polardenoise.engine.networks.registry import (
+    build_model,
+    describe_sizes,
+    start_model_from,
+)
 from tests.smooth_images import relative_norm
 
 CONFIG = PolarTransformerConfig(
@@ -102,6 +106,26 @@ def test_a_network_of_more_passes_starts_from_one_of_fewer():
             trained.denoise_by_passes(images), model.denoise_by_passes(images), strict=False
         )
         assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_network_of_more_blocks_starts_nearly_as_the_one_of_fewer():
+    """Blocks put behind trained ones change next to nothing at first, and they learn."""
+    torch.manual_seed(2)
+    trained = PolarTransformer(CONFIG)
+    sizes = {"before": CONFIG.before + 1, "after": CONFIG.after + 2}
+    model = start_model_from(trained, "polar-transformer", sizes)
+    images, ctf_rings = draw(1, 6, 32, 32, seed=4), torch.ones(1, 6, 16)
+    with torch.inference_mode():
+        before, after = trained(images, ctf_rings), model(images, ctf_rings)
+    assert 0 < relative_norm(after - before, before) < 0.2
+    fresh = build_model("polar-transformer", describe_sizes(model))
+    with torch.inference_mode():
+        assert relative_norm(fresh(images, ctf_rings) - before, before) > 0.5
+    model(images, ctf_rings).square().mean().backward()
+    for block in (model.encoder[-1], *model.decoder[-2:]):
+        assert float(block.conv.conv.weight.grad.abs().sum()) > 0
+    with pytest.raises(ValueError, match="sizes"):
+        start_model_from(model, "polar-transformer", {"after": CONFIG.after})
 
 
 def test_other_sizes_cannot_be_changed_at_a_start():

@@ -51,6 +51,9 @@ AVERAGE_REGULARISATION = 1e-3
 #: What the learned floor of the Wiener average begins with, in units of the CTF's power.
 FIRST_FLOOR = 0.5
 
+#: What a block that is put behind trained ones begins with: by how much its norm is scaled.
+QUIET_BLOCK = 0.05
+
 #: What the inverse temperature of the attention begins with.
 FIRST_SCALE = 20.0
 
@@ -320,18 +323,25 @@ class PolarTransformer(Denoiser):
             return self.grid.to_polar(average * self.disk)
 
     def start_from(self, trained: Denoiser) -> None:
-        """Take over the weights of a trained polar transformer, which may make another number of passes.
+        """Take over the weights of a trained polar transformer of fewer blocks, or of another number of passes.
 
-        Evidence weights of passes that it does not make are what they begin with.
+        Evidence weights of passes that it does not make are what they begin with. Blocks that it does not have come
+        last in their chain and begin by adding next to nothing (`QUIET_BLOCK`).
 
         Raises
         ------
         ValueError
-            If its other sizes differ.
+            If its other sizes differ, or it has more blocks.
         """
-        if replace(trained.config, passes=self.config.passes) != self.config:
-            raise ValueError(f"its sizes are {trained.config}, not {self.config}")
+        config = self.config
+        grown = {"passes": config.passes, "before": config.before, "after": config.after}
+        shrinks = trained.config.before > config.before or trained.config.after > config.after
+        if replace(trained.config, **grown) != config or shrinks:
+            raise ValueError(f"its sizes are {trained.config}, not {config}")
         weights = trained.state_dict()
+        for name, start in self.state_dict().items():
+            if name not in weights:  # of a block that only this network has
+                weights[name] = start * QUIET_BLOCK if name.endswith("norm.weight") else start
         for name, own in self.evidence_weights.state_dict(prefix="evidence_weights.").items():
             known = weights[name][: len(own)]
             weights[name] = torch.cat([known, own[len(known) :]])

@@ -46,6 +46,7 @@ SIMULATION_SETTINGS = (
     "slope",
     "ice",
     "defocus_error",
+    "shrinking",
     "noise_spectrum",
 )
 

@@ -81,6 +81,9 @@ class Recipe:
         for each set between 0 and this; not in the target.
     defocus_error : float
         Standard deviation of the error of the defocus that the network is told, in Angstrom.
+    shrinking : float
+        By how much at most each set's molecule is shrunken along three directions of its own; half of the sets then
+        show its mirror image. 0: molecules are as they are.
     noise_spectrum : tuple of tuple of float
         Pairs of a frequency in 1/Angstrom, ascending from 0, and the power of coloured noise there, up to a factor.
         Empty: the measured spectrum that is shipped. `simulate.noise_spectrum` prints that of empty boxes.
@@ -130,6 +133,7 @@ class Recipe:
     slope: Annotated[float, Meta(ge=0, le=100)] = 0.0
     ice: Annotated[float, Meta(ge=0, le=100)] = 0.0
     defocus_error: Annotated[float, Meta(ge=0, le=1e5)] = 0.0
+    shrinking: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
     noise_spectrum: tuple[tuple[Frequency, Power], ...] = ()
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 8e-4
     warmup_steps: Annotated[int, Meta(ge=0, le=10**9)] = 300

@@ -47,6 +47,8 @@ class SetDraws:
         `(sets, images)` whether there is anything but noise.
     colour : ndarray
         `(sets,)` power of the measured noise spectrum; 0 for white noise.
+    deformations : Tensor, optional
+        `(sets, 3, 3)` by what the molecules are deformed, see :mod:`.deformations`.
     """
 
     molecules: np.ndarray
@@ -57,6 +59,7 @@ class SetDraws:
     snr: np.ndarray
     particle: np.ndarray
     colour: np.ndarray
+    deformations: Tensor | None = None
 
 
 def draw_sets(

@@ -122,6 +122,7 @@ def fix_validation(recipe: Recipe) -> Recipe:
         slope=0.0,
         ice=0.0,
         defocus_error=0.0,
+        shrinking=0.0,
     )
 
 

@@ -6,7 +6,7 @@ devices of the same kind the same noise too: a resumed training is the training 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from polardenoise.engine.simulate.noise import show_ice
 from polardenoise.engine.simulate.noise_spectrum import MEASURED
 from polardenoise.engine.simulate.overlapping_particles import measure_radius, move_beside
 from polardenoise.engine.simulate.sources import Density, read_density
+from polardenoise.engine.train.deformations import draw_deformations
 from polardenoise.engine.train.noise import draw_noise
 from polardenoise.engine.train.nuisances import Nuisances, draw_nuisances
 from polardenoise.engine.train.optics import DrawOptics, Optics, draw_optics
@@ -154,6 +155,7 @@ def draw_sets_of(
     nuisances = draw_nuisances(radius, molecules.stack.box, recipe, generator)
     spectrum = choose_spectrum(recipe)
     whitened = draw_whitened(draws.colour, nuisances, recipe, generator)
+    draws = replace(draws, deformations=draw_deformations(len(shown), recipe, generator))
     return simulate_sets(
         molecules.stack, draws, optics, noise_generator, nuisances, spectrum, whitened
     )
@@ -281,6 +283,8 @@ def project_sets(stack: TransformStack, draws: SetDraws, optics: Optics) -> Tens
     device, box = stack.samples.device, stack.box
     size = draws.molecules.shape
     scaled = draws.matrices * torch.from_numpy(optics.magnification[..., None, None].copy())
+    if draws.deformations is not None:
+        scaled = draws.deformations[:, None] @ scaled
     matrices = send_to_device(scaled.flatten(0, 1).numpy(), device)
     spectra = take_spectra(stack, send_to_device(draws.molecules.ravel(), device), matrices)
     along_y = torch.fft.fftfreq(box, device=device)
