@@ -131,3 +131,28 @@ def test_the_speed_tables_alone(carry, tmp_path):
         denoised = json.loads((tables / f"denoise_{grouping}.json").read_text())
         assert denoised["particles"] == 64
         assert (tables / f"evaluate_{grouping}.json").exists()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.long
+@pytest.mark.parametrize("turn", ["first", "second"])
+def test_both_are_trained_at_once_and_the_deeper_network_starts_from_the_trained_one(
+    carry, tmp_path, turn
+):
+    for name, architecture in {"gpu": "polar-transformer", "gpu-dncnn": "dncnn"}.items():
+        words = ["phantom:1", "--preset", "tiny", "--architecture", architecture, "--steps", "1"]
+        assert polardenoise(["train", *words, "-o", str(tmp_path / architecture)]) == 0
+        shutil.copytree(tmp_path / architecture / "model", tmp_path / "start" / name)
+    toy = {"CARRY": str(carry), "START": str(tmp_path / "start"), "WORK": str(tmp_path / "machine")}
+    script = BENCHMARKS / "models" / "train_base_gpu.sh"
+    run("sh", script, tmp_path / "out", 0.001, turn, **toy)
+    with tarfile.open(tmp_path / "out" / "models.tar") as files:
+        files.extractall(tmp_path / "out", filter="data")
+    started, _ = load_model(str(tmp_path / "start" / "gpu"))
+    model, card = load_model(str(tmp_path / "out" / "gpu" / "model"))
+    blocks = (6, 8) if turn == "first" else (started.config.before, started.config.after)
+    assert (model.config.before, model.config.after) == blocks
+    assert card.trained_on["recipe"]["shrinking"] == (0.0 if turn == "first" else 0.35)
+    assert card.noise_energy
+    _, card = load_model(str(tmp_path / "out" / "gpu-dncnn" / "model"))
+    assert card.architecture == "dncnn"

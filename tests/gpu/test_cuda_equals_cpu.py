@@ -133,14 +133,14 @@ def test_training_sets_and_gradients_are_those_of_the_cpu():
         batch = batches[0].map(lambda one: one.to(device))  # noqa: B023
         loss = measure_objective(model, batch, torch.float32)
         loss.backward()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         gradients.append(
             torch.cat(
                 [one.grad.flatten().cpu() for one in model.parameters() if one.grad is not None]
             )
         )
         state = start_training(model, recipe)
-        before = float(loss)
+        before = float(loss.detach())
         for _ in range(4):
             after = take_step(state, batch, recipe, measure_objective)
         assert float(after) < before

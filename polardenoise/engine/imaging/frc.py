@@ -79,4 +79,6 @@ def share_pixels(box: int) -> Tensor:
     kept = (ring < rings) & (share > 0)
     places = torch.stack([ring[kept], pixels.repeat(2)[kept]])
     shape = rings, len(radius)
-    return torch.sparse_coo_tensor(places, share[kept], shape, check_invariants=True).coalesce()
+    # Told for all that is made here: torch 2.11 warns whoever leaves it open.
+    with torch.sparse.check_sparse_tensor_invariants(True):
+        return torch.sparse_coo_tensor(places, share[kept], shape).coalesce()
