@@ -44,6 +44,22 @@ def test_twins_show_the_same_and_are_each_others_only(monkeypatch, grid, views, 
     assert found.correlation.min() > 0.95
 
 
+def test_fine_detail_tells_twins_that_are_coarsely_alike(grid, views):
+    """Two views of one coarse shape; what is coarse and wrong in one half's average is so in the other view's too."""
+    shape = 8 * (-(AXIS[:, None] ** 2 + 1.4 * AXIS**2) / (2 * 3.5**2)).exp()
+    coarse = [shape + tilt * AXIS / 30 * shape for tilt in (1.0, -1.0)]
+    # Rings of a few pixels' width: next to nothing beside the shape.
+    detail = [0.15 * (one - AROUND * one.mean()) for one in views[:2]]
+    first = torch.stack([coarse[0] + detail[0], coarse[1] + detail[1]])
+    second = torch.stack([coarse[1] + detail[0], coarse[0] + detail[1]])
+    rings = build_fourier_rings(BOX)
+    ones = torch.ones(rings.rings)
+    plain = twins.correlate_averages(first, second, rings, ones)
+    assert plain[0, 1] > plain[0, 0]  # as they are, each is more like the other view
+    found = find_twins(first, second, rings, grid)
+    assert found.second[found.first.argsort()].tolist() == [0, 1]
+
+
 def test_the_second_laid_onto_the_first_is_the_first(grid, views):
     turned = turn_images(views[:3], torch.tensor([20.0, 100.0, -47.0]), grid)
     shifts = torch.tensor([[0.4, -0.5], [0.5, 0.0], [-0.6, 0.3]])

@@ -1,5 +1,8 @@
 """Twins: classes of the two halves that show the same, found from their finished averages, and joined for display.
 
+Averages of one molecule are alike in what is coarse, whatever they show: which go together is told with every ring of
+frequencies as strong as any other.
+
 Nothing of one half goes into the classes of the other: who is in which class is settled before.
 """
 
@@ -22,6 +25,8 @@ from polardenoise.engine.neighbours.displacements import correlate, find_peaks
 
 #: Averages that correlate less show different things: they are no twins.
 ALIKE = 0.8
+#: Rings that have less than this of the energy of the strongest one are strengthened as if they had as much.
+FAINTEST_RING = 1e-4
 #: Classes that are compared with those of the other half at once.
 CLASSES_AT_ONCE = 256
 
@@ -57,17 +62,23 @@ def find_twins(
 ) -> Twins:
     """Pair finished averages `(m, box, box)` and `(k, box, box)` of two halves, each with one at most.
 
-    `last_empty` says of either half whether its last class is that of images that hold next to nothing: two such are
-    twins whatever their averages show, and no others are theirs.
+    Pairs are those that correlate best, in all, with all rings equally strong; what correlates by less than `ALIKE` as
+    it is, is none. `last_empty` says of either half whether its last class is that of images that hold next to nothing:
+    two such are twins whatever their averages show, and no others are theirs.
     """
-    correlation = correlate_averages(first, second, rings).cpu().numpy()
-    if last_empty[0]:
-        correlation[-1] = -1
-    if last_empty[1]:
-        correlation[:, -1] = -1
-    if all(last_empty):
-        correlation[-1, -1] = 1
-    one, other = linear_sum_assignment(-correlation)
+    weights = weigh_rings(first, second, rings)
+    correlation, flat = (
+        correlate_averages(first, second, rings, one).cpu().numpy()
+        for one in (torch.ones_like(weights), weights)
+    )
+    for likeness in (correlation, flat):
+        if last_empty[0]:
+            likeness[-1] = -1
+        if last_empty[1]:
+            likeness[:, -1] = -1
+        if all(last_empty):
+            likeness[-1, -1] = 1
+    one, other = linear_sum_assignment(-flat)
     kept = correlation[one, other] >= ALIKE
     of_first = torch.from_numpy(one[kept]).to(first.device)
     of_second = torch.from_numpy(other[kept]).to(first.device)
@@ -76,13 +87,25 @@ def find_twins(
     return Twins(of_first, of_second, found, degrees, shifts)
 
 
-def correlate_averages(first: Tensor, second: Tensor, rings: FourierRings) -> Tensor:
-    """Correlate averages `(m, box, box)` and `(k, box, box)` at their best rotations, `(m, k)`."""
-    theirs = rings.to_harmonics(second)
+def weigh_rings(first: Tensor, second: Tensor, rings: FourierRings) -> Tensor:
+    """Find what makes all rings equally strong in averages of two halves, `(rings,)`."""
+    energies = [rings.ring_energies(rings.to_harmonics(one)) for one in (first, second)]
+    energy = torch.cat(energies).mean(0)
+    return energy.clamp_min(max(float(FAINTEST_RING * energy.max()), 1e-12)).rsqrt()
+
+
+def correlate_averages(
+    first: Tensor, second: Tensor, rings: FourierRings, weights: Tensor
+) -> Tensor:
+    """Correlate averages `(m, box, box)` and `(k, box, box)` at their best rotations, `(m, k)`.
+
+    `weights` `(rings,)` are multiplied to both on each ring of frequencies.
+    """
+    theirs = rings.to_harmonics(second) * weights
     their_energy = rings.ring_energies(theirs).sum(1).clamp_min(1e-12)
     parts = []
     for some in first.split(CLASSES_AT_ONCE):
-        own = rings.to_harmonics(some)
+        own = rings.to_harmonics(some) * weights
         own_energy = rings.ring_energies(own).sum(1).clamp_min(1e-12)
         found = match_images(own, unit_ctf_rings(some[None])[0], theirs, rings)
         inner = found.likelihood + 0.5 * their_energy
