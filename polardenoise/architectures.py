@@ -1,6 +1,6 @@
 """The table of network architectures: what the command line, the forms and the trainings offer.
 
-The one module that both wings import: it needs neither torch nor Scipion, and says only where a network's class is.
+Both wings import it, and `counts`: it needs neither torch nor Scipion, and says only where a network's class is.
 `polardenoise.engine.networks.registry` builds networks from it. A new architecture is a module with the network and its
 configuration, and an entry here. How a network starts from a trained one is its own matter: `Denoiser.start_from`.
 """

@@ -70,4 +70,4 @@ def write_cs(path, fields):
 def read_cs(path):
     """Read a .cs as numpy does."""
     with open(path, "rb") as file:
-        return np.load(file, allow_pickle=False)
+        return np.load(file, allow_pickle=False, max_header_size=200_000)

@@ -132,7 +132,8 @@ def measure_junk(
     made = draw_junk_set(molecule, read_molecule(other), boxes, plan, work / "junk")
     out = denoise_set(made.star, plan)
     found = read_matches(out)
-    least = read_summary(out)["classes"]["proposed"]["min_score"]
+    proposed = read_summary(out)["classes"]["proposed"]
+    least = proposed["min_score"] if proposed else 0.0  # where nothing is proposed all are kept
     kept = found["score"] >= least
     return {
         "classes_junk": list_kinds(molecule.name, made.kind, found["score"], kept),

@@ -10,6 +10,7 @@ from polardenoise.convert.chunks import list_enabled_ids, open_fresh
 from polardenoise.convert.convert import iter_enabled
 from polardenoise.convert.denoised_set import SCORE
 from polardenoise.convert.particle_columns import RANDOM_SUBSET
+from polardenoise.convert.stacks import is_denoised_stack
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def find_unmatched_ids(particles, raw):
 
 
 def check_same_particles(denoised, raw):
-    """Refuse a raw set whose particles of the same ids are others: ids of two imports both begin at 1.
+    """Refuse a raw set that is denoised, or whose particles of the same ids are others: of two imports, from 1 each.
 
     Parameters
     ----------
@@ -145,9 +146,10 @@ def check_same_particles(denoised, raw):
     Raises
     ------
     ValueError
-        With the first particle that differs, and in what.
+        With the first particle that differs, and in what; or the stack that says that it is denoised.
     """
     denoised, raw = open_fresh(denoised), open_fresh(raw)
+    stacks = set()
     others = iter_enabled(raw)
     for particle in iter_enabled(denoised):
         number = particle.getObjId()
@@ -157,8 +159,15 @@ def check_same_particles(denoised, raw):
             raise ValueError(
                 f"Particle {number} {fault} in the raw set: choose the set that was denoised."
             )
+        stacks.add(other.getFileName())
     denoised.close()
     raw.close()
+    # A set that was imported from the STAR file of a denoised one has no other mark.
+    for stack in sorted(stacks):
+        if is_denoised_stack(stack):
+            raise ValueError(
+                f"The raw particles are denoised images, as {stack} says: choose the particles before denoising."
+            )
 
 
 def word_difference(particle, other):

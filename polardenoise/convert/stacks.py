@@ -11,6 +11,10 @@ logger = logging.getLogger(__name__)
 # What the engine reads in place (MRC in its spellings); anything else is converted first.
 ENGINE_FORMATS = (".mrc", ".mrcs", ".map", ".st")
 
+# What the header of a stack says, in one of its labels, that the engine has denoised (`engine.runtime.file_kinds`).
+DENOISED_LABEL = b"polardenoise denoise: denoised images"
+HEADER_BYTES, LABELS_BEGIN = 1024, 224
+
 
 class StackLocator:
     """Say where the engine finds an image: where it lies, or in a converted stack.
@@ -49,6 +53,15 @@ class StackLocator:
         else:
             convert_stack(plain, target, self.pixel_size)
         return target
+
+
+def is_denoised_stack(path):
+    """Tell whether the header of a stack says that its images are denoised; a file that is not there says nothing."""
+    try:
+        with open(path.partition(":")[0], "rb") as file:
+            return DENOISED_LABEL in file.read(HEADER_BYTES)[LABELS_BEGIN:]
+    except OSError:
+        return False
 
 
 def convert_stack(source, target, pixel_size):

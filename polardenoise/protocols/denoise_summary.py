@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from polardenoise.counts import choose_verb, word_count
 from polardenoise.protocols.forms.denoise_form import CTF_CORRECTED
 
 OUTPUT_PARTICLES, OUTPUT_CLASSES = "outputParticles", "outputClasses"
@@ -23,7 +24,11 @@ class DenoiseSummary:
         judged = [summary["verdict"] for summary in summaries if summary.get("verdict")]
         if not judged:
             return []
-        parts = "" if len(summaries) == 1 else f" ({len(judged)} of {len(summaries)} chunks)"
+        parts = (
+            ""
+            if len(summaries) == 1
+            else f" ({len(judged)} of {word_count(len(summaries), 'chunk')})"
+        )
         return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
 
     def tellResidual(self, summaries):
@@ -32,7 +37,11 @@ class DenoiseSummary:
         said = [text for text in said if text]
         if not said:
             return []
-        parts = "" if len(summaries) == 1 else f" ({len(said)} of {len(summaries)} chunks)"
+        parts = (
+            ""
+            if len(summaries) == 1
+            else f" ({len(said)} of {word_count(len(summaries), 'chunk')})"
+        )
         return [f"*WARNING*{parts}: {said[0]}."]
 
     def tellTemplates(self, summary):
@@ -45,7 +54,7 @@ class DenoiseSummary:
         if not counts:
             return []
         return [
-            f"Every image of a large half was also seen through {max(counts)} images of another fold "
+            f"Every image of a large half was also seen through {word_count(max(counts), 'image')} of another fold "
             "of its half, which share no pixels with it."
         ]
 
@@ -62,7 +71,7 @@ class DenoiseSummary:
         if "group_by" in first:
             growing = " so far" if done.isStreamOpen() else ""
             lines.append(
-                f"{done.getSize()} particles{growing}, grouped by {first['group_by']}; halves: "
+                f"{word_count(done.getSize(), 'particle')}{growing}, grouped by {first['group_by']}; halves: "
                 f"{first['halves']}; nothing finer than {first['finest_detail_angstrom']:.1f} Å "
                 "can come back."
             )
@@ -72,14 +81,19 @@ class DenoiseSummary:
         lines += self.tellResidual(summaries)
         sharing = sum(one.get("overlapping", 0) for one in summaries)
         if sharing:
-            lines.append(f"{sharing} images share pixels with others: these never met.")
+            shares = choose_verb(sharing, "shares", "share")
+            lines.append(
+                f"{word_count(sharing, 'image')} {shares} pixels with others: these never met."
+            )
         unchecked = dict.fromkeys(one.get("overlaps_unchecked", "") for one in summaries)
         lines += [f"{text[0].upper()}{text[1:]}." for text in unchecked if text]
         # Of particles whose faint raw images stand in for them.
         faint = sum(one.get("faint", 0) for one in summaries)
         if faint:
+            shows = choose_verb(faint, "shows", "show")
+            stand = choose_verb(faint, "its raw image stands", "their raw images stand")
             lines.append(
-                f"*{faint} particles* show no more than pure noise would: their raw images stand "
+                f"*{word_count(faint, 'particle')}* {shows} no more than pure noise would: {stand} "
                 "there, faint."
             )
         if not first.get("noise_guard", True):
@@ -114,7 +128,7 @@ class DenoiseSummary:
             return []
         score = sum(scores) / len(scores)
         lines = [
-            f"{classes.getSize()} classes; median score {score:.2f} (0 to 1; junk scores low)."
+            f"{word_count(classes.getSize(), 'class')}; median score {score:.2f} (0 to 1; junk scores low)."
         ]
         proposed = self.getProposedScore()
         if proposed is not None:
@@ -122,12 +136,28 @@ class DenoiseSummary:
                 f"Proposed, and yours to change: keep scores of {proposed:g} and more (the wand of *select "
                 "particles* fills it in)."
             )
+        else:
+            lines += self.tellWhyNot(summaries)
         return lines
 
+    def tellWhyNot(self, summaries):
+        """Say why no score is proposed, in the words of the first chunk that says so; a list of lines."""
+        if self.tellVerdict(summaries):
+            return ["No score is proposed, for what the first line says: look at the classes."]
+        found = [summary.get("classes") or {} for summary in summaries]
+        reasons = [one["nothing_proposed"] for one in found if one.get("nothing_proposed")]
+        return [f"No score is proposed: {reasons[0]}."] if reasons else []
+
     def getProposedScore(self):
-        """Return the least score that the engine proposes, the median of the chunks'; None where it proposes none."""
-        found = [summary.get("classes") or {} for summary in self.readSummaries()]
-        proposed = [one["proposed"]["min_score"] for one in found if "proposed" in one]
+        """Return the least score that the engine proposes, the median of the chunks'.
+
+        None where it proposes none, and where it says of a chunk not to trust its images.
+        """
+        summaries = self.readSummaries()
+        if self.tellVerdict(summaries):
+            return None
+        found = [summary.get("classes") or {} for summary in summaries]
+        proposed = [one["proposed"]["min_score"] for one in found if one.get("proposed")]
         return round(float(np.median(proposed)), 4) if proposed else None
 
     def _methods(self):

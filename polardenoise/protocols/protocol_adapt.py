@@ -10,6 +10,8 @@ from pyworkflow.protocol import STEPS_PARALLEL
 
 from polardenoise.architectures import is_joint
 from polardenoise.convert.convert import write_particles_star
+from polardenoise.convert.particle_columns import DENOISED_BY, has_values
+from polardenoise.counts import word_count
 from polardenoise.objects import PolarModel
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.forms.denoise_form import CONTRAST_CHOICES
@@ -145,6 +147,9 @@ class ProtPolarAdapt(EngineRunner, ModelChoice, EMProtocol):
             errors.append(
                 "This model denoises each image by itself: adapt one that compares images (base)."
             )
+        given = (self.inputParticles.get(), self.getShown("otherFrames"))
+        if any(one is not None and has_values(one, DENOISED_BY) for one in given):
+            errors.append("The particles are denoised images: take the raw ones.")
         return errors
 
     def _summary(self):
@@ -154,7 +159,9 @@ class ProtPolarAdapt(EngineRunner, ModelChoice, EMProtocol):
         if not summary.get("adapted"):
             lines = ["*Not adapted*: the output is the model that came in."]
         else:
-            lines = [f"{summary['base']['name']} adapted to {summary['count']} particles."]
+            lines = [
+                f"{summary['base']['name']} adapted to {word_count(summary['count'], 'particle')}."
+            ]
         lines += [word_half(half, known) for half, known in summary.get("halves", {}).items()]
         lines += [f"*WARNING*: {warning}" for warning in summary.get("warnings", [])]
         return [*lines, "*Next*: *denoise particles*, these ones, with *Model: trained*."]

@@ -12,6 +12,7 @@ from polardenoise.convert.convert import write_particles_star
 from polardenoise.convert.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
 from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
 from polardenoise.convert.volume_files import prepare_volume
+from polardenoise.counts import word_count
 from polardenoise.protocols.engine_runner import EngineRunner
 
 CTF_AUTO, CTF_ON, CTF_OFF = 0, 1, 2
@@ -205,7 +206,7 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
         if "particles" in summary:
             halves = summary.get("halves", "")
             lines.append(
-                f"{summary['particles']} particles; halves: {halves}; CTF: {summary['ctf']}."
+                f"{word_count(summary['particles'], 'particle')}; halves: {halves}; CTF: {summary['ctf']}."
             )
         lines += [f"Warning: {text}" for text in summary.get("warnings", [])]
         return [*lines, f"*Next*: {self.nameNextStep(summary)}."]

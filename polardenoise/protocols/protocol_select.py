@@ -19,6 +19,7 @@ from polardenoise.convert.selection import (
     list_class_ids,
     read_scored_particles,
 )
+from polardenoise.counts import choose_verb, word_count
 from polardenoise.protocols.engine_runner import EngineRunner
 from polardenoise.protocols.protocol_denoise import DenoiseOutputs, ProtPolarDenoise
 from polardenoise.protocols.run_settings import write_json
@@ -255,24 +256,35 @@ class ProtPolarSelect(EngineRunner, ProtProcessParticles):
         why = f": {', '.join(reasons)}" if reasons else ""
         lines = [f"*{summary['kept']} of {summary['particles']}* raw particles kept{why}."]
         if summary["lowest_score"] is not None:
-            lines.append(f"Lowest score among them: {summary['lowest_score']:.2f}.")
+            lines.append(f"Lowest score among them: {summary['lowest_score']:.4f}.")
         if summary["halves"]:
             one, two = summary["halves"]
             drawn = " (those drawn for denoising)" if summary["gains_halves"] else ""
             lines.append(f"Random halves: {one} and {two}{drawn}.")
         others = summary["raw"] - summary["particles"]
         if others > 0:
-            lines.append(f"{others} raw particles were not denoised, and are not among them.")
+            left = f"{word_count(others, 'raw particle')} {choose_verb(others, 'was', 'were')}"
+            lines.append(
+                f"{left} not denoised, and {choose_verb(others, 'is', 'are')} not among them."
+            )
         return [*lines, f"*Next*: {self.nameNextStep(summary)}."]
 
     def listReasons(self, summary):
         """Say how many particles each condition left out: a list of parts of a sentence."""
         counted = (
-            ("in_other_classes", "are in no picked class"),
-            ("below_min_score", f"score less than {self.minScore.get()}"),
-            ("below_top_fraction", f"are not among the best {self.topFraction.get():.0%}"),
+            ("in_other_classes", ("is", "are"), "in no picked class"),
+            ("below_min_score", ("scores", "score"), f"less than {self.minScore.get()}"),
+            (
+                "below_top_fraction",
+                ("is", "are"),
+                f"not among the best {self.topFraction.get():.0%}",
+            ),
         )
-        return [f"{summary[name]} {words}" for name, words in counted if summary[name]]
+        return [
+            f"{summary[name]} {choose_verb(summary[name], *verb)} {words}"
+            for name, verb, words in counted
+            if summary[name]
+        ]
 
     def nameNextStep(self, summary):
         """Say what to do with the particles."""

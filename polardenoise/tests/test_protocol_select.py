@@ -33,8 +33,19 @@ from polardenoise.convert.denoised_set import (
     change_pixel_size,
     open_denoised_set,
 )
-from polardenoise.convert.selection import ScoredParticles, choose_particles, word_difference
-from polardenoise.protocols import ProtPolarDenoise, ProtPolarSelect
+from polardenoise.convert.selection import (
+    ScoredParticles,
+    check_same_particles,
+    choose_particles,
+    word_difference,
+)
+from polardenoise.convert.stacks import DENOISED_LABEL
+from polardenoise.protocols import (
+    ProtPolarAdapt,
+    ProtPolarDenoise,
+    ProtPolarSelect,
+    ProtPolarTrain,
+)
 from polardenoise.protocols.run_settings import write_json
 from polardenoise.tests.known_particles import differ, make_run, read_items
 from polardenoise.wizards import PolarScoreWizard
@@ -266,6 +277,34 @@ def test_the_raw_set_is_found_through_a_subset_of_the_viewer(project, raw, denoi
     assert run.getRawPointer().get().getObjId() == raw.outputParticles.getObjId()
 
 
+def test_a_raw_set_whose_stack_says_that_it_is_denoised_is_refused(project, denoised):
+    """Denoised images that were imported again have the mark of their stack alone."""
+    imported = make_raw(project, "imported")
+    check_same_particles(denoised.outputParticles, imported.outputParticles)
+    with mrcfile.open("imported.mrcs", "r+") as file:
+        file.add_label(DENOISED_LABEL.decode())
+    with pytest.raises(ValueError, match=r"denoised images, as .*imported\.mrcs says"):
+        check_same_particles(denoised.outputParticles, imported.outputParticles)
+
+
+def test_no_form_takes_denoised_particles_for_raw_ones(project, raw, denoised):
+    given = {
+        ProtPolarDenoise: ("inputParticles", {}),
+        ProtPolarAdapt: ("inputParticles", {}),
+        ProtPolarTrain: ("inputParticles", {"trainOn": 1}),
+    }
+    for kind, (name, params) in given.items():
+        for run, refused in ((raw, False), (denoised, True)):
+            inputs = {name: (run, "outputParticles")}
+            if kind is ProtPolarTrain:
+                inputs["referenceParticles"] = (raw, "outputParticles")
+            form = project.newProtocol(kind, **params)
+            for one, pointer in inputs.items():
+                scipion_project.set_input(form, one, pointer)
+            errors = [error for error in form.validate() if "take the raw ones" in error]
+            assert len(errors) == refused
+
+
 def test_a_changed_threshold_replaces_the_output(project, raw, denoised):
     run = select(
         project, {"inputParticles": (denoised, "outputParticles")}, useMinScore=True, minScore=0.5
@@ -298,6 +337,16 @@ def test_the_wand_fills_in_what_the_run_before_proposes(project, raw):
     )
     form = Form(prepare(project, {"inputParticles": (subset, "outputParticles")}))
     assert find_proposed_score(form.protocol) == 0.42
+    path = run.getChunkPath("summary.json", 3)
+    summary["classes"] = {"proposed": None, "nothing_proposed": "24 particles are too few"}
+    write_json(path, summary)
+    assert find_proposed_score(form.protocol) == 0.43
+    write_json(path, summary | {"verdict": ["weak"]})
+    assert find_proposed_score(form.protocol) is None
+    assert not [line for line in run.summary() if "Proposed" in line]
+    assert (
+        "No score is proposed, for what the first line says: look at the classes." in run.summary()
+    )
     form = Form(prepare(project, {"inputParticles": (raw, "outputParticles")}))
     assert find_proposed_score(form.protocol) is None
     assert find_proposed_score(prepare(project, {})) is None

@@ -18,9 +18,9 @@ class PolarScoreWizard(EmWizard):
         if proposed is None:
             dialog.showInfo(
                 TITLE,
-                "Nothing is proposed for these particles. Choose the output of denoise particles, made with "
-                "2D classes and score by this version or a later one; or take the foot of the hump in its "
-                "histogram of the scores.",
+                "Nothing is proposed for these particles. Where the summary of denoise particles says why, look at "
+                "the classes and pick some. Else choose the output of denoise particles, made with 2D classes and "
+                "score by this version or a later one; or take the foot of the hump in its histogram of the scores.",
                 form.root,
             )
             return

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polardenoise.engine.classes.proposal import propose, propose_min_score
+from polardenoise.engine.classes.proposal import FEWEST, find_why_not, propose, propose_min_score
 
 
 def draw_scores(count, middle, spread, seed=0):
@@ -63,3 +63,12 @@ def test_four_digits_say_the_same_as_all():
 @pytest.mark.parametrize("score", [[0.2, 0.88], [0.94, 0.48], [0.9, 0.38, 0.69], [0.5]])
 def test_few_scores_are_no_error(score):
     assert 0 < propose_min_score(np.array(score)) <= max(score)
+
+
+def test_nothing_is_proposed_for_few_under_a_verdict_or_without_anything_to_go_by():
+    good = np.full(FEWEST, 0.9)
+    assert find_why_not(good, []) == ""
+    assert find_why_not(good[1:], []).startswith("49 particles are too few to tell")
+    assert find_why_not(good[:1], []).startswith("1 particle is too few to tell")
+    assert "not to trust these images (weak)" in find_why_not(good, ["weak", "dotted"])
+    assert find_why_not(np.zeros(FEWEST), []) == "no image shows what its neighbours show"

@@ -12,7 +12,7 @@ from polardenoise.engine.particles.star import read_star
 from polardenoise.engine.particles.star_writing import write_star
 from tests.denoise_files import write_set
 
-COUNT = 24
+COUNT, MANY = 24, 60
 SCORES = np.linspace(0.1, 0.9, COUNT).round(4)
 CLASSES = np.arange(COUNT) % 4 + 1
 
@@ -68,21 +68,56 @@ def test_the_raw_rows_are_kept_token_by_token(scored, words, kept):
     assert said["kept"] + sum(said[name] for name in gone) == said["particles"] == COUNT
 
 
-def test_the_proposal_is_what_its_scores_say(scored, capsys):
-    """As `denoise` proposes it: a hump of good ones, and a few far below."""
-    good = np.linspace(0.88, 0.95, COUNT - 6).round(4)
+@pytest.fixture
+def humped(tmp_path, monkeypatch):
+    """A raw set, and the same with a hump of good scores, and six far below."""
+    monkeypatch.chdir(tmp_path)
+    source = write_set(tmp_path, count=MANY)
+    good = np.linspace(0.88, 0.95, MANY - 6).round(4)
     scores = np.append(good, [0.0, 0.01, 0.02, 0.1, 0.15, 0.2])
-    add_columns(scored, "out.star", polardenoiseScore=[str(score) for score in scores])
+    columns = {
+        "polardenoiseScore": [str(score) for score in scores],
+        "polardenoiseClass": [str(row % 4 + 1) for row in range(MANY)],
+    }
+    document = read_star(source)
+    write_star(document, "out.star", [(document.tables[-1], columns)])
+    return source
+
+
+def test_the_proposal_is_what_its_scores_say(humped, capsys):
+    """As `denoise` proposes it: a hump of good ones, and a few far below."""
     assert select("--proposed", "--json", "said.json") == 0
     said = json.loads(Path("said.json").read_text())
-    assert said["kept"] == COUNT - 6
+    assert said["kept"] == MANY - 6
     assert 0.2 < said["min_score"] < 0.7
     assert f"at the proposed score of {said['min_score']:g};" in capsys.readouterr().out
-    assert rows_of("clean.star") == rows_of(scored)[: COUNT - 6]
+    assert rows_of("clean.star") == rows_of(humped)[: MANY - 6]
     assert select("--min-score", str(said["min_score"])) == 0
-    assert rows_of("clean.star") == rows_of(scored)[: COUNT - 6]
+    assert rows_of("clean.star") == rows_of(humped)[: MANY - 6]
     assert select("--proposed", "--classes", "2") == 0
-    assert rows_of("clean.star") == rows_of(scored)[1 : COUNT - 6 : 4]
+    assert rows_of("clean.star") == rows_of(humped)[1 : MANY - 6 : 4]
+
+
+def test_nothing_is_taken_as_proposed_where_nothing_is(humped, scored, capsys):
+    """`scored` is written over `humped`: fewer particles than a hump takes."""
+    assert select("--proposed") == 2
+    assert "nothing is proposed for out.star, 24 particles are too few" in capsys.readouterr().err
+    assert not Path("clean.star").exists()
+
+
+def test_nothing_is_proposed_under_a_verdict(humped, capsys):
+    reason = "images do not agree with their neighbours (median score 0.02)"
+    Path("out.json").write_text(json.dumps({"program": "polardenoise", "verdict": [reason]}))
+    assert select("--proposed") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert (
+        f"nothing is proposed for out.star, `denoise` said not to trust these images ({reason})"
+        in error
+    )
+    assert "choose some by --classes" in error
+    assert select("--proposed", "--classes", "1") == 2
+    assert select("--classes", "1") == 0
 
 
 def test_scores_of_images_that_are_not_to_be_trusted_come_with_a_warning(scored, capsys):
@@ -142,7 +177,15 @@ def test_a_part_of_the_rows_is_found_by_its_provenance(scored):
         (("--classes", "0"), "--classes 0: give numbers from 1"),
         (("--classes", "3-2"), "--classes 3-2: give numbers from 1"),
         (("--classes", "5"), "there is no class 5 in out.star, whose classes are 1 to 4"),
-        (("--min-score", "0.95"), "no particle is left of 24"),
+        (
+            ("--min-score", "0.95"),
+            "no particle is left of 24 (the best score is 0.9000, which is less than 0.95); ask for less",
+        ),
+        (
+            ("--min-score", "0.85", "--classes", "1"),
+            "(6 are in these classes, the best score is 0.7957, which is less than 0.85)",
+        ),
+        (("--min-score", "0.900001"), "best score is 0.9000, which is less than 0.900001"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(scored, capsys, words, message):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from polardenoise.engine.cli import main
+from polardenoise.engine.denoise import finish
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
@@ -119,6 +120,13 @@ def test_what_cannot_be_is_one_line_before_the_work(folder, model, capsys, words
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.fixture
+def trusted(monkeypatch):
+    """No verdict, which images of an untrained network would get."""
+    monkeypatch.setattr(finish, "judge_run", lambda *_: [])
+
+
+@pytest.mark.usefixtures("trusted")
 def test_what_is_proposed_is_seen_and_taken_by_select(folder, model, capsys):
     source = write_set(folder, count=60)
     assert denoise(model, "--set-size", "6", "--class-count", "3") == 0
@@ -139,6 +147,34 @@ def test_what_is_proposed_is_seen_and_taken_by_select(folder, model, capsys):
         assert main(["select", scored, *words]) == 0
         kept = read_particles("clean.star").index_in_stack
         assert kept.tolist() == read_particles(source).index_in_stack[good].tolist()
+
+
+def check_nothing_proposed(folder, model, capsys, reason):
+    """The summary, its JSON, the model of classes and the report say alike that nothing is proposed, and why."""
+    assert denoise(model, "--report", "r") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (told,) = [line for line in lines if line.startswith("proposed: ")]
+    assert told.startswith(f"proposed: nothing, {reason}")
+    said = json.loads((folder / "out.json").read_text())["classes"]
+    assert said["proposed"] is None
+    assert said["nothing_proposed"].startswith(reason)
+    _, of_classes = read_star("out_2d_model.star").tables
+    assert set(of_classes.column("polardenoiseClassProposed")) == {"0"}
+    page = (folder / "r" / "index.html").read_text()
+    assert f"Nothing is proposed: {reason}" in page
+    assert "Proposed, and yours to change" not in page
+
+
+@pytest.mark.usefixtures("trusted")
+def test_nothing_is_proposed_for_few_images(folder, model, capsys):
+    write_set(folder)
+    check_nothing_proposed(folder, model, capsys, "24 particles are too few to tell good ones")
+
+
+def test_nothing_is_proposed_under_a_verdict(folder, model, capsys):
+    write_set(folder, count=60)
+    reason = "`denoise` said not to trust these images (a half has 30 images"
+    check_nothing_proposed(folder, model, capsys, reason)
 
 
 def test_a_file_of_somebody_else_is_not_replaced(folder, model, capsys):

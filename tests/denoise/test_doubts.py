@@ -1,5 +1,7 @@
 """What a user says settles a doubt before the columns are looked at; what no command uses is not demanded."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,26 @@ def test_a_missing_voltage_is_not_demanded_where_there_is_no_ctf(folder, model, 
     (folder / "in.star").write_text(text)
     assert "has a defocus but no rlnVoltage" in refuse(model, capsys)
     assert denoise(model, "--ctf-state", "none") == 0
+
+
+def test_a_column_in_other_capitals_is_refused_before_any_work(folder, model, capsys):
+    source = write_set(folder)
+    before = sorted(folder.iterdir())
+    source.write_text(source.read_text().replace("_rlnRandomSubset", "_rlnrandomsubset"))
+    error = refuse(model, capsys)
+    assert "in.star: column _rlnrandomsubset of table data_particles" in error
+    assert "rename it to _rlnRandomSubset" in error
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_set_of_one_half_is_denoised_with_a_warning(folder, model, capsys):
+    write_set(folder)
+    change_token(folder, "rlnRandomSubset", "1", None)
+    assert denoise(model) == 0
+    assert "WARNING: all particles are in half 1 (rlnRandomSubset)" in capsys.readouterr().out
+    assert "in half 1" in json.loads((folder / "out.json").read_text())["warnings"][0]
+    assert denoise(model, "--ignore-halves") == 0
+    assert "in half 1" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("token", ["3", "0", "-1", "None", "nan"])

@@ -30,9 +30,9 @@ MTF = "data_\nloop_\n_rlnResolutionInversePixel\n_rlnMtfValue\n" + "".join(
 OLD_DIALECT = (
     "data_images\n\nloop_\n_rlnImageName #1\n_rlnDetectorPixelSize #2\n_rlnMagnification #3\n_rlnDefocusU #4\n"
     "_rlnVoltage #5\n_rlnSphericalAberration #6\n_rlnRandomSubset #7\n_rlnOriginX #8\n_rlnAngleRot #9\n"
-    "_rlnAngleTilt #10\n_rlnAnglePsi #11\n"
+    "_rlnAngleTilt #10\n_rlnAnglePsi #11\n_rlnDefocusV #12\n"
     + "".join(
-        f"{n + 1:06d}@stack.mrcs 5.0 16667 {12000 + n} 300 2.7 {n % 2 + 1} 0.5 {7 * n} {5 * n} {3 * n}\n"
+        f"{n + 1:06d}@stack.mrcs 5.0 16667 {12000 + n} 300 2.7 {n % 2 + 1} 0.5 {7 * n} {5 * n} {3 * n} {12000 + n}\n"
         for n in range(12)
     )
 )

@@ -126,19 +126,20 @@ COLUMNS = [
     "rlnAnglePsi",
     "rlnOpticsGroup",
     "rlnDefocusU",
+    "rlnDefocusV",
 ]
-MORE = ["rlnDefocusV", "rlnDefocusAngle", "rlnVoltage", "rlnSphericalAberration"]
+MORE = ["rlnDefocusAngle", "rlnVoltage", "rlnSphericalAberration"]
 MORE += ["rlnAmplitudeContrast", "rlnPhaseShift"]
 
 
-@pytest.mark.parametrize("complete", [True, False], ids=["all columns", "only rlnDefocusU"])
+@pytest.mark.parametrize("complete", [True, False], ids=["all columns", "only the defoci"])
 def test_is_what_relion_multiplies_a_projection_by(relion, tmp_path, complete):
     """A point's projection is flat in Fourier space: what `relion_project --ctf` makes of it is the CTF."""
     volume = np.zeros((32, 32, 32), dtype=np.float32)
     volume[16, 16, 16] = 1
     write_volume(tmp_path / "point.mrc", volume, 2.0)
     rows = [
-        [f"{k}@all.mrcs", 10, 20, 30, 1, row[0], *(row[1:] if complete else [])]
+        [f"{k}@all.mrcs", 10, 20, 30, 1, *row[: None if complete else 2]]
         for k, row in enumerate(ROWS.tolist(), 1)
     ]
     write_star_for_relion(tmp_path / "in.star", COLUMNS + (MORE if complete else []), rows, OPTICS)

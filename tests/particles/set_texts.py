@@ -83,3 +83,4 @@ def refusal(folder, text=None):
 
 SIZE = ("rlnImagePixelSize", "1.5")
 CTF = [SIZE, ("rlnVoltage", "300"), ("rlnSphericalAberration", "2.7"), ("rlnDefocusU", "10000")]
+CTF += [("rlnDefocusV", "10000")]

@@ -22,10 +22,11 @@ _rlnDetectorPixelSize
 _rlnVoltage
 _rlnSphericalAberration
 _rlnDefocusU
+_rlnDefocusV
 _rlnOriginX
 _rlnOriginY
-1@a.mrcs 38168 5 300 2.7 12000 2 -3
-2@a.mrcs 38168 5 200 2.7 11000 0 0
+1@a.mrcs 38168 5 300 2.7 12000 12000 2 -3
+2@a.mrcs 38168 5 200 2.7 11000 11000 0 0
 """
 
 
@@ -199,7 +200,7 @@ def test_without_an_optics_table_its_columns_go_to_the_particles(folder):
     write_particles(particles, folder / "out.star", names, {}, {"polardenoiseCtfState": ["raw"]})
     lines = (folder / "out.star").read_text().splitlines()
     assert "_polardenoiseCtfState " in lines
-    assert "1@out.mrcs 38168 5 300 2.7 12000 2 -3 raw" in lines
+    assert "1@out.mrcs 38168 5 300 2.7 12000 12000 2 -3 raw" in lines
 
 
 def test_a_million_rows_would_take_under_a_minute(folder):

@@ -115,7 +115,7 @@ def test_unused_images_may_be_anything(folder, images):
         (one_image(SIZE).replace("1@a", "0@a"), "row 1: image name 0@a.mrcs"),
         (one_image(SIZE).replace("1@a", "x@a"), "row 1: image name x@a.mrcs"),
         (one_image(SIZE).replace("1@a.mrcs", "1@"), "row 1: the image name is empty"),
-        (one_image(SIZE).replace(" 1.5", ""), "row 1 of table data_ has 1 values for 2 columns"),
+        (one_image(SIZE).replace(" 1.5", ""), "row 1 of table data_ has 1 value for 2 columns"),
         (one_image(SIZE).split("1@")[0], "has no rows"),
         (one_image(SIZE) + "\n" + one_image(SIZE), "2 tables are called data_; join them into one"),
         (

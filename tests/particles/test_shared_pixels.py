@@ -159,7 +159,7 @@ def test_coordinates_off_every_micrograph_are_said_and_touch_no_other(folder, re
     columns["rlnCoordinateX"] = ["100", "110", far, "300"]
     shared = read(names, columns, optics)
     assert pairs_of(shared) == {(0, 1)}
-    assert "1 particles have no coordinates of a micrograph" in shared.doubt
+    assert "1 particle has no coordinates of a micrograph" in shared.doubt
     assert not recwarn.list
 
 

@@ -169,7 +169,7 @@ def test_a_row_of_the_wrong_length_is_named(tmp_path):
     for row in (b"3@a.mrcs 3 4\n", b"3@a.mrcs\n"):
         document = read(tmp_path, DIALECTS["relion 3.0"] + row)
         with pytest.raises(
-            InputError, match=r"in\.star: row 3 of table data_ has [13] values for 2 columns"
+            InputError, match=r"in\.star: row 3 of table data_ has (1 value|3 values) for 2 columns"
         ):
             document.tables[0].column("rlnX")
 

@@ -184,6 +184,7 @@ def test_what_no_microscope_can_do_is_refused(tmp_path, label, value):
         "rlnImageName": f"1@{tmp_path / 'a.mrcs'}",
         "rlnImagePixelSize": "2",
         "rlnDefocusU": "1e4",
+        "rlnDefocusV": "1e4",
     }
     columns |= {"rlnVoltage": "300", "rlnSphericalAberration": "2.7", label: value}
     text = "data_\nloop_\n" + "".join(f"_{name}\n" for name in columns) + " ".join(columns.values())

@@ -84,7 +84,9 @@ def test_every_ctf_state_gives_the_map_back(scene, tmp_path, name, ctf):
     assert sorted(path.name for path in out.iterdir()) == OUTPUTS
     summary = result(out)
     assert summary["ctf"] == ctf
-    assert summary["warnings"] == []
+    # Those that are corrected are denoised.
+    told = [warning.partition(" holds ")[2][:15] for warning in summary["warnings"]]
+    assert told == (["denoised images"] if name == "corrected" else [])
     assert (summary["half1_particles"], summary["half2_particles"]) == (COUNT // 2, COUNT // 2)
     curve = correlation_with_map(scene, out / "volume.mrc")
     assert curve[: BOX // 4 + 1].min() > 0.99  # to half Nyquist
@@ -136,16 +138,16 @@ def test_denoised_sets_are_labelled_consistency(scene, tmp_path):
 
 
 def test_provenance_beside_the_star_tells_a_denoised_set(scene, tmp_path):
-    from polardenoise.engine.particles.set_checks import is_denoised
+    from polardenoise.engine.particles.set_checks import find_denoised_mark
 
     copy = tmp_path / "kept.star"
     copy.write_text((scene / "raw.star").read_text())
-    assert not is_denoised(read_particles(copy))
+    assert find_denoised_mark(read_particles(copy)) is None
     facts = {"program": "polardenoise", "command": ["polardenoise", "denoise"], "model": "base"}
     copy.with_suffix(".json").write_text(json.dumps(facts))
-    assert is_denoised(read_particles(copy))
+    assert find_denoised_mark(read_particles(copy)) == str(copy.with_suffix(".json"))
     copy.with_suffix(".json").write_text("{broken")
-    assert not is_denoised(read_particles(copy))
+    assert find_denoised_mark(read_particles(copy)) is None
 
 
 def without_column(text, label):

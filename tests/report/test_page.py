@@ -4,12 +4,15 @@ import base64
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
 
+from polardenoise.counts import word_count
+from polardenoise.engine.denoise.noise_guard import FAINT
 from polardenoise.engine.denoise.residual import pick_rows
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_images import read_images
@@ -17,7 +20,8 @@ from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.report import page as report_page
 from polardenoise.engine.report.figures import choose_grey_range, draw_picture
 from polardenoise.engine.report.html import shrink
-from polardenoise.engine.report.images import measure_residual
+from polardenoise.engine.report.images import Residual, find_faint, measure_residual
+from polardenoise.engine.report.page import doubt_residual, tell_verdict
 from tests.denoise_files import denoise, images_of, write_set
 
 COUNT = 24
@@ -133,11 +137,11 @@ def test_classes_have_the_numbers_of_the_output(folder, model):
     page, _ = read_page(folder / "r")
     out = read_particles("out.star")
     number, half = (out.numbers(name) for name in ("polardenoiseClass", "rlnRandomSubset"))
-    shown = re.findall(r"(?<!its twin, )class (\d+): (\d+) particles", page)
+    shown = re.findall(r"(?<!its twin, )class (\d+): (\d+) particles?", page)
     assert shown
     for name, count in shown:
         assert int(count) == ((number == int(name)) & (half == 1)).sum()
-    assert f", {int(number.max())} classes, median score" in page
+    assert f", {word_count(int(number.max()), 'class')}, median score" in page
 
 
 def test_the_verdict_stands_first_and_provenance_is_folded(folder, model):
@@ -214,6 +218,70 @@ def test_boxes_other_than_the_networks(tmp_path, monkeypatch, model, box):
     assert read_picture(pictures[shown]).shape == (32, 32)
 
 
+def test_images_taken_for_noise_are_captioned_as_what_they_are(folder, model, tmp_path):
+    """With a card by which pure noise comes out as strong as anything, all are: the raw image, faint."""
+    facts = json.loads((Path(model) / "model.json").read_text())
+    quiet = tmp_path / "quiet"
+    quiet.mkdir()
+    (quiet / "model.json").write_text(
+        json.dumps(facts | {"noise_energy": {"none": 1e9, "ctf": 1e9}})
+    )
+    (quiet / "weights.safetensors").write_bytes((Path(model) / "weights.safetensors").read_bytes())
+    for words in ((), ("--ctf-output", "corrected"), ("--output-box", "working")):
+        assert denoise(str(quiet), "--report", "r", *words) == 0
+        page, _ = read_page(folder / "r")
+        assert page.count(">taken for noise: raw, a hundredth as strong</figcaption>") == 8
+        assert page.count("taken for noise, faint</figcaption>") == 3
+        assert ">denoised</figcaption>" not in page
+    assert denoise(model, "--report", "r") == 0
+    page, _ = read_page(folder / "r")
+    assert "taken for noise" not in page
+    assert page.count(">denoised</figcaption>") == 8
+
+
+def test_faint_images_are_told_from_estimates():
+    noisy = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    estimates = torch.stack([FAINT * noisy[0], 0.3 * FAINT * noisy[1], 0.04 * noisy[2].flip(0)])
+    assert find_faint(noisy, estimates).tolist() == [True, True, False]
+
+
+SOUND = {
+    "particles": 500,
+    "model": "base",
+    "verdict": [],
+    "warnings": [],
+    "halves": "drawn",
+    "faint": 0,
+    "noise_guard": True,
+    "residual": None,
+    "ctf_output": "kept",
+}
+
+
+def test_the_first_line_says_nothing_that_the_page_takes_back():
+    def first(doubts=(), **facts):
+        return str(tell_verdict(SOUND | facts, None, list(doubts)).body)
+
+    assert 'class="verdict good">No check speaks against' in first()
+    for one in (
+        first(["much is in the residual"]),
+        first(residual={"said": "what was taken away is not noise alone"}),
+    ):
+        assert 'class="verdict mixed">These images can be used, but mind what stands below' in one
+        assert "No check" not in one
+        assert 'class="caution"' in one
+    assert 'class="verdict bad">VERDICT' in first(verdict=["weak"])
+
+
+def test_a_large_residual_of_the_page_stands_in_its_first_lines():
+    power = np.r_[9.0, 9.0, np.full(14, 3.0)]
+    large = Residual(np.zeros((32, 32)), power, power, 40)
+    (doubt,) = doubt_residual(large, SOUND)
+    assert "the mean residual has 3 times the power of noise" in doubt
+    assert doubt_residual(large, SOUND | {"residual": {"said": "the same"}}) == []
+    assert doubt_residual(Residual(large.mean, 0.4 * power, power, 40), SOUND) == []
+
+
 # ---- the residual
 
 
@@ -258,6 +326,18 @@ def test_resume_makes_a_report_that_is_gone(folder, model):
     assert denoise(model, "--report", "r", "--resume") == 0
     assert (folder / "r" / "index.html").read_bytes().count(b"src=") == page.count(b"src=")
     assert denoise(model, "--report", "r", "--resume") == 0
+
+
+def test_a_report_that_a_complete_run_has_not_is_made_by_a_new_run_and_said(folder, model, capsys):
+    assert denoise(model) == 0
+    before = (folder / "out.mrcs").read_bytes()
+    capsys.readouterr()
+    assert denoise(model, "--report", "r", "--resume") == 0
+    assert "out.star: complete, but r/index.html is not there" in capsys.readouterr().out
+    assert (folder / "out.mrcs").read_bytes() == before
+    read_page(folder / "r")
+    assert denoise(model, "--report", "r", "--resume") == 0
+    assert "denoised again" not in capsys.readouterr().out
 
 
 def test_a_run_that_ends_before_its_report_is_complete_goes_on(folder, model, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 
 from polardenoise.engine.imaging.euler_angles import draw_orientations
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
-from polardenoise.engine.report.residual_map import reconstruct_residual
+from polardenoise.engine.report.residual_map import doubt_residual_map, reconstruct_residual
 from polardenoise.engine.simulate.sources import read_density
 from tests.denoise_files import denoise, save_tiny_model, write_set
 
@@ -38,6 +38,7 @@ def test_perfect_estimates_leave_noise(particles):
     assert abs(found.left) < 0.02
     assert found.correlation[4:].max() < 0.2
     torch.testing.assert_close(found.noisy - found.denoised, found.residual)
+    assert doubt_residual_map(found) == []
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.7])
@@ -46,6 +47,8 @@ def test_what_the_estimates_lack_is_in_the_residual(particles, kept):
     found = reconstruct(noisy, kept * clean, angles, halves)
     assert found.left == pytest.approx(1 - kept, abs=0.03)
     assert found.correlation[4] > 0.7
+    (doubt,) = doubt_residual_map(found)
+    assert doubt.startswith(f"{found.left:.0%} of what the particles have in common is not in")
 
 
 def test_a_map_needs_two_halves(particles):

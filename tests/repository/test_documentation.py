@@ -139,7 +139,7 @@ def test_options_in_the_text_are_there():
 def reader(tmp_path, monkeypatch):
     """A folder of somebody who has particles: a STAR file, its truth, and the same as cryoSPARC has them."""
     monkeypatch.chdir(tmp_path)
-    words = ["phantom:10003", "-o", ".", "--particles", "64", "--snr", "0.2"]
+    words = ["phantom:10003", "-o", ".", "--particles", "96", "--views", "3", "--snr", "0.2"]
     assert cli.main(["simulate", *words]) == 0
     fields = fields_of("particles.star", tmp_path)
     own = {name: values for name, values in fields.items() if not name.startswith("ctf/")}

@@ -130,3 +130,40 @@ def test_every_option_of_denoise_that_changes_images_changes_the_fingerprint():
         assert state_options(replace(plan, **{name: value})) != before
     for name, value in {"batch": 7, "resume": True, "report": Path("r")}.items():
         assert state_options(replace(plan, **{name: value})) == before
+
+
+def test_a_program_may_give_paths_and_numbers_as_text():
+    plan = DenoisePlan(
+        "in.star", "out.star", report="r", rows="2:5", set_size="auto", pixel_size="1.5"
+    )
+    assert plan.particles == Path("in.star")
+    assert plan.output == Path("out.star")
+    assert plan.report == Path("r")
+    assert plan.matches is None
+    assert plan.rows == slice(2, 5)
+    assert plan.set_size is None
+    assert plan.pixel_size == 1.5
+    assert AdaptPlan("in.star", "out").model_folder == Path("out/model")
+    same = DenoisePlan(Path("in.star"), Path("out.star"), set_size=16, class_count=0, batch=7)
+    assert (same.set_size, same.class_count, same.batch) == (16, 0, 7)
+    assert replace(same, rows=slice(0, 5)).rows == slice(0, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"set_size": -3}, "--set-size -3: give auto or a number from 1 to"),
+        ({"set_size": 0}, "--set-size 0: give auto"),
+        ({"set_size": 2.5}, "--set-size 2.5: give auto"),
+        ({"batch": -1}, "--batch -1: must be auto or a number"),
+        ({"class_count": 1001}, "--class-count 1001: must be auto"),
+        ({"pixel_size": -1.0}, "--pixel-size -1: must be from"),
+        ({"pixel_size": "big"}, "--pixel-size big: give a number"),
+        ({"contrast": "odd"}, "--contrast odd: must be one of auto, bright, dark"),
+        ({"rows": "5"}, "--rows 5: give A:B"),
+    ],
+)
+def test_a_program_is_refused_what_the_command_line_is(value, message):
+    with pytest.raises(InputError) as caught:
+        DenoisePlan("in.star", "out.star", **value)
+    assert str(caught.value).startswith(message)

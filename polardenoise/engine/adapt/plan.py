@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from polardenoise.counts import word_count
 from polardenoise.engine.adapt.options import AdaptPlan
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.plan import Job, check_plan
 from polardenoise.engine.networks.checkpoint import find_model, read_card
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
-from polardenoise.engine.particles.set_checks import check_match
+from polardenoise.engine.particles.set_checks import check_match, refuse_denoised
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList, list_model_files
 
@@ -101,7 +102,8 @@ def check_halves(job: Job) -> None:
     for half, count in zip(*np.unique(of_images, return_counts=True), strict=True):
         if count < FEWEST_IN_A_HALF:
             raise InputError(
-                f"{job.particles.star_path}: half {half} has {count} images; at least {FEWEST_IN_A_HALF} are needed to "
+                f"{job.particles.star_path}: half {half} has {word_count(count, 'image')}; at least "
+                f"{FEWEST_IN_A_HALF} are needed to "
                 "adapt a model to it: give more particles, or denoise with the model as it is"
             )
 
@@ -109,6 +111,7 @@ def check_halves(job: Job) -> None:
 def read_half_frames(path: Path, particles: ParticleSet, ctf_state: str) -> ParticleSet:
     """Read the same particles from the other frames and see that they are the same."""
     other = read_particles(path, ctf_state)
+    refuse_denoised(other, "--half-frames")
     check_match(particles, other)
     if other.ctf_state != particles.ctf_state:
         raise InputError(

@@ -5,10 +5,13 @@ its foot. The proposal stands well below the hump, so that what is rare or looks
 what is surely junk.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from polardenoise.counts import choose_verb, word_count
 
 #: Scores are looked at as `log(s / (1 - s))`, kept in these bounds: there the hump is about as wide on either side.
 LEAST, MOST = 0.01, 0.995
@@ -21,6 +24,8 @@ WITHIN_ONE = 0.6827
 #: The proposal is so many standard deviations below the hump, at most this share of the hump's score, and not less than
 #: `NOTHING`.
 BELOW, SHARE = 4.0, 0.6
+#: Of fewer particles nothing is proposed: a hump of some tens lies where chance has it.
+FEWEST = 50
 #: A class is proposed where at least this share of its images are.
 MEMBERS = 0.5
 
@@ -42,6 +47,21 @@ class Proposal:
     min_score: float
     classes: tuple[int, ...]
     particles: int
+
+
+def find_why_not(score: NDArray[np.floating], verdict: Sequence[str]) -> str:
+    """Say why nothing is proposed for particles of these scores `(n,)`; empty where something is.
+
+    `verdict` is what `denoise` said against their images, see `denoise.verdict`.
+    """
+    if verdict:
+        return f"`denoise` said not to trust these images ({verdict[0]}), and scores say as little"
+    if len(score) < FEWEST:
+        few = word_count(len(score), "particle")
+        return f"{few} {choose_verb(len(score), 'is', 'are')} too few to tell good ones by their scores"
+    if not (score > NOTHING).any():
+        return "no image shows what its neighbours show"
+    return ""
 
 
 def propose(score: NDArray[np.float32], number: NDArray[np.int64] | None) -> Proposal:

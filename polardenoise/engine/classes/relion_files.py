@@ -104,13 +104,15 @@ def write_model(
     averages: Path,
     particles: ParticleSet,
     classes: JoinedClasses,
-    proposal: Proposal,
+    proposal: Proposal | None,
     working_box: int,
 ) -> None:
     """Write what is known of the classes: RELION's words for all that it has words for, then ours.
 
-    `averages` is the final name of the stack of averages. Which classes look good enough is a column to be seen.
+    `averages` is the final name of the stack of averages. Which classes look good enough is a column to be seen,
+    none of them where nothing is proposed.
     """
+    proposed = () if proposal is None else proposal.classes
     count = len(classes.shown_averages)
     sizes, pixel_size = classes.shown_sizes, most_common_pixel_size(particles)
     general = {
@@ -142,7 +144,7 @@ def write_model(
         "polardenoiseClassScore": [f"{value:.4f}" for value in classes.shown_score],
         "polardenoiseClassImages": [str(value) for value in sizes.sum(1)],
         "polardenoiseClassProposed": [
-            str(int(number in proposal.classes)) for number in range(1, count + 1)
+            str(int(number in proposed)) for number in range(1, count + 1)
         ],
         "polardenoiseImagesHalf1": [str(value) for value in sizes[:, 0]],
         "polardenoiseImagesHalf2": [str(value) for value in sizes[:, 1]],

@@ -7,23 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from polardenoise.engine.classes.proposal import propose_min_score
-from polardenoise.engine.particles.cryosparc.fields import is_cryosparc
-from polardenoise.engine.particles.image_names import is_there
-from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
-from polardenoise.engine.particles.set_checks import refuse_other_order
-from polardenoise.engine.particles.set_document import is_bare_stack
-from polardenoise.engine.particles.star import keep_rows, parse_star
+from polardenoise.counts import choose_verb
+from polardenoise.engine.classes.proposal import find_why_not, propose_min_score
+from polardenoise.engine.classes.raw_rows import (
+    list_raw_files,
+    read_raw_rows,
+    refuse_other_files,
+)
+from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.star_columns import CLASS_LABEL, SCORE_LABEL
-from polardenoise.engine.particles.star_tables import find_particle_table
-from polardenoise.engine.particles.star_writing import find_line_end, write_star
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.provenance import read_provenance
-
-#: Says at the head of the output what made it: the rows are the input's, and say nothing.
-COMMENT = "# raw particles, selected by polardenoise"
-BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,12 @@ class Selection:
 
 
 def select_particles(
-    scored: Path, raw: Path, output: Path, selection: Selection, files: FileList
+    scored: Path,
+    raw: Path,
+    output: Path,
+    selection: Selection,
+    files: FileList,
+    cryosparc: CryosparcFiles | None = None,
 ) -> dict[str, Any]:
     """Write the selected rows of the raw particles.
 
@@ -58,13 +59,15 @@ def select_particles(
     scored : Path
         STAR file of `denoise`, with scores and classes.
     raw : Path
-        STAR file of the particles that were denoised: same rows, same order.
+        The particles that were denoised: a STAR file, same rows, same order; or a data set of cryoSPARC, same uids.
     output : Path
-        The STAR file to write.
+        What to write: a STAR file or, of a data set, another one.
     selection : Selection
         What is asked for.
     files : FileList
         What the command writes besides.
+    cryosparc : CryosparcFiles, optional
+        What belongs to a .cs.
 
     Returns
     -------
@@ -76,37 +79,36 @@ def select_particles(
     InputError
         If the two are not of the same particles, scores or classes are not there, or nothing is left.
     """
-    if output.suffix != ".star":
-        raise InputError(f"-o {output}: must end in .star")
-    if is_bare_stack(raw) or is_cryosparc(raw):
-        raise InputError(
-            f"--particles {raw}: has no rows of a STAR file to keep; give the _2d_data.star that lies beside {scored}, "
-            "which names the same images"
-        )
+    cryosparc = cryosparc or CryosparcFiles()
+    refuse_other_files(scored, raw, output, cryosparc)
+    inputs, outputs = list_raw_files(raw, output, cryosparc)
     files.read("OUT.star", scored)
-    files.read("--particles", raw)
-    files.write("-o", output, "star")
+    files.read("--particles", *inputs)
+    for path, kind in outputs.items():
+        files.write("-o", path, kind)
     files.check()
-    denoised, particles = read_pair(scored, raw)
+    denoised = read_particles(scored, "none")
+    rows = read_raw_rows(denoised, raw, output, cryosparc)
     score = read_scores(denoised, selection)
     in_classes = choose_classes(denoised, selection.classes)
     best = choose_best(score, in_classes, selection.top_fraction)
+    verdict = read_verdict(scored)
+    if selection.proposed:
+        refuse_nothing_proposed(scored, score, verdict)
     least = propose_min_score(score) if selection.proposed else selection.min_score
     good = np.ones(len(score), dtype=bool)
     if least is not None:
         good = score >= least
     kept = in_classes & best & good
     if not kept.any():
-        raise InputError(
-            f"{scored}: no particle is left of {len(score)} ({int(in_classes.sum())} are in these classes, the best "
-            f"score is {score.max():.2f}); ask for less"
-        )
-    refuse_lost_stacks(particles, output)
+        raise InputError(word_nothing_left(scored, score, in_classes, least))
+    rows.refuse_lost_stacks(output)
     files.probe()
-    gains_halves = write_rows(particles, denoised, np.flatnonzero(kept), output)
     halves = denoised.random_subset
+    rows.write(output, np.flatnonzero(kept), halves)
     return {
         "output": str(output),
+        "files": [str(path) for path in outputs],
         "input": str(raw),
         "particles": len(score),
         "kept": int(kept.sum()),
@@ -117,33 +119,55 @@ def select_particles(
         "min_score": least,
         "proposed": selection.proposed,
         "halves": [] if halves is None else np.bincount(halves[kept], minlength=3)[1:].tolist(),
-        "gains_halves": gains_halves,
-        "verdict": read_verdict(scored),
+        "gains_halves": halves is not None and rows.gains_halves,
+        "lacks_halves": halves is not None and rows.lacks_halves,
+        "verdict": verdict,
     }
+
+
+def word_nothing_left(
+    scored: Path, score: np.ndarray, in_classes: np.ndarray, least: float | None
+) -> str:
+    """Say that no particle scores as much as was asked for, and how much the best one does."""
+    count, best = int(in_classes.sum()), float(score[in_classes].max())
+    among = (
+        "" if in_classes.all() else f"{count} {choose_verb(count, 'is', 'are')} in these classes, "
+    )
+    asked = "" if least is None else f", which is less than {least:g}"
+    return (
+        f"{scored}: no particle is left of {len(score)} ({among}the best score is {word_below(best, least)}{asked}); "
+        "ask for less"
+    )
+
+
+def word_below(value: float, limit: float | None) -> str:
+    """Write a score with so many digits, four at least, that it is seen to be below a limit.
+
+    Examples
+    --------
+    >>> word_below(0.9987, 0.9999), word_below(0.99999, 1.0)
+    ('0.9987', '0.99999')
+    """
+    digits = 4
+    while limit is not None and value < limit <= float(f"{value:.{digits}f}"):
+        digits += 1
+    return f"{value:.{digits}f}"
+
+
+def refuse_nothing_proposed(scored: Path, score: np.ndarray, verdict: Sequence[str]) -> None:
+    """Refuse to take a proposal where `denoise` makes none."""
+    why_not = find_why_not(score, verdict)
+    if why_not:
+        raise InputError(
+            f"--proposed: nothing is proposed for {scored}, {why_not}; look at the classes, and choose some by "
+            "--classes"
+        )
 
 
 def read_verdict(scored: Path) -> list[str]:
     """Read why `denoise` said not to trust its images; empty where it did not."""
     reasons = read_provenance(scored).get("verdict")
     return [str(reason) for reason in reasons] if isinstance(reasons, list) else []
-
-
-def read_pair(scored: Path, raw: Path) -> tuple[ParticleSet, ParticleSet]:
-    """Read both sets, and refuse sets that are not the same particles in the same order.
-
-    Where a part of the rows was denoised, the provenance beside the result says which.
-    """
-    denoised, particles = read_particles(scored, "none"), read_particles(raw, "none")
-    first, count = read_provenance(scored).get("first_row"), len(denoised)
-    if count < len(particles) and isinstance(first, int) and 0 <= first <= len(particles) - count:
-        particles = select_rows(particles, slice(first, first + count))
-    if count != len(particles):
-        raise InputError(
-            f"--particles {raw}: has {len(particles)} rows, but {scored} has {count}; give the particles "
-            "that were denoised"
-        )
-    refuse_other_order(denoised, particles)
-    return denoised, particles
 
 
 def read_scores(denoised: ParticleSet, selection: Selection) -> np.ndarray:
@@ -194,34 +218,3 @@ def choose_best(score: np.ndarray, among: np.ndarray, fraction: float | None) ->
     best = np.zeros(len(score), dtype=bool)
     best[order[: int(np.ceil(fraction * len(places)))]] = True
     return best
-
-
-def refuse_lost_stacks(particles: ParticleSet, output: Path) -> None:
-    """Refuse an output in a folder from which its stacks would not be found: names are kept as they are."""
-    for name in particles.column("rlnImageName") or []:
-        file = Path(name.partition("@")[2])
-        if not is_there(file) and not is_there(output.parent / file):
-            raise InputError(
-                f"-o {output}: {file} lies beside {particles.star_path} and would not be found from there; write the "
-                "output into that folder, or run in the project's folder"
-            )
-
-
-def write_rows(
-    particles: ParticleSet, denoised: ParticleSet, rows: np.ndarray, output: Path
-) -> bool:
-    """Write some rows as they are; tell whether they got the random halves that were drawn for denoising.
-
-    Reconstructing with other halves than images were denoised, and aligned, in would mix them.
-    """
-    kept = keep_rows(particles.document, particles.table, rows.tolist()).lines
-    place = 1 if kept[0].startswith(BYTE_ORDER_MARK) else 0
-    comment = COMMENT + find_line_end(kept[0])
-    document = parse_star(output, [*kept[:place], comment, *kept[place:]])
-    halves = denoised.random_subset
-    gains = halves is not None and not particles.has("rlnRandomSubset")
-    columns = {}
-    if halves is not None and gains:
-        columns["rlnRandomSubset"] = [str(half) for half in halves[rows]]
-    write_star(document, output, [(find_particle_table(document), columns)])
-    return gains

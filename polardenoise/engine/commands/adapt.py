@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from polardenoise.counts import word_count
 from polardenoise.engine.adapt.options import AdaptPlan
 from polardenoise.engine.runtime.options import add_options, read_options
 
@@ -29,7 +30,8 @@ def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines: what each half got, and why not."""
     name = Path(summary["particles"]).name
     lines = [
-        f"{summary['model']}: {summary['base']['name']} adapted to {summary['count']} particles of {name}"
+        f"{summary['model']}: {summary['base']['name']} adapted to "
+        f"{word_count(summary['count'], 'particle')} of {name}"
     ]
     if not summary["adapted"]:
         lines = [
@@ -40,8 +42,9 @@ def summarise(summary: dict[str, Any]) -> str:
         if known["taken"]:
             lines.append(
                 f"half {half}: error on the whole disk lower by about {gates['error_share']:.0%} (loss of "
-                f"{known['held_out']} images held out {gates['gain']:.2g} lower, standard error "
-                f"{gates['gain_error']:.1g}), {known['set_size']} images denoised together; white noise comes out "
+                f"{word_count(known['held_out'], 'image')} held out {gates['gain']:.2g} lower, standard error "
+                f"{gates['gain_error']:.1g}), {word_count(known['set_size'], 'image')} denoised together; white "
+                "noise comes out "
                 f"with {gates['noise_after']:.2%} of a particle's energy, before {gates['noise_before']:.2%}"
             )
         else:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polardenoise.counts import choose_verb, word_count
 from polardenoise.engine.commands.cryosparc_options import (
     add_cryosparc_options,
     read_cryosparc_options,
@@ -69,14 +70,18 @@ def word_grouping(summary: dict[str, Any]) -> str:
         return "each by itself"
     if summary["searched"]:
         neighbours = word_set_size(summary, less=1)
-        clusters = f"{summary['sets']} clusters" if summary["sets"] > 1 else "1 cluster"
+        clusters = word_count(summary["sets"], "cluster")
         templates = [one for half in summary["whole_halves"].values() for one in half["templates"]]
         through = (
-            f"through {max(templates)} images of another fold of its half and " if templates else ""
+            f"through {word_count(max(templates), 'image')} of another fold of its half and "
+            if templates
+            else ""
         )
-        return f"each {through}with its {neighbours} nearest neighbours, found in {clusters} of related images"
-    sets = f"{summary['sets']} sets" if summary["sets"] > 1 else "1 set"
-    return f"in {sets} of up to {summary['set_size']} (grouped by {summary['group_by']})"
+        if neighbours == "0":
+            return f"each {through}by itself"
+        nearest = f"{neighbours} nearest neighbours" if neighbours != "1" else "nearest neighbour"
+        return f"each {through}with its {nearest}, found in {clusters} of related images"
+    return f"in {word_count(summary['sets'], 'set')} of up to {summary['set_size']} (grouped by {summary['group_by']})"
 
 
 def summarise(summary: dict[str, Any]) -> str:
@@ -86,7 +91,7 @@ def summarise(summary: dict[str, Any]) -> str:
     verdict = word_verdict(summary)
     lines = [verdict] if verdict else []
     lines += [
-        f"{summary['output']}: {summary['particles']} particles denoised by {summary['model']}, "
+        f"{summary['output']}: {word_count(summary['particles'], 'particle')} denoised by {summary['model']}, "
         f"{word_grouping(summary)}",
         f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "
         f"protein {summary['contrast']}; nothing finer than {word_finest_detail(summary)} can come back",
@@ -94,7 +99,9 @@ def summarise(summary: dict[str, Any]) -> str:
     ]
     if summary["images"] < summary["particles"]:
         lines.append(
-            f"{summary['particles']} rows show {summary['images']} images: each was denoised once, and counts once"
+            f"{summary['particles']} rows show {word_count(summary['images'], 'image')}: each was denoised "
+            "once, and counts "
+            "once"
         )
     lines.append(word_overlaps(summary))
     lines += [f"WARNING: {caution}" for caution in list_cautions(summary)]
@@ -134,7 +141,7 @@ def word_classes(summary: dict[str, Any]) -> str:
     """Say which classes there are and where."""
     classes = summary["classes"]
     alone = classes["shown"] - classes["twins"]
-    found = f"{classes['shown']} classes"
+    found = word_count(classes["shown"], "class")
     if len(classes["of_halves"]) > 1:
         found += f", {classes['twins']} found in both halves, {alone} in one"
     data = next(name for name in classes["files"] if name.endswith("_data.star"))
@@ -144,8 +151,15 @@ def word_classes(summary: dict[str, Any]) -> str:
 def word_proposal(summary: dict[str, Any]) -> str:
     """Say which particles and classes look good enough; nobody has to take it so."""
     proposed = summary["classes"]["proposed"]
+    if proposed is None:
+        return (
+            f"proposed: nothing, {summary['classes']['nothing_proposed']}: look at the classes, and choose some by "
+            "`polardenoise select --classes`"
+        )
+    count, of_classes = proposed["particles"], len(proposed["classes"])
     return (
-        f"proposed: the {proposed['particles']} particles that score {proposed['min_score']:g} or more "
-        f"({len(proposed['classes'])} of {summary['classes']['shown']} classes are mostly theirs); look, then "
+        f"proposed: the {word_count(count, 'particle')} that {choose_verb(count, 'scores', 'score')} "
+        f"{proposed['min_score']:g} or more ({of_classes} of {word_count(summary['classes']['shown'], 'class')} "
+        f"{choose_verb(of_classes, 'is', 'are')} mostly theirs); look, then "
         "`polardenoise select --proposed`, or choose a score or classes of your own"
     )

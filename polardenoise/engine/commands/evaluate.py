@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from polardenoise.counts import word_count
 from polardenoise.engine.commands.cryosparc_options import (
     add_cryosparc_options,
     read_cryosparc_options,
@@ -159,11 +160,16 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.imaging.fsc import resolution_at
     from polardenoise.engine.imaging.symmetry import symmetry_matrices
     from polardenoise.engine.particles.particle_set import read_particles
-    from polardenoise.engine.particles.set_checks import check_match, common_pixel_size
+    from polardenoise.engine.particles.set_checks import (
+        check_match,
+        common_pixel_size,
+        refuse_denoised,
+    )
 
     symmetry = symmetry_matrices(arguments.symmetry or "c1")
     denoised = read_particles(arguments.denoised, cryosparc=read_cryosparc_options(arguments))
     truth = read_particles(arguments.truth)
+    refuse_denoised(truth, "--truth")
     pixel_size = common_pixel_size(denoised)
     check_match(denoised, truth)
     matches = None
@@ -173,6 +179,7 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         noisy = evaluate.find_noisy_input(denoised)
     else:
         noisy = read_particles(arguments.noisy)
+        refuse_denoised(noisy, "--noisy")
         check_match(noisy, denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
     for particles in (denoised, truth, noisy):
@@ -231,7 +238,7 @@ def summarise(summary: dict[str, Any]) -> str:
     noisy = summary["relative_mse_noisy"]
     before = "" if noisy is None else f" (noisy input {noisy:.3g})"
     lines = [
-        f"{summary['particles']} particles: relative MSE {summary['relative_mse']:.4g}{before}, "
+        f"{word_count(summary['particles'], 'particle')}: relative MSE {summary['relative_mse']:.4g}{before}, "
         f"{summary['relative_mse_scaled']:.4g} after one global scale; "
         f"mean FRC 0.5 at {summary['frc_0.5_angstrom']:.2f} A (Nyquist {summary['nyquist_angstrom']:.2f} A)"
     ]
@@ -257,7 +264,8 @@ def summarise_matches(summary: dict[str, Any]) -> list[str]:
         )
     if summary.get("score_auc") is not None:
         lines.append(
-            f"scores: ROC AUC {summary['score_auc']:.3f} for {summary['junk']} pieces of junk"
+            f"scores: ROC AUC {summary['score_auc']:.3f} for "
+            f"{word_count(summary['junk'], 'piece of junk', 'pieces of junk')}"
         )
     return lines
 
@@ -265,7 +273,8 @@ def summarise_matches(summary: dict[str, Any]) -> list[str]:
 def summarise_null_test(summary: dict[str, Any]) -> str:
     """Say what the model made of noise, for people: whether it passed, then each check, then what came out."""
     lines = [
-        f"{summary['model']} {summary['checks']} on pure noise ({summary['images']} images, {summary['box']} px)"
+        f"{summary['model']} {summary['checks']} on pure noise ("
+        f"{word_count(summary['images'], 'image')}, {summary['box']} px)"
     ]
     for name, bar in summary["bars"].items():
         relation = "passed" if bar["met"] else "MISSED"

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from polardenoise.counts import word_count
 from polardenoise.engine.commands.cryosparc_options import (
     add_cryosparc_options,
     read_cryosparc_options,
@@ -66,7 +67,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.particles.particle_set import read_particles
     from polardenoise.engine.particles.set_checks import (
         common_pixel_size,
-        is_denoised,
+        doubt_astigmatism,
+        find_denoised_mark,
         refuse_odd_box,
     )
     from polardenoise.engine.reconstruct import pipeline as reconstruct
@@ -83,6 +85,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     rows1, rows2, halves = reconstruct.split_halves(particles)
     if particles.random_subset is not None:
         warnings += doubt_halves(particles, particles.random_subset)
+    if ctf != "none":
+        warnings += doubt_astigmatism(particles)
+    mark = find_denoised_mark(particles)
+    if mark is not None:
+        warnings.append(
+            f"{particles.star_path} holds denoised images ({mark} says so): half maps of estimates tell consistency, "
+            "never resolution; reconstruct the raw particles at these poses"
+        )
     reference = None
     if arguments.reference is not None:
         reference = reconstruct.read_reference(arguments.reference, box, pixel_size)
@@ -99,8 +109,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     files.probe()
     maps = reconstruct.reconstruct_halves(particles, rows1, rows2, ctf, symmetry)
     half_curve = fsc.fourier_shell_correlation(maps.half1, maps.half2)
-    denoised = is_denoised(particles)
-    label = reconstruct.CONSISTENCY if denoised else reconstruct.RESOLUTION
+    label = reconstruct.RESOLUTION if mark is None else reconstruct.CONSISTENCY
     resolution = fsc.resolution_at(half_curve, 0.143, pixel_size, box)
     summary: dict[str, Any] = {
         "fsc_0.143_angstrom": resolution,
@@ -119,7 +128,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "half1_particles": len(rows1),
         "half2_particles": len(rows2),
         "halves": halves,
-        "denoised": denoised,
+        "denoised": mark is not None,
         "ctf": ctf,
         "ctf_state": particles.ctf_state,
         "symmetry": arguments.symmetry.lower(),
@@ -144,7 +153,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def summarise(summary: dict[str, Any]) -> str:
     """Say what was found, for people."""
     lines = [
-        f"{summary['particles']} particles ({summary['half1_particles']} + "
+        f"{word_count(summary['particles'], 'particle')} ({summary['half1_particles']} + "
         f"{summary['half2_particles']}, halves: {summary['halves']}), CTF: {summary['ctf']}",
         f"half maps agree to {summary['fsc_0.143_angstrom']:.2f} A at FSC 0.143, "
         f"{summary['fsc_0.5_angstrom']:.2f} A at 0.5 ({summary['fsc_means']}; "

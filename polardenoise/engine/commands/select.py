@@ -7,6 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from polardenoise.counts import choose_verb, word_count
+from polardenoise.engine.commands.cryosparc_options import (
+    add_cryosparc_options,
+    read_cryosparc_options,
+)
 from polardenoise.engine.runtime.errors import InputError
 
 HELP = "keep the raw particles of good classes and scores, every column as it was"
@@ -27,9 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="RAW.star",
-        help="the particles that were denoised: their rows are written",
+        help="the particles that were denoised: their rows are written; .star, or cryoSPARC's .csg or .cs",
     )
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="CLEAN.star")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="CLEAN.star",
+        help="or, of cryoSPARC's particles, CLEAN.cs: their rows to the bit, and CLEAN.csg, which cryoSPARC imports",
+    )
     parser.add_argument(
         "--proposed",
         action="store_true",
@@ -54,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="keep this share of the particles (of --classes, where given), those of the best scores",
     )
+    add_cryosparc_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -73,7 +86,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "nothing to select by; give --proposed, --min-score, --classes or --top-fraction"
         )
     return select_particles(
-        arguments.scored, arguments.particles, arguments.output, selection, arguments.files
+        arguments.scored,
+        arguments.particles,
+        arguments.output,
+        selection,
+        arguments.files,
+        read_cryosparc_options(arguments),
     )
 
 
@@ -103,15 +121,15 @@ def check_share(option: str, value: float | None, least: float) -> float | None:
 def summarise(summary: dict[str, Any]) -> str:
     """Say what went where, in one line, and in another where scores are not to be trusted."""
     parts = [
-        f"{summary[name]} {words}"
-        for name, words in (
-            ("in_other_classes", "are in other classes"),
-            ("below_min_score", "score less"),
-            ("below_top_fraction", "are not among the best"),
+        f"{summary[name]} {choose_verb(summary[name], *verb)} {words}"
+        for name, verb, words in (
+            ("in_other_classes", ("is", "are"), "in other classes"),
+            ("below_min_score", ("scores", "score"), "less"),
+            ("below_top_fraction", ("is", "are"), "not among the best"),
         )
         if summary[name]
     ]
-    line = f"{summary['output']}: {summary['kept']} of {summary['particles']} raw particles kept"
+    line = f"{summary['output']}: {summary['kept']} of {word_count(summary['particles'], 'raw particle')} kept"
     if summary["proposed"]:
         line += f" at the proposed score of {summary['min_score']:g}"
     if parts:
@@ -120,6 +138,11 @@ def summarise(summary: dict[str, Any]) -> str:
         line += f"; halves {' and '.join(map(str, summary['halves']))}"
     if summary["gains_halves"]:
         line += ", those that were drawn for denoising, written as rlnRandomSubset"
+    if summary["lacks_halves"]:
+        line += ", drawn for denoising: a .cs has no place for them, -o CLEAN.star has"
+    *tables, group = summary["files"]
+    if tables:
+        line += f"\n{group}: names {' and '.join(tables)}; import it into your cryoSPARC project"
     if summary["verdict"] and not summary["in_other_classes"]:
         line += (
             f"\nWARNING: `denoise` said not to trust these images ({summary['verdict'][0]}), and scores say as little: "

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from polardenoise.counts import word_count
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.options import add_options, list_given, name_option, read_options
 from polardenoise.engine.simulate.options import SimulationFiles, SimulationPlan
@@ -96,16 +97,21 @@ def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines for a person."""
     if "to_run" in summary:
         return (
-            f"{summary['to_run']} micrographs in {summary['parakeet']}; run the run.sh of each where Parakeet is, then"
+            f"{word_count(summary['to_run'], 'micrograph')} in {summary['parakeet']}; run the run.sh of each "
+            "where Parakeet is, then"
             " this command again"
         )
     if "parakeet" in summary:
         truth = f"truth {summary['clean']}" if summary["clean"] else "no truth was simulated"
-        return f"{summary['particles']} particles of {summary['micrographs']} micrographs: {summary['star']}, {truth}"
-    orientations = f"{summary['views']} views" if summary["views"] else "uniform orientations"
+        particles = word_count(summary["particles"], "particle")
+        micrographs = word_count(summary["micrographs"], "micrograph")
+        return f"{particles} of {micrographs}: {summary['star']}, {truth}"
+    orientations = (
+        word_count(summary["views"], "view") if summary["views"] else "uniform orientations"
+    )
     harder = _describe_noise(summary)
     return (
-        f"{summary['particles']} particles of {', '.join(summary['sources'])}\n"
+        f"{word_count(summary['particles'], 'particle')} of {', '.join(summary['sources'])}\n"
         f"{summary['box']} px, {summary['pixel_size']:g} A/px, SNR {summary['snr']:g},"
         f" {'with' if summary['ctf'] else 'no'} CTF, {orientations}, seed {summary['seed']}\n"
         + (f"{', '.join(harder)}\n" if harder else "")

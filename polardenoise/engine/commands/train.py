@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from polardenoise.counts import word_count
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.options import add_options, read_options
 from polardenoise.engine.train.options import TrainingPlan
@@ -48,8 +49,8 @@ def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines."""
     error = summary["validation_relative_mse"]
     return (
-        f"{summary['model']}: {summary['architecture']}, {summary['steps']} steps, "
-        f"{summary['images']} images, {summary['minutes']:.1f} minutes; "
+        f"{summary['model']}: {summary['architecture']}, {word_count(summary['steps'], 'step')}, "
+        f"{word_count(summary['images'], 'image')}, {summary['minutes']:.1f} minutes; "
         f"validation relative MSE {'not measured yet' if error is None else f'{error:.4f}'}"
         + ("; paused, --resume goes on" if summary["paused"] else "")
         + tell_left_out(summary)
@@ -59,4 +60,8 @@ def summarise(summary: dict[str, Any]) -> str:
 def tell_left_out(summary: dict[str, Any]) -> str:
     """Say in a summary how many molecules the box of --like could not hold."""
     count = summary.get("left_out", 0)
-    return f"; {count} molecules left out, too wide for the box of --like" if count else ""
+    return (
+        f"; {word_count(count, 'molecule')} left out, too wide for the box of --like"
+        if count
+        else ""
+    )

@@ -96,7 +96,7 @@ def load_in_order(folder: Path, numbers: list[int]) -> LoadEstimates:
 
 
 def write_class_files(
-    job: Job, folder: Path, classes: JoinedClasses, score: np.ndarray, proposal: Proposal
+    job: Job, folder: Path, classes: JoinedClasses, score: np.ndarray, proposal: Proposal | None
 ) -> None:
     """Write the files of classes into the folder of the run."""
     particles, box = job.particles, job.handling.box
@@ -108,13 +108,16 @@ def write_class_files(
     write_model(folder / f"classes{MODEL}", averages, particles, classes, proposal, box)
 
 
-def describe_classes(job: Job, classes: JoinedClasses, proposal: Proposal) -> dict[str, Any]:
-    """Describe the classes for the summary; files only where they are written."""
+def describe_classes(
+    job: Job, classes: JoinedClasses, proposal: Proposal | None, why_not: str
+) -> dict[str, Any]:
+    """Describe the classes for the summary; files only where they are written, and why nothing is proposed."""
     files = name_class_files(job) if job.writes_classes else {}
     return {
         "shown": len(classes.shown_sizes),
         "of_halves": np.unique(classes.class_half, return_counts=True)[1].tolist(),
         "twins": int((classes.shown_correlation > 0).sum()),
         "files": [str(path) for path in files.values()],
-        "proposed": asdict(proposal),
+        "proposed": None if proposal is None else asdict(proposal),
+        "nothing_proposed": why_not,
     }

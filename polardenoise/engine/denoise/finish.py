@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from polardenoise.engine.classes.joined_classes import OF_MATCHES, JoinedClasses
-from polardenoise.engine.classes.proposal import propose
+from polardenoise.engine.classes.proposal import find_why_not, propose
 from polardenoise.engine.classes.relion_files import word_scores
 from polardenoise.engine.denoise.batches import gather_batches
 from polardenoise.engine.denoise.class_stage import (
@@ -117,15 +117,17 @@ def finish_run(
             classes = find_job_classes(job, folder, preparation, batches, matches["score"])
             matches |= {name: getattr(classes, name) for name in OF_MATCHES}
             matches["pixel_size"] = job.working_pixel_size
+        summary = summarise_run(job, sets, preparation, counts, precision)
+        summary["verdict"] = judge_run(job, summary, score)
         scores, described = {}, None
         if matches is not None and classes is not None:
-            proposal = propose(matches["score"], classes.shown_number)
-            described = describe_classes(job, classes, proposal)
+            why_not = find_why_not(matches["score"], summary["verdict"])
+            proposal = None if why_not else propose(matches["score"], classes.shown_number)
+            described = describe_classes(job, classes, proposal, why_not)
             if job.writes_classes:
                 write_class_files(job, folder, classes, matches["score"], proposal)
                 scores = word_scores(classes, matches["score"])
         write_star(job, folder / STAR, scores)
-        summary = summarise_run(job, sets, preparation, counts, precision)
         summary |= {
             "run": run,
             "median_score": score,
@@ -136,7 +138,6 @@ def finish_run(
         }
         averaged = take_averaged(job, preparation, folder / IMAGES)
         summary["residual"] = state_residual(averaged, job.halves)
-        summary["verdict"] = judge_run(job, summary, score)
         write_data_set(job, folder / DATA_SET, summary["contrast"] == "bright")
         write_json(
             folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.options import make_file_list, option
+from polardenoise.engine.runtime.options import make_file_list, option, settle_plan
 
 if TYPE_CHECKING:  # `--help` answers at once, and without the libraries of the engine
     from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
@@ -219,6 +219,10 @@ class DenoisePlan:
     command: tuple[str, ...] = ()
     #: What the command line writes besides.
     files: FileList = field(default_factory=make_file_list)
+
+    def __post_init__(self) -> None:
+        """Take paths as text too, and refuse what the command line refuses."""
+        settle_plan(self)
 
     @property
     def data_set(self) -> Path | None:

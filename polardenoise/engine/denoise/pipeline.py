@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.counts import word_count
 from polardenoise.engine.denoise.batches import (
     BatchOfImages,
     BatchRunner,
@@ -142,18 +143,31 @@ def prepared_folder(job: Job, facts: dict[str, Any], processes: Processes) -> It
 
 
 def is_complete(job: Job, facts: dict[str, Any]) -> bool:
-    """Tell whether the outputs of exactly this run are there already, the stack in its full size."""
+    """Tell whether the outputs of exactly this run are there already, the stack in its full size.
+
+    A report, matches and classes are made of what the folder of a run holds, which goes with its end: where one of them
+    is missing all is done again, and a line says so.
+    """
     plan = job.plan
     outputs = [plan.output.with_suffix(suffix) for suffix in (".star", ".mrcs", ".json")]
     others = [
         path for path in (plan.data_set, plan.matches, plan.report and plan.report / PAGE) if path
     ]
     others += name_class_files(job).values() if job.writes_classes else []
-    if not all(path.exists() for path in [*outputs, *others]):
+    if not all(path.exists() for path in outputs):
         return False
     if not is_whole(job.stack, len(job.particles), job.box):
         return False
-    return says_all(read_provenance(plan.output), hash_facts(facts))
+    if not says_all(read_provenance(plan.output), hash_facts(facts)):
+        return False
+    missing = next((path for path in others if not path.exists()), None)
+    if missing is not None:
+        print(
+            f"{plan.output}: complete, but {missing} is not there, and a finished run does not keep what that is made "
+            "of: all images are denoised again",
+            flush=True,
+        )
+    return missing is None
 
 
 def make_templates_of_halves(job: Job, folder: Path, processes: Processes) -> None:
@@ -293,7 +307,8 @@ def refuse_bad_estimates(images: Tensor, particles: ParticleSet, rows: np.ndarra
     bad = ~images.flatten(1).isfinite().all(1).numpy()
     if bad.any():
         row = particles.row_number(rows[bad].min())
+        count = word_count(int(bad.sum()), "image")
         raise InputError(
-            f"{particles.star_path}: {int(bad.sum())} images, the first of row {row}, came out of the network as NaN;"
+            f"{particles.star_path}: {count}, the first of row {row}, came out of the network as NaN;"
             " repeat the command with --resume, with --device cpu if it stays"
         )

@@ -28,12 +28,17 @@ from polardenoise.engine.networks.checkpoint import (
 )
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
-from polardenoise.engine.particles.half_sets import doubt_halves, find_inseparable
+from polardenoise.engine.particles.half_sets import doubt_halves, doubt_lone_half, find_inseparable
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.mrc_header import StackHeader
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.preprocessing import Handling
-from polardenoise.engine.particles.set_checks import doubt_pixel_sizes, most_common_pixel_size
+from polardenoise.engine.particles.set_checks import (
+    doubt_astigmatism,
+    doubt_pixel_sizes,
+    most_common_pixel_size,
+    refuse_denoised,
+)
 from polardenoise.engine.particles.shared_pixels import SharedPixels, find_shared_pixels
 from polardenoise.engine.particles.token_numbers import number_tokens
 from polardenoise.engine.runtime.devices import choose_device
@@ -158,6 +163,7 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         whole = read_particles(plan.particles, plan.ctf_state, plan.pixel_size, plan.cryosparc)
     except UnclearCtfError as error:
         raise InputError(f"{error}, or say what they are with --ctf-state") from error
+    refuse_denoised(whole)
     # Halves are drawn for the whole file, so that runs on parts of it agree.
     halves, drawn = choose_halves(plan, whole)
     particles = select_rows(whole, plan.rows)
@@ -237,12 +243,13 @@ def choose_halves(plan: DenoisePlan, particles: ParticleSet) -> tuple[np.ndarray
 
 def doubt_set(particles: ParticleSet, halves: np.ndarray, drawn: bool | None) -> list[str]:
     """Word what is wrong with a set that can be denoised all the same; `drawn` None where halves are ignored."""
-    doubts = [] if drawn is None or drawn else doubt_halves(particles, halves)
+    given = drawn is not None and not drawn
+    doubts = [*doubt_halves(particles, halves), *doubt_lone_half(halves)] if given else []
     if drawn and len(particles) > 1 and len(np.unique(halves)) == 1:
         doubts.append(
             "all rows show one image or one filament, which no half can have without the other: all are in half 1"
         )
-    return doubts + doubt_pixel_sizes(particles)
+    return doubts + doubt_astigmatism(particles) + doubt_pixel_sizes(particles)
 
 
 def doubt_company(shared: SharedPixels, halves: np.ndarray, images_per_set: int) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.counts import choose_verb, word_count
 from polardenoise.engine.denoise.batches import IMAGES_PER_BATCH
 from polardenoise.engine.denoise.contrast import (
     Contrast,
@@ -82,7 +83,8 @@ class Preparation:
         if len(rows):
             first = job.particles.row_number(rows[0])
             doubts.append(
-                f"{len(rows)} image{'s have' if len(rows) > 1 else ' has'} pixels far beyond all others of it ("
+                f"{word_count(len(rows), 'image')} {choose_verb(len(rows), 'has', 'have')} pixels far beyond "
+                "all others of it ("
                 f"{'the first in ' if len(rows) > 1 else ''}row {first} of {job.particles.star_path}): what surrounds "
                 "them was taken instead; remove the row or extract it again if that is not enough"
             )

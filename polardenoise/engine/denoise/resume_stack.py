@@ -13,6 +13,7 @@ import numpy as np
 
 from polardenoise.engine.particles.mrc_header import HEADER_BYTES, PixelStatistics, make_header
 from polardenoise.engine.particles.scratch_file import split_into_runs, write_at
+from polardenoise.engine.runtime.file_kinds import DENOISED_LABEL
 
 IMAGES = "images.mrcs"
 JOURNAL_NAME = re.compile(r"journal\.\d+")
@@ -136,11 +137,8 @@ class UnfinishedStack:
         for row in copies:
             statistics.add(self._copy(int(shown[row]), row))
         shape = (self.count, self.box, self.box)
-        write_at(
-            self._file,
-            np.frombuffer(make_header(shape, pixel_size, statistics, is_volume=False), "u1"),
-            0,
-        )
+        header = make_header(shape, pixel_size, statistics, is_volume=False, label=DENOISED_LABEL)
+        write_at(self._file, np.frombuffer(header, "u1"), 0)
 
     def _copy(self, source: int, row: int) -> np.ndarray:
         """Write the image of one row to another row, and give its pixels."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.counts import choose_verb, word_count
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.particles.particle_set import ParticleSet
@@ -80,7 +81,7 @@ def judge_run(job: Job, summary: dict[str, Any], median_score: float | None) -> 
     smallest = int(np.unique(job.halves[job.shared.first_row], return_counts=True)[1].min())
     if smallest < summary["set_size"]:
         reasons.append(
-            f"a half has {smallest} images, fewer than are denoised together (K = {summary['set_size']})"
+            f"a half has {word_count(smallest, 'image')}, fewer than are denoised together (K = {summary['set_size']})"
         )
     weak = find_weak_halves(summary)
     if weak:
@@ -97,10 +98,14 @@ def judge_run(job: Job, summary: dict[str, Any], median_score: float | None) -> 
             f"the set is one of tilts or subtomograms ({tilts[0]}), and networks were trained on untilted particles"
         )
     if summary["faint"] > MANY * count:
-        reasons.append(f"{summary['faint']} of {count} images show no more than pure noise would")
+        reasons.append(
+            f"{summary['faint']} of {word_count(count, 'image')} {choose_verb(summary['faint'], 'shows', 'show')} no "
+            "more than pure noise would"
+        )
     elif summary["dotted"] > MANY * (count - summary["faint"]):
         reasons.append(
-            f"{summary['dotted']} of {count} estimates are a few dots in an empty box: extract in a smaller one"
+            f"{summary['dotted']} of {word_count(count, 'estimate')} {choose_verb(summary['dotted'], 'is', 'are')} a "
+            "few dots in an empty box: extract in a smaller one"
         )
     return reasons
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from polardenoise.counts import choose_verb, word_count
+
 VERDICT = "VERDICT: do not trust these images: "
 
 
@@ -25,7 +27,8 @@ def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
     if len(sizes) == 1:
         return f"{summary['finest_detail_angstrom']:.2f} {angstrom}"
     return ", ".join(
-        f"{one['finest_detail_angstrom']:.2f} {angstrom} ({one['particles']} particles of {one['pixel_size']:.4g}"
+        f"{one['finest_detail_angstrom']:.2f} {angstrom} ({word_count(one['particles'], 'particle')} of "
+        f"{one['pixel_size']:.4g}"
         f" {angstrom}/px)"
         for one in sizes
     )
@@ -45,10 +48,7 @@ def list_cautions(summary: dict[str, Any]) -> list[str]:
     if summary["halves"] == "ignored":
         cautions.append("halves shared information: the FSC between them means nothing")
     if summary["faint"]:
-        cautions.append(
-            f"{summary['faint']} of {summary['particles']} particles show no more than pure noise would: their raw "
-            "images stand there, faint"
-        )
+        cautions.append(word_faint(summary["faint"], word_count(summary["particles"], "particle")))
     if not summary["noise_guard"]:
         cautions.append(
             f"the card of {summary['model']} does not state what it makes of pure noise: nothing keeps it from drawing "
@@ -62,14 +62,25 @@ def list_cautions(summary: dict[str, Any]) -> list[str]:
     return cautions
 
 
+def word_faint(faint: int, of_particles: str) -> str:
+    """Say how many of how many particles were taken for noise, and what is delivered of them."""
+    shows = choose_verb(faint, "shows", "show")
+    stands = choose_verb(faint, "its raw image stands there", "their raw images stand there")
+    return f"{faint} of {of_particles} {shows} no more than pure noise would: {stands}, faint"
+
+
 def word_overlaps(summary: dict[str, Any]) -> str:
     """Say how many boxes overlap others, and what could not be checked."""
     count, across = summary["overlapping"], summary["overlapping_across_halves"]
     said = []
     if count:
-        said.append(f"{count} images share pixels with others: these never met")
+        shares = choose_verb(count, "shares", "share")
+        said.append(f"{word_count(count, 'image')} {shares} pixels with others: these never met")
     if across:
-        said.append(f"{across} overlap one of the other half: their noise is in both")
+        overlaps = choose_verb(
+            across, "overlaps one of the other half: its", "overlap one of the other half: their"
+        )
+        said.append(f"{across} {overlaps} noise is in both")
     if not said and not summary["overlaps_unchecked"]:
         said.append("no boxes overlap")
     return "; ".join(filter(None, [*said, summary["overlaps_unchecked"]]))

@@ -17,7 +17,11 @@ from polardenoise.engine.imaging.frc import fourier_ring_correlation
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
-from polardenoise.engine.particles.set_checks import CTF_FREE_STATES, check_match
+from polardenoise.engine.particles.set_checks import (
+    CTF_FREE_STATES,
+    check_match,
+    refuse_denoised,
+)
 from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import Progress
@@ -216,7 +220,8 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
     Returns
     -------
     ParticleSet | None
-        None where the input is not stated, gone, unreadable, or of other rows, in another order or another box.
+        None where the input is not stated, gone, unreadable, denoised itself, or of other rows, in another order or
+        another box.
     """
     facts = read_provenance(denoised.star_path)
     stated = facts.get("input")
@@ -233,6 +238,7 @@ def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
         except InputError:
             continue
         try:
+            refuse_denoised(noisy)
             check_match(noisy, denoised)
         except InputError:
             return None

@@ -15,6 +15,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from polardenoise.counts import word_count
 from polardenoise.engine.evaluate.against_truth import BYTES_READ_AT_ONCE
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.rotation import wrap_degrees
@@ -72,7 +73,8 @@ def read_matches(path: Path, count: int) -> KnownMatches:
     lengths = {len(array) for array in arrays.values()}
     if lengths != {count}:
         raise InputError(
-            f"--matches {path}: {min(lengths)} rows, but the denoised particles are {count}; give the matches of "
+            f"--matches {path}: {word_count(min(lengths), 'row')}, but the denoised particles are {count}; give "
+            "the matches of "
             "the same run"
         )
     matches = KnownMatches(**arrays)

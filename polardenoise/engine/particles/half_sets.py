@@ -71,6 +71,16 @@ def doubt_halves(particles: ParticleSet, halves: np.ndarray) -> list[str]:
     return doubts
 
 
+def doubt_lone_half(halves: np.ndarray) -> list[str]:
+    """Word that given halves `(n,)` are all one and the same."""
+    if len(halves) < 2 or len(np.unique(halves)) != 1:
+        return []
+    return [
+        f"all particles are in half {halves[0]} (rlnRandomSubset): there is no other half, and nothing can be compared "
+        "between halves; take the column out, and halves are drawn"
+    ]
+
+
 def count_overlaps(shared: SharedPixels, halves: np.ndarray) -> tuple[int, int]:
     """Count the images that share pixels with another, and those whose boxes overlap one of another half.
 

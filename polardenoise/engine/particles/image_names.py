@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polardenoise.counts import word_count
 from polardenoise.engine.particles.mrc import read_stack_header
 from polardenoise.engine.particles.mrc_header import StackHeader
 from polardenoise.engine.particles.star import is_quotable
@@ -102,7 +103,8 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
         _check_completeness(header, rows, index_in_stack[rows], names.star_path)
         if header.count > 1 and (unnumbered := rows[names.place_of_row[rows] == ONLY_IMAGE]).size:
             raise InputError(
-                f"{names.star_path}: row {unnumbered[0] + 1}: {shorten(file)} holds {header.count} images (a stack or a"
+                f"{names.star_path}: row {unnumbered[0] + 1}: {shorten(file)} holds "
+                f"{word_count(header.count, 'image')} (a stack or a"
                 " volume) and the image name has no number; 2D particles are named index@stack.mrcs"
             )
         size = f"{header.columns} x {header.rows} px"
@@ -161,7 +163,7 @@ def _check_completeness(
         needy = rows[indices >= header.complete]
         row = int(needy[0] if needy.size else rows[0]) + 1
         raise InputError(
-            f"{header.path}: truncated, its header says {header.count} images and the file holds"
+            f"{header.path}: truncated, its header says {word_count(header.count, 'image')} and the file holds"
             f" {header.complete} (first missed by row {row} of {star_path}); copy or extract it again"
         )
     beyond = np.flatnonzero(indices >= header.count)

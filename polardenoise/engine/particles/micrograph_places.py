@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polardenoise.counts import choose_verb, word_count
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.star_columns import LIMITS
 from polardenoise.engine.particles.token_numbers import number_tokens
@@ -69,8 +70,12 @@ def find_places(particles: ParticleSet) -> MicrographPlaces:
     if size is None:
         return know_nothing(count, doubt)
     if not known.all():
-        count = (~known).sum()
-        some = f"{count} particles have no coordinates of a micrograph: their overlaps were not checked"
+        count = int((~known).sum())
+        have = choose_verb(count, "has", "have")
+        some = (
+            f"{word_count(count, 'particle')} {have} no coordinates of a micrograph: overlaps of "
+            f"{choose_verb(count, 'it', 'them')} were not checked"
+        )
         doubt = f"{doubt}; {some}" if doubt else some
     micrograph = number_tokens(names)
     centre = np.where(known[:, None], centre, 0.0)

@@ -16,7 +16,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import dtype_from_mode, machine_stamp_from_byte_order
 
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.file_kinds import LABEL
+from polardenoise.engine.runtime.file_kinds import DENOISED_LABEL, LABEL
 
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
@@ -46,6 +46,8 @@ class StackHeader:
         Whole images that the file's size leaves room for; less than `count` in a truncated file.
     state : tuple[int, int, int, int]
         Bytes, time of change, inode and device of the file when its header was read; zeros where that was not seen.
+    is_denoised : bool
+        Whether a label says that `denoise` has made these images.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class StackHeader:
     axes: tuple[int, int, int]
     complete: int
     state: tuple[int, int, int, int] = (0, 0, 0, 0)
+    is_denoised: bool = False
 
     @property
     def image_bytes(self) -> int:
@@ -109,6 +112,8 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
         pixel_size=pixel_size,
         axes=axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),  # type: ignore[arg-type]
         complete=min((file_bytes - offset) // (columns * rows * pixel_type.itemsize), count),
+        # Any of the ten labels: programs that change a stack put theirs before or behind those that they find.
+        is_denoised=DENOISED_LABEL in header["label"].tobytes(),
     )
 
 
@@ -172,7 +177,11 @@ class PixelStatistics:
 
 
 def make_header(
-    shape: tuple[int, ...], pixel_size: float, statistics: PixelStatistics, is_volume: bool
+    shape: tuple[int, ...],
+    pixel_size: float,
+    statistics: PixelStatistics,
+    is_volume: bool,
+    label: bytes = LABEL,
 ) -> bytes:
     """Write the 1024 bytes of an MRC2014 header, little-endian, mode 2; ispg 1 for a volume, 0 for a stack."""
     sections, rows, columns = shape
@@ -188,5 +197,5 @@ def make_header(
     header["nversion"] = 20140
     header["map"], header["machst"] = b"MAP ", machine_stamp_from_byte_order("<")
     header["nlabl"] = 1
-    header["label"][0] = LABEL.ljust(80)
+    header["label"][0] = label.ljust(80)
     return header.tobytes()

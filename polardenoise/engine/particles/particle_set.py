@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from polardenoise.counts import word_count
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, Fields
 from polardenoise.engine.particles.cryosparc.new_images import keep_image_fields
@@ -28,8 +29,16 @@ from polardenoise.engine.particles.star_columns import (
     find_pixel_size,
     find_random_subset,
 )
-from polardenoise.engine.particles.star_numbers import read_columns
-from polardenoise.engine.particles.star_tables import find_optics_table, find_particle_table
+from polardenoise.engine.particles.star_numbers import (
+    has_defocus,
+    read_columns,
+    refuse_lone_defocus,
+)
+from polardenoise.engine.particles.star_tables import (
+    find_optics_table,
+    find_particle_table,
+    refuse_other_capitals,
+)
 from polardenoise.engine.particles.token_numbers import number_tokens, numbers_or_nan
 from polardenoise.engine.runtime.errors import InputError
 
@@ -223,6 +232,7 @@ def read_particles(
     """
     fields = read_data_set(star_path, cryosparc)
     document = read_document(star_path, pixel_size, fields, cryosparc)
+    refuse_other_capitals(document)
     table = find_particle_table(document)
     optics = find_optics_table(document, table)
     names, columns, stated = read_columns(document, table, optics)
@@ -234,12 +244,13 @@ def read_particles(
         )
     pixel_sizes = find_pixel_size(columns)
     if ctf_state == "auto":
-        ctf_state = find_ctf_state(columns, stated, columns.has("rlnDefocusU"))
+        ctf_state = find_ctf_state(columns, stated, has_defocus(columns))
     if ctf_state == "none":
         # What is known of the images goes before what the columns say: they need not even be right.
         usable = look_for(find_ctf, columns)
         ctf = None if isinstance(usable, InputError) else usable
     else:
+        refuse_lone_defocus(columns)
         ctf = find_ctf(columns)
     headers, index_in_stack = check_stacks(names)
     particles = ParticleSet(
@@ -307,7 +318,8 @@ def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
     start, stop, _ = rows.indices(len(particles))
     if stop <= start:
         raise InputError(
-            f"--rows: selects none of the {len(particles)} rows of {particles.star_path}; give A:B inside 0:"
+            f"--rows: selects none of the {word_count(len(particles), 'row')} of {particles.star_path}; give "
+            "A:B inside 0:"
             f"{len(particles)}"
         )
     if stop - start == len(particles):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from polardenoise.counts import word_count
 from polardenoise.engine.particles.particle_set import ParticleSet
+from polardenoise.engine.particles.star_columns import CTF_STATE_LABEL
 from polardenoise.engine.particles.token_numbers import number_by_appearance, number_tokens
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.input_files import shorten
 from polardenoise.engine.runtime.provenance import read_provenance
 
 CTF_FREE_STATES = ("none", "corrected")
-COLUMNS_OF_DENOISED_SETS = ("polardenoiseModel", "polardenoiseCtfState")
+#: What Scipion's sets say of the model that denoised them.
+MODEL_LABEL = "polardenoiseModel"
+#: Files that the JSON of a denoised set speaks of, by their endings: another of its name may be the input.
+ENDINGS_OF_DENOISED_SETS = (".star", ".mrcs", ".cs")
 
 #: Columns that say which particle a row is, and columns that say what somebody found about it.
 #: With what rounding may do (pixels, Angstrom, degrees).
@@ -29,6 +34,9 @@ SAME_VALUE = 1e-3
 
 #: Pixel sizes that differ by less, relatively, are one; and are near enough for images to be compared.
 SAME_PIXEL_SIZE, COMMON_PIXEL_SIZE = 1e-4, 1e-2
+
+#: Defoci that differ by no more, Angstrom, are one: then there is no astigmatism, and its angle says nothing.
+SAME_DEFOCUS = 1.0
 
 #: The header of a stack may differ so much from the STAR file: many programs round there.
 HEADER_TOLERANCE = 2e-2
@@ -75,7 +83,9 @@ def doubt_pixel_sizes(particles: ParticleSet) -> list[str]:
     doubts = []
     sizes = list_pixel_sizes(particles)
     if sizes[-1][0] > (1 + COMMON_PIXEL_SIZE) * sizes[0][0]:
-        listed = " and ".join(f"{size:g} A ({count} particles)" for size, count in sizes)
+        listed = " and ".join(
+            f"{size:g} A ({word_count(count, 'particle')})" for size, count in sizes
+        )
         doubts.append(
             f"pixel sizes differ: {listed}; images are compared pixel by pixel, so that one molecule looks like "
             "several: rescale the particles to one pixel size"
@@ -94,6 +104,21 @@ def doubt_pixel_sizes(particles: ParticleSet) -> list[str]:
     return doubts
 
 
+def doubt_astigmatism(particles: ParticleSet) -> list[str]:
+    """Word that there is astigmatism and no angle of it: 0 degrees are taken then, as RELION does."""
+    ctf = particles.ctf
+    if ctf is None or particles.ctf_state == "none" or particles.has("rlnDefocusAngle"):
+        return []
+    astigmatic = (ctf.defocus_u - ctf.defocus_v).abs().numpy() > SAME_DEFOCUS
+    if not astigmatic.any():
+        return []
+    row = particles.row_number(int(np.flatnonzero(astigmatic)[0]))
+    return [
+        f"{particles.star_path}: rlnDefocusU and rlnDefocusV differ (the first time in row {row}), but there is no "
+        "rlnDefocusAngle: 0 degrees were taken, which is wrong for nearly all particles; add the column"
+    ]
+
+
 def refuse_odd_box(particles: ParticleSet) -> None:
     """Raise an `InputError` if the box is odd, for commands whose Fourier transforms need an even one."""
     if particles.box % 2:
@@ -102,12 +127,49 @@ def refuse_odd_box(particles: ParticleSet) -> None:
         )
 
 
-def is_denoised(particles: ParticleSet) -> bool:
-    """Tell whether a set comes from `polardenoise denoise`, by its columns or the JSON beside its STAR."""
-    if any(particles.column(label) is not None for label in COLUMNS_OF_DENOISED_SETS):
-        return True
+def find_denoised_mark(particles: ParticleSet) -> str | None:
+    """Find what says that images of a set come from `polardenoise denoise`; None for raw ones.
+
+    The label of a stack goes with the pixels, into whatever STAR file names them. Columns tell sets that come through
+    Scipion, and the JSON beside `OUT.star` those that were written before stacks had the label.
+    """
+    for header in particles.headers:
+        if header.is_denoised:
+            return f"the header of {header.path}"
+    if particles.has(MODEL_LABEL):
+        return f"its column _{MODEL_LABEL}"
+    # Any other state may be the word of somebody who knows the raw images.
+    if "corrected" in (particles.column(CTF_STATE_LABEL) or []):
+        return f"its column _{CTF_STATE_LABEL}"
     facts = read_provenance(particles.star_path)
-    return "model" in facts and "denoise" in facts.get("command", [])
+    beside = particles.star_path.suffix in ENDINGS_OF_DENOISED_SETS
+    if beside and "model" in facts and "denoise" in facts.get("command", []):
+        return str(particles.star_path.with_suffix(".json"))
+    return None
+
+
+def refuse_denoised(particles: ParticleSet, option: str = "") -> None:
+    """Refuse denoised images where raw ones are wanted.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        What was given.
+    option : str
+        By which option.
+
+    Raises
+    ------
+    InputError
+        Names the file and what says that its images are denoised.
+    """
+    mark = find_denoised_mark(particles)
+    if mark is not None:
+        given = f"{option} {particles.star_path}".lstrip()
+        raise InputError(
+            f"{given}: holds denoised images ({mark} says so), estimates and not data; give the raw particles that "
+            "they came from"
+        )
 
 
 def check_match(particles: ParticleSet, truth: ParticleSet) -> None:
@@ -121,7 +183,7 @@ def check_match(particles: ParticleSet, truth: ParticleSet) -> None:
     counts = len(particles), len(truth)
     if counts[0] != counts[1]:
         raise InputError(
-            f"{truth.star_path}: {counts[1]} rows, but {particles.star_path} has {counts[0]}; "
+            f"{truth.star_path}: {word_count(counts[1], 'row')}, but {particles.star_path} has {counts[0]}; "
             "give the truth of the same particles in the same order"
         )
     if particles.box != truth.box:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from polardenoise.counts import word_count
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.input_files import open_input
 
@@ -100,8 +101,8 @@ class StarTable:
             for number, row in enumerate(rows, start + 1):
                 if len(row) != width:
                     raise InputError(
-                        f"{self.path}: row {number} of table data_{self.name} has {len(row)} values for"
-                        f" {width} columns; correct the row or the header"
+                        f"{self.path}: row {number} of table data_{self.name} has {word_count(len(row), 'value')}"
+                        f" for {word_count(width, 'column')}; correct the row or the header"
                     )
             yield (
                 slice(start, start + len(rows)),

@@ -184,7 +184,8 @@ def find_ctf(columns: ParticleColumns) -> CtfParameters | None:
     ----------
     columns : ParticleColumns
         Of `n` particles. What is missing is filled in as RELION does (`CTF::readByGroup`): `rlnDefocusV` is
-        `rlnDefocusU`; `rlnDefocusAngle`, `rlnPhaseShift` and `rlnAmplitudeContrast` are 0.
+        `rlnDefocusU` (where the CTF is used, a set without it was refused before, see `star_numbers`);
+        `rlnDefocusAngle`, `rlnPhaseShift` and `rlnAmplitudeContrast` are 0.
 
     Returns
     -------

@@ -15,6 +15,7 @@ from polardenoise.engine.particles.star_columns import (
 )
 from polardenoise.engine.particles.star_tables import find_optics_rows
 from polardenoise.engine.particles.token_numbers import numbers_or_nan
+from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.input_files import shorten
 
 
@@ -75,6 +76,27 @@ def read_columns(
             states = optics.column(CTF_STATE_LABEL)
             stated = {states[row] for row in np.unique(optics_row)}
     return names, ParticleColumns(path, len(table), own, shared, optics_row, faults), stated
+
+
+def has_defocus(columns: ParticleColumns) -> bool:
+    """Tell whether a defocus is stated, be it one of the two."""
+    return columns.has("rlnDefocusU") or columns.has("rlnDefocusV")
+
+
+def refuse_lone_defocus(columns: ParticleColumns) -> None:
+    """Refuse a set that states one defocus of the two: astigmatism, or the whole CTF, would be left out unsaid.
+
+    Raises
+    ------
+    InputError
+        Names the file, the column that is missing and how to mend it.
+    """
+    for given, missing in (("rlnDefocusU", "rlnDefocusV"), ("rlnDefocusV", "rlnDefocusU")):
+        if columns.has(given) and not columns.has(missing):
+            raise InputError(
+                f"{columns.path}: has {given} but no {missing}; add this column (Angstrom; without astigmatism the "
+                f"values of {given})"
+            )
 
 
 def _as_numbers(

@@ -7,6 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from polardenoise.engine.particles.star import StarDocument, StarTable
+from polardenoise.engine.particles.star_columns import (
+    CLASS_LABEL,
+    CTF_STATE_LABEL,
+    NUMBER_LABELS,
+    SCORE_LABEL,
+)
 from polardenoise.engine.particles.token_numbers import number_or_nan
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.input_files import shorten
@@ -33,6 +39,29 @@ TELLING_COLUMNS = {
     "rlnMicrographName": "a table of micrographs; extract particles first",
     "image": "Xmipp metadata; export the particles as a RELION STAR file (Scipion does)",
 }
+
+#: Columns that the engine reads, or writes again, besides those of numbers.
+OTHER_LABELS = (
+    "rlnImageName",
+    "rlnOpticsGroup",
+    "rlnOpticsGroupName",
+    "rlnImageSize",
+    "rlnMicrographName",
+    "rlnCoordinateX",
+    "rlnCoordinateY",
+    "rlnMicrographPixelSize",
+    "rlnMicrographOriginalPixelSize",
+    "rlnHelicalTubeID",
+    "rlnClassNumber",
+    "rlnCtfScalefactor",
+    "rlnTiltIndex",
+    "rlnTomoName",
+    CTF_STATE_LABEL,
+    SCORE_LABEL,
+    CLASS_LABEL,
+)
+#: From small letters to the label as it is known.
+AS_KNOWN = {label.lower(): label for label in (*NUMBER_LABELS, *OTHER_LABELS)}
 
 
 def find_particle_table(document: StarDocument) -> StarTable:
@@ -158,6 +187,37 @@ def _recognise(document: StarDocument) -> str:
         if label in labels:
             return meaning
     return f"no particle set (tables: {list_names(document.tables)}); give the particles' STAR file"
+
+
+def refuse_other_capitals(document: StarDocument) -> None:
+    """Refuse a column whose name is a known one's in other capitals: it would be taken for a column nobody knows.
+
+    Raises
+    ------
+    InputError
+        Names the file, the first such column and how to mend it.
+    """
+    found = [
+        (table, label)
+        for table in document.tables
+        if _is_read(table)
+        for label in table.labels
+        if AS_KNOWN.get(label.lower(), label) != label
+    ]
+    if not found:
+        return
+    table, label = found[0]
+    more = f" (and {len(found) - 1} more such)" if len(found) > 1 else ""
+    raise InputError(
+        f"{document.path}: column _{label} of table {shorten(f'data_{table.name}')} would not be read, capitals count "
+        f"in STAR files; rename it to _{AS_KNOWN[label.lower()]}{more}"
+    )
+
+
+def _is_read(table: StarTable) -> bool:
+    """Tell whether a table is, but for capitals, one of particles or of their optics groups."""
+    labels = {label.lower() for label in table.labels}
+    return table.name.lower() == "optics" or bool(labels & {"rlnimagename", "rlnopticsgroup"})
 
 
 def list_names(tables: Sequence[StarTable]) -> str:

@@ -70,8 +70,8 @@ def plot_residual_power(frequencies: np.ndarray, of_mean: np.ndarray, of_each: n
     return _draw_plot(draw)
 
 
-def plot_scores(score: np.ndarray, half: np.ndarray, proposed: float) -> bytes:
-    """Draw how the scores `(n,)` of each half are distributed, and the least one that is proposed, as a PNG."""
+def plot_scores(score: np.ndarray, half: np.ndarray, proposed: float | None) -> bytes:
+    """Draw how the scores `(n,)` of each half are distributed, and the least one if one is proposed, as a PNG."""
 
     def draw(axes: Axes) -> None:
         halves = np.unique(half)
@@ -81,7 +81,8 @@ def plot_scores(score: np.ndarray, half: np.ndarray, proposed: float) -> bytes:
             stacked=True,
             label=[f"half {one}" for one in halves],
         )
-        axes.axvline(proposed, color="black", linestyle="--", label=f"proposed: {proposed:g}")
+        if proposed is not None:
+            axes.axvline(proposed, color="black", linestyle="--", label=f"proposed: {proposed:g}")
         axes.set(xlabel="score", ylabel="particles", xlim=(0, 1))
 
     return _draw_plot(draw)

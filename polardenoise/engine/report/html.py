@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -29,6 +30,8 @@ TEMPLATES = Environment(
 )
 PIECES = TEMPLATES.get_template("pieces.html.j2").module
 NOTHING = Markup()
+#: What a verdict comes to.
+Tone = Literal["good", "mixed", "bad"]
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,9 @@ def make_caution(text: str) -> Markup:
     return fill("caution", text)
 
 
-def make_verdict(text: str, good: bool) -> Markup:
-    """Make the paragraph that says in a line what a run has come to."""
-    return fill("verdict", text, good)
+def make_verdict(text: str, tone: Tone) -> Markup:
+    """Make the paragraph that says in a line what a run has come to: green, orange or red."""
+    return fill("verdict", text, tone)
 
 
 def make_grid(pictures: Sequence[Markup]) -> Markup:

@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.denoise.noise_guard import FAINT
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.residual import read_denoised
+from polardenoise.engine.denoise.residual import LOWEST_RING, read_denoised
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import ring_power
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.preprocessing import compute_working_ctf, resample
+
+#: What rounding, and resampling to the box of the output and back, may add to the strength of a faint image.
+JUST_ABOVE = 1.05
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,17 @@ def take_gallery(job: Job, stack: Path, rows: np.ndarray) -> Gallery:
     return Gallery(rows, noisy.numpy(), denoised.numpy(), (noisy - observed).numpy())
 
 
+def find_faint(noisy: Tensor, estimates: Tensor) -> np.ndarray:
+    """Tell which images `(m, box, box)` of `residual.take_working` were taken for noise, `(m,)` bool.
+
+    Their raw image was delivered, scaled down by `noise_guard.FAINT`; a CTF has made it weaker still. An estimate that
+    is shown has several times as much.
+    """
+    disk = disk_mask(noisy.shape[-1], noisy.shape[-1] / 2 - 0.5)
+    strength = [(images * disk).square().sum((1, 2)).sqrt() for images in (estimates, noisy)]
+    return (strength[0] <= JUST_ABOVE * FAINT * strength[1]).numpy()
+
+
 @dataclass(frozen=True)
 class Residual:
     """What denoising has taken away, on average.
@@ -74,6 +89,11 @@ class Residual:
     of_mean: np.ndarray
     of_each: np.ndarray
     count: int
+
+    @property
+    def low_power(self) -> float:
+        """Mean of `of_mean` from ring `LOWEST_RING` to half of Nyquist."""
+        return float(np.mean(self.of_mean[LOWEST_RING : len(self.of_mean) // 2]))
 
 
 def measure_residual(noisy: Tensor, estimates: Tensor) -> Residual:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.counts import word_count
 from polardenoise.engine.classes.joined_classes import JoinedClasses
 from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
@@ -18,6 +19,7 @@ from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
 from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot, stack_parts
+from polardenoise.engine.report.images import find_faint
 
 #: Particles whose neighbours are shown, and neighbours of each.
 WITH_NEIGHBOURS, NEIGHBOURS = 3, 6
@@ -31,15 +33,20 @@ TWINS = (
 NO_TWINS = "There is no other half to compare them with."
 
 
-def show_scores(matches: dict[str, Any], proposed: dict[str, Any]) -> Section:
-    """Show how the scores are distributed, and which are proposed."""
-    score, least = matches["score"], proposed["min_score"]
+def show_scores(matches: dict[str, Any], classes: dict[str, Any]) -> Section:
+    """Show how the scores are distributed, and which are proposed; `classes` are those of the summary."""
+    score, proposed = matches["score"], classes["proposed"]
+    least = None if proposed is None else proposed["min_score"]
+    said = f"Nothing is proposed: {classes['nothing_proposed']}."
+    if proposed is not None:
+        said = (
+            f"Proposed, and yours to change: the {word_count(proposed['particles'], 'particle')} of {least:g} and more "
+            "(polardenoise select --proposed, or --min-score)."
+        )
     return Section(
         "Scores",
         "How much of what its nearest neighbours show is in each raw image: 1 all of it, 0 nothing. Junk gathers at "
-        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5. "
-        f"Proposed, and yours to change: the {proposed['particles']} particles of {least:g} and more "
-        "(polardenoise select --proposed, or --min-score).",
+        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5. {said}",
         make_plot("scores", plot_scores(score, matches["half"], least), "histogram of the scores"),
     )
 
@@ -53,17 +60,18 @@ def show_classes(job: Job, classes: JoinedClasses) -> Section:
     twins = align_twins(averages, twin, chosen, job)
     cells = []
     for place in chosen:
-        caption = f"class {number[place]}: {size[place]} particles"
+        caption = f"class {number[place]}: {word_count(size[place], 'particle')}"
         cells.append(make_picture(f"class_{place + 1:04d}", averages[place], caption))
         if place in twins:
             other = int(twin[place]) - 1
-            caption = f"its twin: {size[other]} particles"
+            caption = f"its twin: {word_count(size[other], 'particle')}"
             if number[other] != number[place]:  # alike, though not enough to be one class
-                caption = f"its twin, class {number[other]}: {size[other]} particles"
+                caption = f"its twin, class {number[other]}: {word_count(size[other], 'particle')}"
             cells.append(make_picture(f"class_{place + 1:04d}_twin", twins[place], caption))
     return Section(
         "Classes",
-        f"The {len(chosen)} largest of {int((half == half[chosen[0]]).sum())} classes of half {half[chosen[0]]}, "
+        f"The {len(chosen)} largest of {word_count(int((half == half[chosen[0]]).sum()), 'class')} of half "
+        f"{half[chosen[0]]}, "
         f"numbered as in the output; averages of the raw images without CTF. {TWINS if twins else NO_TWINS}",
         make_grid(cells),
     )
@@ -89,12 +97,14 @@ def show_neighbours(run: FinishedRun, matches: dict[str, Any], picked: np.ndarra
         order, inverse = np.unique(np.append(others, row), return_inverse=True)
         kinds = take_working(job, run.preparation, run.stack, order)
         number = job.particles.row_number(row)
+        is_faint = bool(run.summary["faint"]) and find_faint(*kinds)[inverse[-1]]
         for kind, images in zip(("noisy", "denoised"), kinds, strict=True):
             own, theirs = images[inverse[-1]].numpy(), images[torch.from_numpy(inverse[:-1])]
             turned = turn_neighbours(theirs, degrees, job).numpy()
             name = f"neighbours_{number:06d}_{kind}"
+            told = "taken for noise, faint" if is_faint and kind == "denoised" else kind
             panels = [
-                make_picture(name, own, f"row {number}, {kind}"),
+                make_picture(name, own, f"row {number}, {told}"),
                 make_picture(f"{name}_mean", turned.mean(0), f"mean of its {len(others)} nearest"),
             ]
             for place, (other, angle, image) in enumerate(

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
+from polardenoise.counts import word_count
 from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
-from polardenoise.engine.denoise.residual import LOWEST_RING, AveragedImages, pick_rows
+from polardenoise.engine.denoise.residual import LOWEST_RING, pick_rows, take_working
 from polardenoise.engine.denoise.wording import (
     list_cautions,
     word_finest_detail,
@@ -35,13 +35,21 @@ from polardenoise.engine.report.html import (
     stack_parts,
     write_page,
 )
-from polardenoise.engine.report.images import measure_residual, take_gallery
+from polardenoise.engine.report.images import Residual, find_faint, measure_residual, take_gallery
 from polardenoise.engine.report.matches import show_classes, show_neighbours, show_scores
-from polardenoise.engine.report.residual_map import show_residual_map
+from polardenoise.engine.report.residual_map import (
+    doubt_residual_map,
+    find_residual_map,
+    show_residual_map,
+)
 from polardenoise.engine.runtime.files import make_folder, remove_tree
 
 #: Particles in the gallery, chosen at random.
 SHOWN = 8
+#: The caption of what is delivered of an image in which no more was found than in pure noise.
+TAKEN_FOR_NOISE = "taken for noise: raw, a hundredth as strong"
+#: Power of the mean residual, where noise alone has 1, that stands at the top of the page, too.
+LARGE_POWER = 2.0
 
 
 def write_report(folder: Path, run: FinishedRun) -> None:
@@ -51,35 +59,50 @@ def write_report(folder: Path, run: FinishedRun) -> None:
     job, summary, matches, classes = run.job, run.summary, run.matches, run.classes
     once = job.shared.first_row
     picked = once[pick_rows(len(once), SHOWN, job.plan.seed)]
-    gallery = show_gallery(job, run.stack, picked)
-    sections = [tell_verdict(summary, matches), gallery, tell_warnings(summary)]
+    gallery = show_gallery(run, picked)
+    averaged = run.averaged
+    residual = measure_residual(averaged.noisy, averaged.estimates)
+    as_map = find_residual_map(job, averaged.rows, averaged.noisy, averaged.estimates)
+    doubts = [*doubt_residual(residual, summary), *(doubt_residual_map(as_map) if as_map else [])]
+    sections = [tell_verdict(summary, matches, doubts), gallery, tell_warnings(summary)]
     if matches is not None and classes is not None:
         sections[1:2] = [
             show_classes(job, classes),
             gallery,
-            show_scores(matches, summary["classes"]["proposed"]),
+            show_scores(matches, summary["classes"]),
         ]
-    sections += show_residuals(job, run.averaged)
+    sections.append(show_mean_residual(job, residual))
+    if as_map is not None:
+        sections.append(show_residual_map(as_map, len(averaged.rows)))
     if matches is not None:
         sections.append(show_neighbours(run, matches, picked))
     sections += [tell_run(job, summary), explain_numbers(summary)]
     write_page(folder / PAGE, f"Denoised particles: {job.plan.output.name}", sections, GENERATOR)
 
 
-def tell_verdict(summary: dict[str, Any], matches: dict[str, Any] | None) -> Section:
-    """Say first whether the images are to be trusted, what there is, and what speaks against this run."""
+def tell_verdict(
+    summary: dict[str, Any], matches: dict[str, Any] | None, doubts: list[str]
+) -> Section:
+    """Say first whether the images are to be trusted, what there is, and what speaks against this run.
+
+    `doubts` are those that the page itself has, for what it shows further down.
+    """
     verdict = word_verdict(summary)
     found = ""
     if matches is not None:
         score, classes = summary["median_score"], summary["classes"]["shown"]
-        found = f", {classes} classes, median score {score:.2f} (0 to 1)"
-    count = f"{summary['particles']} particles denoised by {summary['model']}{found}."
-    cautions = list_cautions(summary)
+        found = f", {word_count(classes, 'class')}, median score {score:.2f} (0 to 1)"
+    count = f"{word_count(summary['particles'], 'particle')} denoised by {summary['model']}{found}."
+    cautions = [*list_cautions(summary), *doubts]
     use = "look, sort and align with them, reconstruct from the raw particles."
-    nothing = f"No check speaks against these images: {use}"
-    if cautions:
-        nothing = f"These images can be used, but mind what stands below: {use}"
-    lines = [make_verdict(verdict or nothing, not verdict), make_paragraph(count)]
+    if verdict:
+        first = make_verdict(verdict, "bad")
+    elif cautions:
+        said = f"These images can be used, but mind what stands below: {use}"
+        first = make_verdict(said, "mixed")
+    else:
+        first = make_verdict(f"No check speaks against these images: {use}", "good")
+    lines = [first, make_paragraph(count)]
     lines += [make_caution(f"{caution[0].upper()}{caution[1:]}.") for caution in cautions]
     return Section("", "", stack_parts(lines))
 
@@ -102,11 +125,11 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     trained = job.card.trained_on
     sources = trained.get("sources", [])
     recipe = trained.get("recipe", {})
-    seen = [f"{len(sources)} molecules"] if sources else []
+    seen = [word_count(len(sources), "molecule")] if sources else []
     if "snr" in recipe:
         seen.append("SNR {} to {}".format(*recipe["snr"]))
     if "steps" in trained:
-        seen.append(f"{trained['steps']} steps")
+        seen.append(word_count(trained["steps"], "step"))
     sigmas = [
         f"half {half}: {found['contrast']} at {found['sigma']:+.1f} sigma"
         + ("" if found["clear"] else ", too weak to tell")
@@ -140,18 +163,28 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     return Section("What was done, and with what", "", stack_parts(parts), folded=True)
 
 
-def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
+def find_faint_rows(run: FinishedRun, rows: np.ndarray) -> np.ndarray:
+    """Tell which images of some rows were taken for noise, `(m,)` bool."""
+    if not run.summary["faint"]:
+        return np.zeros(len(rows), dtype=bool)
+    return find_faint(*take_working(run.job, run.preparation, run.stack, rows))
+
+
+def show_gallery(run: FinishedRun, rows: np.ndarray) -> Section:
     """Show some particles before and after; a line each."""
-    gallery = take_gallery(job, stack, rows)
+    job = run.job
+    gallery, faint = take_gallery(job, run.stack, rows), find_faint_rows(run, rows)
     lines = []
-    for row, *images in zip(rows, gallery.noisy, gallery.denoised, gallery.residual, strict=True):
+    for row, is_faint, *images in zip(
+        rows, faint, gallery.noisy, gallery.denoised, gallery.residual, strict=True
+    ):
         number = job.particles.row_number(row)
         name = f"particle_{number:06d}"
         noisy, denoised, residual = images
         greys = choose_grey_range(noisy)
         panels = [
             make_picture(f"{name}_noisy", noisy, f"row {number}: raw", greys),
-            make_picture(f"{name}_denoised", denoised, "denoised"),
+            make_picture(f"{name}_denoised", denoised, TAKEN_FOR_NOISE if is_faint else "denoised"),
             make_picture(f"{name}_residual", residual, "residual", greys),
         ]
         lines.append(make_threes(panels))
@@ -171,16 +204,19 @@ def show_gallery(job: Job, stack: Path, rows: np.ndarray) -> Section:
     )
 
 
-def show_residuals(job: Job, averaged: AveragedImages) -> list[Section]:
-    """Show what was taken from some particles: the mean image, its power, and a map where there are poses."""
-    as_map = show_residual_map(job, averaged.rows, averaged.noisy, averaged.estimates)
-    mean = show_mean_residual(job, averaged.noisy, averaged.estimates)
-    return [mean] if as_map is None else [mean, as_map]
+def doubt_residual(residual: Residual, summary: dict[str, Any]) -> list[str]:
+    """Word that structure is left in the mean residual, where the summary does not say so; as `list_cautions`."""
+    power = residual.low_power
+    if power < LARGE_POWER or (summary["residual"] or {}).get("said"):
+        return []
+    return [
+        f"what was taken away is not noise alone: the mean residual has {power:.2g} times the power of noise at low "
+        "frequencies (see What was taken away, on average)"
+    ]
 
 
-def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor) -> Section:
-    """Show the mean residual and its power by ring, of images as `residual.take_working` gives them."""
-    residual = measure_residual(noisy, estimates)
+def show_mean_residual(job: Job, residual: Residual) -> Section:
+    """Show the mean residual and its power by ring."""
     box = job.handling.box
     pixel_size = job.working_pixel_size
     rings = np.arange(LOWEST_RING, box // 2)
@@ -190,7 +226,6 @@ def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor) -> Section:
         residual.of_each[LOWEST_RING:],
     )
     expected = 1 / np.sqrt(residual.count)
-    low = float(np.mean(residual.of_mean[LOWEST_RING : box // 4]))
     panel = make_picture(
         "residual_mean",
         residual.mean,
@@ -200,12 +235,14 @@ def show_mean_residual(job: Job, noisy: Tensor, estimates: Tensor) -> Section:
     return Section(
         "What was taken away, on average",
         "Noise alone is grey grain, and 1 in the curve; a disk or ring about the centre is signal that was lost "
-        f"(bright) or invented (dark). The picture is the mean over {residual.count} particles (at random; phases "
+        f"(bright) or invented (dark). The picture is the mean over {word_count(residual.count, 'particle')} "
+        "(at random; phases "
         "flipped, not aligned) of raw less estimate, in standard deviations of the noise. Noise alone leaves grains "
         f"of {expected:.3g}, a fifth of the way from grey to white. The curve is its "
         "power by ring, times the number of particles, over the noise's (measured in the corners outside the disk): 1 "
         "is noise alone, above 1 is structure left in the residual. Mean to half the network's Nyquist frequency: "
-        f"{low:.3g}. Signal that differs from particle to particle averages out here: for that, look at single "
+        f"{residual.low_power:.3g}. Signal that differs from particle to particle averages out here: for that, "
+        "look at single "
         "residuals (grey: 1 if only noise was taken away; below 1 if noise was kept, above 1 if signal was taken).",
         make_plot("residual_power", power, "power of the residual relative to noise by ring")
         + make_grid([panel]),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.counts import word_count
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.imaging.backprojection import drop_low_shells, reconstruct_map
 from polardenoise.engine.imaging.fourier import shift_images
@@ -17,6 +18,9 @@ from polardenoise.engine.report.html import Section, make_picture, make_threes
 
 #: Fewer particles of a half than this make no map.
 FEWEST = 4
+#: So much of what the particles have in common in the residual stands at the top of the page, too. Simulated particles
+#: at SNR 0.05, 150 of a half, leave a third.
+LARGE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,10 @@ def reconstruct_residual(
     )
 
 
-def show_residual_map(
+def find_residual_map(
     job: Job, rows: np.ndarray, noisy: Tensor, estimates: Tensor
-) -> Section | None:
-    """Show central slices of the maps of particles that have poses.
+) -> ResidualMap | None:
+    """Make the maps of particles that have poses.
 
     Parameters
     ----------
@@ -99,7 +103,7 @@ def show_residual_map(
 
     Returns
     -------
-    Section or None
+    ResidualMap or None
         None where the particles have no poses, or too few are in a half.
     """
     particles, box = job.particles, job.handling.box
@@ -110,15 +114,28 @@ def show_residual_map(
     transfer = torch.ones(len(rows), box, box // 2 + 1)
     if job.handling.ctf_state != "none":
         transfer = compute_working_ctf(particles, rows, job.handling, noisy.device).abs()
-    found = reconstruct_residual(
+    return reconstruct_residual(
         shift_images(noisy, shifts),
         shift_images(estimates, shifts),
         transfer,
         torch.from_numpy(particles.angles[rows]),
         job.halves[rows],
     )
-    if found is None:
-        return None
+
+
+def doubt_residual_map(found: ResidualMap) -> list[str]:
+    """Word that much of the particles is in the residual; as `wording.list_cautions`."""
+    if found.left < LARGE_SHARE:
+        return []
+    return [
+        f"{found.left:.0%} of what the particles have in common is not in the estimates, which are careful where the "
+        "noise is strong (see What was taken away, as a map)"
+    ]
+
+
+def show_residual_map(found: ResidualMap, count: int) -> Section:
+    """Show central slices of the maps of some particles."""
+    box = found.noisy.shape[0]
     middle = box // 2
     white = float(found.noisy[middle].abs().max())
     panels = [
@@ -132,7 +149,8 @@ def show_residual_map(
     highest = float(found.correlation[4 : middle + 1].max())
     return Section(
         "What was taken away, as a map",
-        f"Central slices, in common greys, of maps of {len(rows)} particles (at random; in the network's box of {box} "
+        f"Central slices, in common greys, of maps of {word_count(count, 'particle')} (at random; in the "
+        f"network's box of {box} "
         "px, symmetry c1) at the poses that the STAR file gives them. The residual, noisy less estimate, should hold "
         "noise: structure in its map is signal that the estimates lack. Of what the noisy half maps have in common, "
         f"{found.left:.0%} is in the residual; its half maps correlate by up to {highest:.2f} from shell 4. Both are "

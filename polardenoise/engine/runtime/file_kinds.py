@@ -15,6 +15,8 @@ from polardenoise.engine.runtime.input_files import name_kind, open_input, read_
 PROGRAM = "polardenoise"
 #: The first label of its MRC files.
 LABEL = PROGRAM.encode()
+#: The same label, of 80 characters at most, in stacks of denoised images: it goes where the pixels go.
+DENOISED_LABEL = LABEL + b" denoise: denoised images, estimates and not data"
 HEAD_BYTES = 65_536
 
 
@@ -119,6 +121,20 @@ def is_records(path: Path, head: bytes) -> bool:
     return head.startswith(b"\x93NUMPY") and is_beside_ours(path)
 
 
+def is_selected(path: Path, head: bytes) -> bool:
+    """Tell a .cs that is named by a group file of this program, which lies beside it."""
+    if not head.startswith(b"\x93NUMPY"):
+        return False
+    name = b">%b'" % os.fsencode(path.name).replace(b"'", b"''")
+    groups = (read_head(group) for group in path.parent.glob("*.csg"))
+    return any(is_group(path, group) and name in group for group in groups)
+
+
+def is_group(_path: Path, head: bytes) -> bool:
+    """Tell a group file of cryoSPARC that this program wrote: its first line, a comment, says so."""
+    return head.startswith(b"#") and LABEL in head.splitlines()[0] and b"\nresults:" in head
+
+
 def is_picture(_path: Path, head: bytes) -> bool:
     """Tell a PNG, PDF or SVG."""
     return head.startswith((b"\x89PNG\r\n", b"%PDF-")) or b"<svg" in head
@@ -149,6 +165,8 @@ KINDS: dict[str, tuple[str, Callable[[Path, bytes], bool]]] = {
     "state": ("state of a training", is_state),
     "matches": ("file of matches", is_matches),
     "records": (".cs that polardenoise wrote", is_records),
+    "selected": (".cs of selected particles that polardenoise wrote", is_selected),
+    "group": (".csg that polardenoise wrote", is_group),
     "picture": ("picture", is_picture),
     "weights": ("safetensors file", is_safetensors),
     "history": ("history.csv", is_history),

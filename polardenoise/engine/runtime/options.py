@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any
+
+from polardenoise.engine.runtime.errors import InputError
 
 if TYPE_CHECKING:  # nothing here is slow to import
     from polardenoise.engine.runtime.file_list import FileList
@@ -104,6 +107,39 @@ def read_options(arguments: argparse.Namespace, plan: type) -> dict[str, Any]:
         value = getattr(arguments, name)
         values[name] = one.read(value) if one.read else value
     return values
+
+
+def settle_plan(plan: Any) -> None:
+    """Check what a program gives to a plan as if it had been typed; paths and numbers may be text.
+
+    For `__post_init__` of a plan's frozen class; what the command line has read already stays as it is.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used, in the words of the command line.
+    """
+    for name, one in list_options(plan).items():
+        value = getattr(plan, name)
+        settled = settle_value(name, one, value)
+        if settled is not value:
+            object.__setattr__(plan, name, settled)
+
+
+def settle_value(name: str, one: Option, value: Any) -> Any:
+    """Give a value of a field as the plan is to hold it; refuse what the option refuses."""
+    flag = one.flags[-1] if one.flags and one.flags[-1].startswith("-") else name_option(name)
+    kind, choices = one.words.get("type"), one.words.get("choices")
+    if isinstance(value, str) and kind is not None:
+        try:
+            value = kind(value)
+        except ValueError as error:
+            raise InputError(f"{flag} {value[:40]}: give a number") from error
+    if choices is not None and value not in choices:
+        raise InputError(f"{flag} {str(value)[:40]}: must be one of {', '.join(choices)}")
+    if one.read is None or not isinstance(value, (str, Real)) or isinstance(value, bool):
+        return value
+    return one.read(str(value) if isinstance(one.unset, str) else value)
 
 
 def list_given(arguments: argparse.Namespace, plan: type) -> list[str]:

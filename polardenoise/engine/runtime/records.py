@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 
+from polardenoise.counts import word_count
 from polardenoise.engine.runtime.arrays import FAULTS, read_npy_header
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import naming_a_full_disk, replace_when_complete
@@ -74,7 +76,8 @@ def _read_open(path: Path, file: BinaryIO) -> np.ndarray:
     held = (os.fstat(file.fileno()).st_size - file.tell()) // form.itemsize
     if not 0 <= count <= held:
         raise InputError(
-            f"{path}: cut short, its header says {count} rows and the file holds {held}; copy or export it again"
+            f"{path}: cut short, its header says {word_count(count, 'row')} and the file holds {held}; copy or "
+            "export it again"
         )
     return np.fromfile(file, form, count)
 
@@ -85,5 +88,14 @@ def write_records(path: Path | str, records: np.ndarray) -> None:
         replace_when_complete(path) as temporary,
         naming_a_full_disk(Path(path)),
         temporary.open("wb") as file,
+        warnings.catch_warnings(),
     ):
-        npy.write_array(file, records, version=(1, 0), allow_pickle=False)
+        # A header of more than 64 KiB takes version 2 of the format, of which numpy would warn.
+        warnings.simplefilter("ignore", UserWarning)
+        npy.write_array(file, records, version=None, allow_pickle=False)
+
+
+def take_rows(records: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Take rows of a table, `(m,)` from 0, byte by byte: what lies between its fields too."""
+    as_bytes = records.view(np.dtype((np.void, records.dtype.itemsize)))
+    return as_bytes[rows].view(records.dtype)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from polardenoise.counts import word_count
 from polardenoise.engine.imaging.ctf import compute_ctf
 from polardenoise.engine.imaging.projections import VolumeTransform, prepare_volume
 from polardenoise.engine.particles.image_names import name_in_star, refuse_unquotable_stack
@@ -108,7 +109,7 @@ def simulate_particles(
     densities = read_densities(plan)
     pixel_size = densities[0].pixel_size
     print(
-        f"simulate: {len(densities)} molecule(s) on {plan.box} voxels of {pixel_size:g} A,"
+        f"simulate: {word_count(len(densities), 'molecule')} on {plan.box} voxels of {pixel_size:g} A,"
         f" took {time.monotonic() - started:.1f} s",
         flush=True,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from polardenoise.counts import word_count
 from polardenoise.engine.particles.mrc import read_volume
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.preprocessing import Handling, compute_working_ctf
@@ -130,7 +131,7 @@ def tell_large_molecules(too_large: dict[str, float], count: int, likeness: Like
             f"{', '.join(named)}: {where}; give smaller molecules, or extract the particles in a larger box"
         )
     print(
-        f"train: {len(too_large)} of {count} molecules left out, {where}: {', '.join(named)}",
+        f"train: {len(too_large)} of {word_count(count, 'molecule')} left out, {where}: {', '.join(named)}",
         flush=True,
     )
 
@@ -203,7 +204,7 @@ def feed_from_likeness(
             stack_molecules(validation, CPU), fix_validation(recipe), draw_optics
         ),
         trained_on={**describe_sources(trained_on, validated_on, recipe), "like": like},
-        description=f"{len(molecules)} molecules like {particles.star_path.name}",
+        description=f"{word_count(len(molecules), 'molecule')} like {particles.star_path.name}",
         counts={"molecules": len(molecules), "left_out": left_out},
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from polardenoise.counts import word_count
 from polardenoise.engine.particles.set_checks import most_common_pixel_size
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import check_room
@@ -118,6 +119,6 @@ def feed_from_pair(
         draw=lambda step: draw_pair_batch(prepared, training, recipe, seed, step),
         validation=validation,
         trained_on=trained_on,
-        description=f"{len(pair)} particles of {name}",
+        description=f"{word_count(len(pair), 'particle')} of {name}",
         counts={"particles": len(pair)},
     )

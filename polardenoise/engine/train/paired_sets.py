@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.counts import word_count
 from polardenoise.engine.imaging.background import Background
 from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.particles.half_sets import find_inseparable
@@ -25,7 +26,11 @@ from polardenoise.engine.particles.preprocessing import (
     resample,
 )
 from polardenoise.engine.particles.scratch_file import ScratchImages
-from polardenoise.engine.particles.set_checks import CTF_FREE_STATES, check_match
+from polardenoise.engine.particles.set_checks import (
+    CTF_FREE_STATES,
+    check_match,
+    refuse_denoised,
+)
 from polardenoise.engine.particles.shared_pixels import SharedPixels, find_shared_pixels
 from polardenoise.engine.particles.token_numbers import number_tokens
 from polardenoise.engine.runtime.errors import InputError
@@ -104,8 +109,8 @@ def read_pair(noisy_star: Path, clean_star: Path, seed: int) -> ParticlePair:
     Raises
     ------
     InputError
-        If a set cannot be read, the two do not match, the truth has a CTF, the images have none any more, or a half
-        has too few particles.
+        If a set cannot be read, the two do not match, the truth has a CTF, the images have none any more or are
+        denoised, or a half has too few particles.
     """
     noisy, clean = read_particles(noisy_star), read_particles(clean_star)
     check_match(noisy, clean)
@@ -118,6 +123,7 @@ def read_pair(noisy_star: Path, clean_star: Path, seed: int) -> ParticlePair:
         raise InputError(
             f"--pairs {noisy_star}: holds CTF-corrected images; give the particles that they came from"
         )
+    refuse_denoised(noisy, "--pairs")
     drawn = noisy.random_subset is None
     if noisy.random_subset is None:
         image, units = find_inseparable(noisy)
@@ -138,7 +144,8 @@ def read_pair(noisy_star: Path, clean_star: Path, seed: int) -> ParticlePair:
     for half, count in zip(*np.unique(of_images, return_counts=True), strict=True):
         if count < FEWEST_IN_A_HALF:
             raise InputError(
-                f"--pairs {noisy_star}: half {half} has {count} particles; give at least {FEWEST_IN_A_HALF}"
+                f"--pairs {noisy_star}: half {half} has {word_count(count, 'particle')}; give at least "
+                f"{FEWEST_IN_A_HALF}"
             )
     return ParticlePair(noisy, clean, halves, drawn, classes, shared)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from polardenoise.counts import word_count
 from polardenoise.engine.runtime.progress import Progress
 from polardenoise.engine.train.optics import DrawOptics, draw_optics
 from polardenoise.engine.train.recipe import Recipe
@@ -90,7 +91,7 @@ def feed_from_sources(
         draw=lambda step: draw_batch(molecules, recipe, seed, step),
         validation=draw_validation(stack_molecules(validation, CPU), fixed, draw_optics),
         trained_on=describe_sources(sources.training, validated_on, recipe),
-        description=f"{len(molecules)} molecules",
+        description=word_count(len(molecules), "molecule"),
         counts={"molecules": len(molecules)},
     )
 

@@ -156,6 +156,8 @@ class DenoiseForm(ModelChoice):
         particles = self.inputParticles.get()
         if particles is None:
             return errors
+        if has_values(particles, DENOISED_BY):
+            errors.append("The particles are denoised already: take the raw ones.")
         attribute = self.getGroupAttribute()
         if attribute and not has_values(particles, attribute):
             errors.append(
@@ -180,8 +182,6 @@ class DenoiseForm(ModelChoice):
                 "the seed of the form and written to the output. Halves that a refinement draws later "
                 "are others: keep these."
             )
-        if has_values(particles, DENOISED_BY):
-            warnings.append("The particles are denoised already: take the raw ones.")
         if self.ctfOutput == CTF_CORRECTED:
             warnings.append(
                 "The output will carry no CTF: reconstruct it *without* CTF correction (RELION: "

@@ -6,7 +6,7 @@ import pyworkflow.protocol.params as params
 
 from polardenoise.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE
 from polardenoise.constants import SHIPPED_MODELS
-from polardenoise.convert.particle_columns import RANDOM_SUBSET, has_values
+from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
 from polardenoise.convert.shipped_models import list_installed_models
 from polardenoise.protocols.sources import FIRST_TEST_PHANTOM, MoleculeSources, list_phantoms
 
@@ -232,6 +232,8 @@ class TrainForm(MoleculeSources):
         if noisy is None or clean is None:
             return ["Choose both the noisy particles and their truth."]
         errors = []
+        if has_values(noisy, DENOISED_BY):
+            errors.append("The noisy particles are denoised images: take the raw ones.")
         if noisy.getXDim() != clean.getXDim():
             errors.append(
                 f"The noisy images are {noisy.getXDim()} pixels wide, the truth {clean.getXDim()}."

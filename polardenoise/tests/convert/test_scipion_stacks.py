@@ -14,7 +14,7 @@ from pwem.emlib.image import ImageHandler  # isort: skip
 
 from polardenoise.convert.convert import write_particles_star
 from polardenoise.convert.particle_columns import OBJECT_ID
-from polardenoise.convert.stacks import convert_stack
+from polardenoise.convert.stacks import DENOISED_LABEL, convert_stack, is_denoised_stack
 from polardenoise.convert.star_loops import read_loop
 from polardenoise.tests.convert.convert_sets import (
     BOX,
@@ -77,3 +77,17 @@ def test_single_images_and_names_with_spaces(folder):
     index, path = row["rlnImageName"].split("@")
     assert int(index) == 1
     assert os.path.samefile(path, "my data/one.mrc")
+
+
+def test_a_stack_that_the_engine_has_denoised_says_so(folder):
+    """The wing has its own word for the engine's label."""
+    engine = pytest.importorskip("polardenoise.engine.runtime.file_kinds")
+    assert engine.DENOISED_LABEL.startswith(DENOISED_LABEL)
+    with mrcfile.new("images.mrcs") as file:
+        file.set_data(np.zeros((2, BOX, BOX), "f4"))
+    assert not is_denoised_stack("images.mrcs")
+    with mrcfile.open("images.mrcs", "r+") as file:
+        file.add_label(engine.DENOISED_LABEL.decode())
+    assert is_denoised_stack("images.mrcs")
+    assert is_denoised_stack("images.mrcs:mrcs")
+    assert not is_denoised_stack("gone.mrcs")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +97,8 @@ def read_fields(path: Path, passthrough: Path | None = None) -> Fields:
     InputError
         If one cannot be read, has no particles, or they are not of the same particles.
     """
+    refuse_second_passthrough(path, passthrough)
     if is_group(path):
-        if passthrough is not None:
-            raise InputError(
-                f"--passthrough: {path} names the passthrough of its job itself; leave it out"
-            )
         return read_group_fields(path)
     fields = begin_fields(path, path, read_records(path))
     if passthrough is not None:
@@ -109,16 +106,29 @@ def read_fields(path: Path, passthrough: Path | None = None) -> Fields:
     return fields
 
 
+def refuse_second_passthrough(path: Path, passthrough: Path | None) -> None:
+    """Refuse a passthrough beside a group file, which names its own."""
+    if passthrough is not None and is_group(path):
+        raise InputError(
+            f"--passthrough: {path} names the passthrough of its job itself; leave it out"
+        )
+
+
 def read_group_fields(path: Path) -> Fields:
     """Read the fields of each slot from the data set that a group file names for it; errors as `read_fields`."""
     slots = read_group(path)
-    first = slots.get("blob", next(iter(slots.values())))
+    first = find_first_table(slots)
     tables = {one: read_records(one) for one in dict.fromkeys([first, *slots.values()])}
     fields = begin_fields(path, first, tables[first], names=())
     for source, records in tables.items():
         held = [name for name in records.dtype.names or () if slots.get(slot_of(name)) == source]
         join_fields(fields, source, records, held)
     return fields
+
+
+def find_first_table(slots: Mapping[str, Path]) -> Path:
+    """Find the data set of a group, slot -> its data set, whose rows are the particles: that of the images."""
+    return slots.get("blob", next(iter(slots.values())))
 
 
 def slot_of(name: str) -> str:
@@ -142,6 +152,14 @@ def join_fields(
     fields: Fields, source: Path, records: np.ndarray, names: Sequence[str] | None = None
 ) -> None:
     """Add fields of a further table, joined by uid: all that are not there yet, or those of some names."""
+    of_row = join_rows(fields, source, records)
+    for name in set(list_names(records, names)) - fields.values.keys():
+        fields.values[name] = records[name][of_row]
+        fields.sources[name] = (source, of_row)
+
+
+def join_rows(fields: Fields, source: Path, records: np.ndarray) -> np.ndarray:
+    """Find the rows of a further table that are a set's particles, `(n,)` from 0; an `InputError` if it lacks one."""
     uids = fields.values["uid"]
     of_row = find_rows(find_uids(source, records), uids)
     lost = np.flatnonzero(of_row < 0)
@@ -151,9 +169,7 @@ def join_fields(
             f"{source}: has no particle {uids[lost[0]]} (uid of row {rows[lost[0]] + 1} of {first}); give the "
             "passthrough of the same job"
         )
-    for name in set(list_names(records, names)) - fields.values.keys():
-        fields.values[name] = records[name][of_row]
-        fields.sources[name] = (source, of_row)
+    return of_row
 
 
 def list_names(records: np.ndarray, names: Sequence[str] | None) -> Sequence[str]:
@@ -175,15 +191,23 @@ def find_uids(path: Path, records: np.ndarray) -> np.ndarray:
     if not has_uids(records):
         raise InputError(f"{path}: has no field uid; give the .cs of a job's particles")
     uids = records["uid"].astype(np.uint64)
-    found, first = np.unique(uids, return_index=True)
-    if len(found) != len(uids):
-        row = int(np.setdiff1d(np.arange(len(uids)), first)[0])
-        before = int(np.flatnonzero(uids == uids[row])[0])
+    repeated = find_repeated(uids)
+    if repeated is not None:
+        row, before = repeated
         raise InputError(
             f"{path}: row {row + 1}: uid {uids[row]} is also that of row {before + 1}; remove duplicate particles in "
             "cryoSPARC"
         )
     return uids
+
+
+def find_repeated(uids: np.ndarray) -> tuple[int, int] | None:
+    """Find the first row, from 0, whose uid an earlier one has, and that earlier one; None where all differ."""
+    found, first = np.unique(uids, return_index=True)
+    if len(found) == len(uids):
+        return None
+    row = int(np.setdiff1d(np.arange(len(uids)), first)[0])
+    return row, int(np.flatnonzero(uids == uids[row])[0])
 
 
 def find_rows(uids: np.ndarray, wanted: np.ndarray) -> np.ndarray:

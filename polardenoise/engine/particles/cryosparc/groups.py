@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from polardenoise.engine.runtime.errors import InputError
@@ -12,7 +13,7 @@ GROUP_ENDING = ".csg"
 #: The key of the slots; each is a line, with its facts on deeper ones.
 RESULTS = "results:"
 SLOT = re.compile(r"(\s+)([\w.]+):\s*")
-DATA_SET = re.compile(r"(\s+)metafile:\s*(\S.*?)\s*")
+FACT = re.compile(r"(\s+)(metafile|num_items):\s*(\S.*?)\s*")
 #: What a name begins with that counts from the folder of the group file.
 BESIDE = ">"
 CURE = "give the .csg of a job's particles, as cryoSPARC writes it"
@@ -41,13 +42,34 @@ def read_group(path: Path) -> dict[str, Path]:
     InputError
         If it cannot be read or names no data set.
     """
+    lines = read_lines(path)
+    slots: dict[str, Path] = {}
+    for number, slot, fact in list_facts(lines):
+        if fact[2] == "metafile":
+            slots[slot] = path.parent / read_name(fact[3], f"{path}: line {number + 1}")
+    if not slots:
+        raise InputError(f"{path}: names no data set (metafile) of a slot; {CURE}")
+    return slots
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a group file; an `InputError` if it cannot be read, or is no text."""
     try:
-        lines = read_description(path, CURE).decode("utf-8").splitlines()
+        return read_description(path, CURE).decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is no text ({shorten(error)}); {CURE}") from error
-    slots: dict[str, Path] = {}
+
+
+def list_facts(lines: Sequence[str]) -> Iterator[tuple[int, str, re.Match[str]]]:
+    """List what a group file says of its slots.
+
+    Yields
+    ------
+    tuple
+        The place of a line, from 0, the slot, and a match of `FACT`: the white space before it, its key, its value.
+    """
     inside, depth, slot = False, 0, ""
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines):
         if not line.strip():
             continue
         if not line[0].isspace():
@@ -56,14 +78,11 @@ def read_group(path: Path) -> dict[str, Path]:
         if not inside:
             continue
         named = SLOT.fullmatch(line)
-        held = DATA_SET.fullmatch(line)
+        fact = FACT.fullmatch(line)
         if named and (not slot or len(named[1]) <= depth):
             depth, slot = len(named[1]), named[2]
-        elif held and slot and len(held[1]) > depth:
-            slots[slot] = path.parent / read_name(held[2], f"{path}: line {number}")
-    if not slots:
-        raise InputError(f"{path}: names no data set (metafile) of a slot; {CURE}")
-    return slots
+        elif fact and slot and len(fact[1]) > depth:
+            yield number, slot, fact
 
 
 def read_name(text: str, place: str) -> str:

@@ -1,0 +1,211 @@
+"""The rows of raw particles that denoised ones come from: found, and written again as they are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from polardenoise.counts import word_count
+from polardenoise.engine.classes.joined_uids import join_uids, read_uids
+from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, is_cryosparc
+from polardenoise.engine.particles.cryosparc.tables import (
+    ENDINGS,
+    DataTables,
+    list_tables,
+    name_new_group,
+    name_new_tables,
+    read_tables,
+    refuse_denoised_images,
+    refuse_lost_images,
+    write_tables,
+)
+from polardenoise.engine.particles.image_names import is_there
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
+from polardenoise.engine.particles.set_checks import refuse_denoised, refuse_other_order
+from polardenoise.engine.particles.set_document import is_bare_stack
+from polardenoise.engine.particles.star import keep_rows, parse_star
+from polardenoise.engine.particles.star_tables import find_particle_table
+from polardenoise.engine.particles.star_writing import find_line_end, write_star
+from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.provenance import read_provenance
+
+#: Says at the head of the output what made it: the rows are the input's, and say nothing.
+COMMENT = "# raw particles, selected by polardenoise"
+BYTE_ORDER_MARK = "\ufeff"
+STAR_ENDING = ".star"
+
+
+class RawRows(Protocol):
+    """The raw row of every denoised particle."""
+
+    @property
+    def gains_halves(self) -> bool:
+        """Whether the rows get the random halves of denoising, where there are any."""
+
+    @property
+    def lacks_halves(self) -> bool:
+        """Whether halves were drawn for denoising that the rows do not get."""
+
+    def refuse_lost_stacks(self, output: Path) -> None:
+        """Refuse an output in a folder from which its stacks would not be found: names are kept as they are."""
+
+    def write(self, output: Path, kept: np.ndarray, halves: np.ndarray | None) -> None:
+        """Write the rows of some denoised particles, `(m,)` from 0; `halves` are those of all of them, `(n,)`."""
+
+
+def refuse_other_files(scored: Path, raw: Path, output: Path, cryosparc: CryosparcFiles) -> None:
+    """Refuse an output that the raw particles cannot be written to, and particles whose rows nothing can hold."""
+    if is_bare_stack(raw):
+        raise InputError(
+            f"--particles {raw}: has no rows of a STAR file to keep; give the _2d_data.star that lies beside {scored}, "
+            "which names the same images"
+        )
+    if not is_cryosparc(raw):
+        for option, value in vars(cryosparc).items():
+            if value is not None:
+                raise InputError(f"--{option}: is for a .cs of cryoSPARC; leave it out with {raw}")
+        if output.suffix in ENDINGS:
+            raise InputError(
+                f"-o {output}: {raw} is no data set of cryoSPARC, whose rows a {output.suffix} could hold; name a "
+                f"{STAR_ENDING}, or give --particles the .cs that was denoised"
+            )
+    endings = (STAR_ENDING, *(ENDINGS if is_cryosparc(raw) else ()))
+    if output.suffix not in endings:
+        raise InputError(f"-o {output}: must end in {' or '.join(endings)}")
+    if output.suffix in ENDINGS and not output.name.isprintable():
+        raise InputError(f"-o {output}: no group file (.csg) can hold this name; choose another")
+
+
+def list_raw_files(
+    raw: Path, output: Path, cryosparc: CryosparcFiles
+) -> tuple[list[Path], dict[Path, str]]:
+    """List what the raw particles are read from, and what is written: path -> a key of `file_kinds.KINDS`."""
+    if not is_cryosparc(raw):
+        return [raw], {output: "star"}
+    tables = list_tables(raw, cryosparc.passthrough)
+    inputs = list(dict.fromkeys([raw, *tables]))
+    if output.suffix == STAR_ENDING:
+        return inputs, {output: "star"}
+    new = dict.fromkeys(name_new_tables(output, tables).values(), "selected")
+    return inputs, {**new, name_new_group(output): "group"}
+
+
+def read_raw_rows(
+    denoised: ParticleSet, raw: Path, output: Path, cryosparc: CryosparcFiles
+) -> RawRows:
+    """Read the raw particles and find the row of each denoised one.
+
+    Raises
+    ------
+    InputError
+        If they are denoised, or not the same particles: in the same order, or, where they are of cryoSPARC, of the same
+        uids.
+    """
+    if not is_cryosparc(raw):
+        return StarRows(*read_pair(denoised, raw))
+    if output.suffix == STAR_ENDING:
+        particles = read_particles(raw, "none", cryosparc=cryosparc)
+        refuse_denoised(particles, "--particles")
+        return StarRows(particles, join_uids(denoised, raw, read_uids(particles)))
+    tables = read_tables(raw, cryosparc.passthrough)
+    refuse_denoised_images(tables)
+    uids = tables.particles.values["uid"]
+    # Where halves were given to `denoise`, the rows hold them already.
+    drawn = read_provenance(denoised.star_path).get("halves") == "drawn"
+    return TableRows(tables, uids[join_uids(denoised, raw, uids)], drawn)
+
+
+def read_pair(denoised: ParticleSet, raw: Path) -> tuple[ParticleSet, np.ndarray]:
+    """Read a raw STAR file, and refuse one that has not the same particles in the same order; give the rows of these.
+
+    Where a part of the rows was denoised, the provenance beside the result says which.
+    """
+    particles, scored = read_particles(raw, "none"), denoised.star_path
+    refuse_denoised(particles, "--particles")
+    first, count = read_provenance(scored).get("first_row"), len(denoised)
+    if count < len(particles) and isinstance(first, int) and 0 <= first <= len(particles) - count:
+        particles = select_rows(particles, slice(first, first + count))
+    if count != len(particles):
+        raise InputError(
+            f"--particles {raw}: has {word_count(len(particles), 'row')}, but {scored} has {count}; give the particles "
+            "that were denoised"
+        )
+    refuse_other_order(denoised, particles)
+    return particles, np.arange(count)
+
+
+@dataclass(frozen=True)
+class StarRows:
+    """The row of a STAR file, or of that which a data set of cryoSPARC amounts to, of every denoised particle.
+
+    Attributes
+    ----------
+    particles : ParticleSet
+        The raw set.
+    of_row : ndarray
+        `(n,)` the row of each denoised particle, from 0.
+    """
+
+    particles: ParticleSet
+    of_row: np.ndarray
+    lacks_halves: bool = False
+
+    @property
+    def gains_halves(self) -> bool:
+        """Whether the rows have no halves of their own."""
+        return not self.particles.has("rlnRandomSubset")
+
+    def refuse_lost_stacks(self, output: Path) -> None:
+        """Refuse an output from whose folder a stack would not be found."""
+        for name in self.particles.column("rlnImageName") or []:
+            file = Path(name.partition("@")[2])
+            if not is_there(file) and not is_there(output.parent / file):
+                raise InputError(
+                    f"-o {output}: {file} lies beside {self.particles.star_path} and would not be found from there; "
+                    "write the output into that folder, or run in the project's folder"
+                )
+
+    def write(self, output: Path, kept: np.ndarray, halves: np.ndarray | None) -> None:
+        """Write the rows, in the raw set's order, with the random halves that were drawn for denoising.
+
+        Reconstructing with other halves than images were denoised, and aligned, in would mix them.
+        """
+        kept = kept[np.argsort(self.of_row[kept])]
+        rows = self.of_row[kept].tolist()
+        lines = keep_rows(self.particles.document, self.particles.table, rows).lines
+        place = 1 if lines[0].startswith(BYTE_ORDER_MARK) else 0
+        comment = COMMENT + find_line_end(lines[0])
+        document = parse_star(output, [*lines[:place], comment, *lines[place:]])
+        columns = {}
+        if halves is not None and self.gains_halves:
+            columns["rlnRandomSubset"] = [str(half) for half in halves[kept]]
+        write_star(document, output, [(find_particle_table(document), columns)])
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The row of a data set of cryoSPARC of every denoised particle.
+
+    Attributes
+    ----------
+    tables : DataTables
+        The raw set.
+    uids : ndarray
+        `(n,)` uint64, of each denoised particle.
+    lacks_halves : bool
+        Whether halves were drawn for denoising: the rows stay as they are, to the bit.
+    """
+
+    tables: DataTables
+    uids: np.ndarray
+    lacks_halves: bool
+    gains_halves: bool = False
+
+    def refuse_lost_stacks(self, output: Path) -> None:
+        """Refuse an output from whose folder a stack would not be found that is named from the set's own."""
+        refuse_lost_images(self.tables, output)
+
+    def write(self, output: Path, kept: np.ndarray, halves: np.ndarray | None) -> None:
+        """Write the rows to the bit, each table's in its own order; no field of theirs could tell `halves`."""
+        write_tables(self.tables, self.uids[kept], output, COMMENT)
