@@ -10,6 +10,11 @@ from polardenoise.protocols.forms.denoise_form import CTF_CORRECTED
 OUTPUT_PARTICLES, OUTPUT_CLASSES = "outputParticles", "outputClasses"
 
 
+def word_share(some, chunks):
+    """Say of how many chunks something is said; nothing where all is one chunk."""
+    return "" if chunks == 1 else f" ({some} of {chunks} chunks)"
+
+
 class DenoiseSummary:
     """The texts of the project window; mixed into the protocol. They read the engine's summaries, never a set."""
 
@@ -24,11 +29,7 @@ class DenoiseSummary:
         judged = [summary["verdict"] for summary in summaries if summary.get("verdict")]
         if not judged:
             return []
-        parts = (
-            ""
-            if len(summaries) == 1
-            else f" ({len(judged)} of {word_count(len(summaries), 'chunk')})"
-        )
+        parts = word_share(len(judged), len(summaries))
         return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
 
     def tellResidual(self, summaries):
@@ -37,11 +38,7 @@ class DenoiseSummary:
         said = [text for text in said if text]
         if not said:
             return []
-        parts = (
-            ""
-            if len(summaries) == 1
-            else f" ({len(said)} of {word_count(len(summaries), 'chunk')})"
-        )
+        parts = word_share(len(said), len(summaries))
         return [f"*WARNING*{parts}: {said[0]}."]
 
     def tellTemplates(self, summary):

@@ -53,8 +53,8 @@ def test_fine_detail_tells_twins_that_are_coarsely_alike(grid, views):
     first = torch.stack([coarse[0] + detail[0], coarse[1] + detail[1]])
     second = torch.stack([coarse[1] + detail[0], coarse[0] + detail[1]])
     rings = build_fourier_rings(BOX)
-    ones = torch.ones(rings.rings)
-    plain = twins.correlate_averages(first, second, rings, ones)
+    harmonics = rings.to_harmonics(first), rings.to_harmonics(second)
+    plain = twins.correlate_averages(*harmonics, rings)
     assert plain[0, 1] > plain[0, 0]  # as they are, each is more like the other view
     found = find_twins(first, second, rings, grid)
     assert found.second[found.first.argsort()].tolist() == [0, 1]

@@ -103,8 +103,8 @@ def check_halves(job: Job) -> None:
         if count < FEWEST_IN_A_HALF:
             raise InputError(
                 f"{job.particles.star_path}: half {half} has {word_count(count, 'image')}; at least "
-                f"{FEWEST_IN_A_HALF} are needed to "
-                "adapt a model to it: give more particles, or denoise with the model as it is"
+                f"{FEWEST_IN_A_HALF} are needed to adapt a model to it: give more particles, or denoise with the "
+                "model as it is"
             )
 
 

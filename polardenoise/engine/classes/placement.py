@@ -110,6 +110,6 @@ def find_turns(images: Tensor, references: Tensor, rings: FourierRings) -> Tenso
     one, other = torch.complex(*images), torch.complex(*references)
     products = (one * other.conj()).sum(-1).T  # (n, modes)
     scores = torch.cat([products.real, products.imag], 1) @ (
-        rotation_matrix(rings, images.device, FINE_ROTATIONS).T
+        rotation_matrix(rings.modes, images.device, FINE_ROTATIONS).T
     )
     return wrap_degrees(scores.argmax(1) * (360.0 / FINE_ROTATIONS))

@@ -274,7 +274,9 @@ def match_each(
     """
     weights = rings.weights(images.device)
     products = (images * others.conj()).sum(1)  # (n, modes)
-    scores = torch.cat([products.real, products.imag], 1) @ rotation_matrix(rings, images.device).T
+    scores = (
+        torch.cat([products.real, products.imag], 1) @ rotation_matrix(rings.modes, images.device).T
+    )
     best, steps = scores.max(1)
     seen = ((others.abs().square() * weights).sum(-1) * squares).sum(1)
     return best - 0.5 * seen, steps

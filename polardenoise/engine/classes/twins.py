@@ -66,11 +66,10 @@ def find_twins(
     it is, is none. `last_empty` says of either half whether its last class is that of images that hold next to nothing:
     two such are twins whatever their averages show, and no others are theirs.
     """
-    weights = weigh_rings(first, second, rings)
-    correlation, flat = (
-        correlate_averages(first, second, rings, one).cpu().numpy()
-        for one in (torch.ones_like(weights), weights)
-    )
+    own, theirs = rings.to_harmonics(first), rings.to_harmonics(second)
+    weights = weigh_rings(own, theirs, rings)
+    correlation = correlate_averages(own, theirs, rings).cpu().numpy()
+    flat = correlate_averages(own * weights, theirs * weights, rings).cpu().numpy()
     for likeness in (correlation, flat):
         if last_empty[0]:
             likeness[-1] = -1
@@ -87,27 +86,26 @@ def find_twins(
     return Twins(of_first, of_second, found, degrees, shifts)
 
 
-def weigh_rings(first: Tensor, second: Tensor, rings: FourierRings) -> Tensor:
-    """Find what makes all rings equally strong in averages of two halves, `(rings,)`."""
-    energies = [rings.ring_energies(rings.to_harmonics(one)) for one in (first, second)]
-    energy = torch.cat(energies).mean(0)
+def weigh_rings(own: Tensor, theirs: Tensor, rings: FourierRings) -> Tensor:
+    """Find what makes all rings equally strong in averages of two halves, given by harmonics: `(rings,)`."""
+    energy = torch.cat([rings.ring_energies(one) for one in (own, theirs)]).mean(0)
     return energy.clamp_min(max(float(FAINTEST_RING * energy.max()), 1e-12)).rsqrt()
 
 
-def correlate_averages(
-    first: Tensor, second: Tensor, rings: FourierRings, weights: Tensor
-) -> Tensor:
-    """Correlate averages `(m, box, box)` and `(k, box, box)` at their best rotations, `(m, k)`.
+def correlate_averages(own: Tensor, theirs: Tensor, rings: FourierRings) -> Tensor:
+    """Correlate averages of harmonics `(2, modes, m, rings)` and `(2, modes, k, rings)` at their best rotations.
 
-    `weights` `(rings,)` are multiplied to both on each ring of frequencies.
+    Returns
+    -------
+    Tensor
+        `(m, k)`.
     """
-    theirs = rings.to_harmonics(second) * weights
     their_energy = rings.ring_energies(theirs).sum(1).clamp_min(1e-12)
     parts = []
-    for some in first.split(CLASSES_AT_ONCE):
-        own = rings.to_harmonics(some) * weights
-        own_energy = rings.ring_energies(own).sum(1).clamp_min(1e-12)
-        found = match_images(own, unit_ctf_rings(some[None])[0], theirs, rings)
+    for some in own.split(CLASSES_AT_ONCE, 2):
+        own_energy = rings.ring_energies(some).sum(1).clamp_min(1e-12)
+        everywhere = some.new_ones(some.shape[2], rings.box // 2)  # averages have no CTF
+        found = match_images(some, everywhere, theirs, rings)
         inner = found.likelihood + 0.5 * their_energy
         parts.append(inner / (own_energy[:, None] * their_energy).sqrt())
     return torch.cat(parts)

@@ -44,8 +44,8 @@ def summarise(summary: dict[str, Any]) -> str:
                 f"half {half}: error on the whole disk lower by about {gates['error_share']:.0%} (loss of "
                 f"{word_count(known['held_out'], 'image')} held out {gates['gain']:.2g} lower, standard error "
                 f"{gates['gain_error']:.1g}), {word_count(known['set_size'], 'image')} denoised together; white "
-                "noise comes out "
-                f"with {gates['noise_after']:.2%} of a particle's energy, before {gates['noise_before']:.2%}"
+                f"noise comes out with {gates['noise_after']:.2%} of a particle's energy, before "
+                f"{gates['noise_before']:.2%}"
             )
         else:
             lines.append(f"half {half}: left as it was: {'; '.join(gates['refusals'])}")

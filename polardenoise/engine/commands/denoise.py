@@ -99,9 +99,8 @@ def summarise(summary: dict[str, Any]) -> str:
     ]
     if summary["images"] < summary["particles"]:
         lines.append(
-            f"{summary['particles']} rows show {word_count(summary['images'], 'image')}: each was denoised "
-            "once, and counts "
-            "once"
+            f"{summary['particles']} rows show {word_count(summary['images'], 'image')}: each was denoised once, and "
+            "counts once"
         )
     lines.append(word_overlaps(summary))
     lines += [f"WARNING: {caution}" for caution in list_cautions(summary)]

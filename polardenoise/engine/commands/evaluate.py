@@ -273,8 +273,8 @@ def summarise_matches(summary: dict[str, Any]) -> list[str]:
 def summarise_null_test(summary: dict[str, Any]) -> str:
     """Say what the model made of noise, for people: whether it passed, then each check, then what came out."""
     lines = [
-        f"{summary['model']} {summary['checks']} on pure noise ("
-        f"{word_count(summary['images'], 'image')}, {summary['box']} px)"
+        f"{summary['model']} {summary['checks']} on pure noise "
+        f"({word_count(summary['images'], 'image')}, {summary['box']} px)"
     ]
     for name, bar in summary["bars"].items():
         relation = "passed" if bar["met"] else "MISSED"

@@ -97,9 +97,8 @@ def summarise(summary: dict[str, Any]) -> str:
     """Put the summary into a few lines for a person."""
     if "to_run" in summary:
         return (
-            f"{word_count(summary['to_run'], 'micrograph')} in {summary['parakeet']}; run the run.sh of each "
-            "where Parakeet is, then"
-            " this command again"
+            f"{word_count(summary['to_run'], 'micrograph')} in {summary['parakeet']}; run the run.sh of each where "
+            "Parakeet is, then this command again"
         )
     if "parakeet" in summary:
         truth = f"truth {summary['clean']}" if summary["clean"] else "no truth was simulated"

@@ -83,10 +83,9 @@ class Preparation:
         if len(rows):
             first = job.particles.row_number(rows[0])
             doubts.append(
-                f"{word_count(len(rows), 'image')} {choose_verb(len(rows), 'has', 'have')} pixels far beyond "
-                "all others of it ("
-                f"{'the first in ' if len(rows) > 1 else ''}row {first} of {job.particles.star_path}): what surrounds "
-                "them was taken instead; remove the row or extract it again if that is not enough"
+                f"{word_count(len(rows), 'image')} {choose_verb(len(rows), 'has', 'have')} pixels far beyond all "
+                f"others of it ({'the first in ' if len(rows) > 1 else ''}row {first} of {job.particles.star_path}): "
+                "what surrounds them was taken instead; remove the row or extract it again if that is not enough"
             )
         return doubts
 

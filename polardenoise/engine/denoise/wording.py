@@ -28,8 +28,7 @@ def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
         return f"{summary['finest_detail_angstrom']:.2f} {angstrom}"
     return ", ".join(
         f"{one['finest_detail_angstrom']:.2f} {angstrom} ({word_count(one['particles'], 'particle')} of "
-        f"{one['pixel_size']:.4g}"
-        f" {angstrom}/px)"
+        f"{one['pixel_size']:.4g} {angstrom}/px)"
         for one in sizes
     )
 

@@ -74,8 +74,7 @@ def read_matches(path: Path, count: int) -> KnownMatches:
     if lengths != {count}:
         raise InputError(
             f"--matches {path}: {word_count(min(lengths), 'row')}, but the denoised particles are {count}; give "
-            "the matches of "
-            "the same run"
+            "the matches of the same run"
         )
     matches = KnownMatches(**arrays)
     found = matches.neighbours

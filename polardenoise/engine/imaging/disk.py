@@ -1,20 +1,14 @@
 """The disk that a box holds: what lies outside turns out of the image."""
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
-# The CPU also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
-CPU = torch.device("cpu")
+from polardenoise.engine.runtime.devices import CPU, keep_made
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)  # what is made in it could take part in no gradient later
+@keep_made(32)
 def disk_mask(box: int, radius: float, device: torch.device = CPU) -> Tensor:
     """Mark the pixels within a radius of the centre.
-
-    Kept on each device: a copy for every batch makes a GPU wait.
 
     Parameters
     ----------
@@ -30,12 +24,12 @@ def disk_mask(box: int, radius: float, device: torch.device = CPU) -> Tensor:
     Tensor
         `(box, box)` bool.
     """
+    # The CPU also where only the shapes of a network are asked for: arithmetic on the meta device imports a compiler.
     offset = torch.arange(box, device=CPU) - box // 2
     return (offset[:, None] ** 2 + offset[None, :] ** 2 <= radius**2).to(device)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@keep_made(32)
 def list_corner_pixels(box: int, device: torch.device = CPU) -> Tensor:
-    """List the pixels outside the disk of radius `box / 2`, flat, int64; kept on each device."""
+    """List the pixels outside the disk of radius `box / 2`, flat, int64."""
     return torch.nonzero(~disk_mask(box, box / 2).flatten()).squeeze(1).to(device)

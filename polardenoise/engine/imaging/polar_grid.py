@@ -10,7 +10,6 @@ does, with a quarter of the multiplications and of the memory (the reference: `b
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from polardenoise.engine.imaging.mirror_parity import (
     unfold_images,
     unfold_samples,
 )
+from polardenoise.engine.runtime.devices import keep_made
 
 #: Width of the Gaussian in pixels. Narrower ones alias: what lies at f is mixed with 1 - f.
 SIGMA = 0.8
@@ -142,16 +142,13 @@ class PolarGrid(nn.Module):
         return images.view(*polar.shape[:-2], self.box, self.box)
 
 
-# Made outside of inference mode, whoever asks first: what is made in it could take part in no gradient later.
-@lru_cache(maxsize=4)
-@torch.inference_mode(False)
+@keep_made(4)
 def _keep_forward(box: int, rings: int, angles: int, sigma: float) -> Tensor:
     """Keep `P` in float32: grids of one size share it, and nothing of float64 outlives its building."""
     return build_forward_blocks(box, rings, angles, sigma).float()
 
 
-@lru_cache(maxsize=4)
-@torch.inference_mode(False)
+@keep_made(4)
 def _keep_inverse(box: int, rings: int, angles: int, sigma: float, regularisation: float) -> Tensor:
     """Keep the inverse of `P` in float32, as `_keep_forward`."""
     forward = build_forward_blocks(box, rings, angles, sigma)

@@ -11,12 +11,13 @@ Opposite pixels enter even modes by their sum and odd modes by their difference,
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
 from scipy.special import jv
 from torch import Tensor
+
+from polardenoise.engine.runtime.devices import CPU, keep_made
 
 #: Share of the Nyquist frequency that images are compared up to: beyond it there is next to no signal at SNRs where
 #: anything is to be gained by denoising, but half of the noise.
@@ -24,9 +25,6 @@ HIGHEST_FREQUENCY = 0.625
 
 #: Angular modes a ring: twice its number, as many as a particle of two thirds of the box shows on the outermost one.
 MODES_PER_RING = 2
-
-#: Where rings are made.
-CPU = torch.device("cpu")
 
 #: Coefficients below this share of the largest ones are taken as nothing.
 SMALLEST = 1e-9
@@ -114,22 +112,19 @@ class FourierRings:
         return (harmonics.square() * weights).sum((0, 1))
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
+@keep_made(8)
 def weigh_modes(modes: int, device: torch.device) -> Tensor:
-    """Weight of each mode in an inner product, as `FourierRings.weights`; kept on each device."""
+    """Weight of each mode in an inner product, as `FourierRings.weights`."""
     weights = torch.full((modes,), 2.0)
     weights[0] = 1.0
     return weights.to(device)
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is made in it could take part in no gradient later
+@keep_made(8)
 def build_fourier_rings(box: int, device: torch.device = CPU) -> FourierRings:
     """Build the rings of images of a box size; pixels outside the disk of radius `box / 2 - 1/2` do not count.
 
-    Kept on each device: a copy for every batch makes a GPU wait. Harmonics are computed on the device of the images,
-    wherever the rings are.
+    Harmonics are computed on the device of the images, wherever the rings are.
     """
     if device != CPU:
         made = build_fourier_rings(box)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.fourier import filter_images
-
-#: Where what is the same for all images of a size is made, if nothing else is said.
-CPU = torch.device("cpu")
+from polardenoise.engine.runtime.devices import CPU, keep_made
 
 
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # what is made in it could take part in no gradient later
+@keep_made(16)
 def ring_index(box: int, device: torch.device = CPU) -> Tensor:
     """Give each Fourier pixel of a half transform the number of its ring.
-
-    Kept on each device: a copy for every batch makes a GPU wait.
 
     Parameters
     ----------
@@ -84,8 +77,7 @@ def estimate_radial_filter(noisy: Tensor, clean: Tensor) -> Tensor:
     return torch.where(power > 0, cross / power.clamp(min=torch.finfo(power.dtype).tiny), 0.0)
 
 
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)
+@keep_made(16)
 def count_columns(box: int, device: torch.device = CPU) -> Tensor:
     """Count the columns of a whole transform that each column of a half transform stands for, `(N // 2 + 1,)`.
 

@@ -10,13 +10,12 @@ filter: an image is compared with a clean estimate far more reliably than with a
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.ring_harmonics import FourierRings, weigh_modes
-from polardenoise.engine.runtime.devices import count_at_once
+from polardenoise.engine.runtime.devices import count_at_once, keep_made
 
 #: Rotations that are tried, evenly over a turn: 3.75 degrees apart.
 ROTATIONS = 96
@@ -90,7 +89,7 @@ def match_images(
     device, count, others = image_harmonics.device, image_harmonics.shape[2], estimates.shape[2]
     abs_ctf = select_ctf_rings(ctf_rings, rings).to(device)
     seen_energy = abs_ctf.square() @ rings.ring_energies(estimates).T  # (n, m): |C y|^2
-    to_rotations = rotation_matrix(rings, device)  # (ROTATIONS, 2 * modes)
+    to_rotations = rotation_matrix(rings.modes, device)  # (ROTATIONS, 2 * modes)
     keys = torch.cat([estimates[0], estimates[1]], -1).mT.contiguous()  # (modes, 2 rings, m)
     real, imaginary = image_harmonics
     likelihood = torch.empty(count, others, device=device)
@@ -109,20 +108,12 @@ def match_images(
     return RotationalMatches(likelihood, rotation)
 
 
-def rotation_matrix(
-    rings: FourierRings, device: torch.device, rotations: int = ROTATIONS
-) -> Tensor:
-    """Give the matrix from products of modes, real then imaginary parts, to correlations at rotations over a turn.
+@keep_made(16)
+def rotation_matrix(modes: int, device: torch.device, rotations: int = ROTATIONS) -> Tensor:
+    """Give the matrix from products of so many modes, real then imaginary parts, to correlations over a turn.
 
     `sum_m w_m Re(p_m exp(i m alpha))`, `p_m = a_m conj(b_m)`, is the inner product of `a` with `b` turned by `alpha`.
     """
-    return build_rotation_matrix(rings.modes, device, rotations)
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # what is made in it could take part in no gradient later
-def build_rotation_matrix(modes: int, device: torch.device, rotations: int) -> Tensor:
-    """Build the matrix of `rotation_matrix`; kept on each device."""
     steps = torch.arange(rotations, device=device, dtype=torch.float64)
     angles = 2 * math.pi / rotations * steps
     turned = angles[:, None] * torch.arange(modes, device=device)

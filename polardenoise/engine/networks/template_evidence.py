@@ -157,7 +157,7 @@ def score_neighbours(comparison: TemplateComparison, neighbours: Tensor, angles:
 
 def backward_rotations(rings: FourierRings, angles: int, device: torch.device) -> Tensor:
     """Give the matrix of `rotational_matching.rotation_matrix` for rotations of the image, not of the estimate."""
-    matrix = rotation_matrix(rings, device, angles)
+    matrix = rotation_matrix(rings.modes, device, angles)
     return torch.cat([matrix[:, : rings.modes], -matrix[:, rings.modes :]], 1)
 
 

@@ -319,8 +319,7 @@ def select_rows(particles: ParticleSet, rows: slice) -> ParticleSet:
     if stop <= start:
         raise InputError(
             f"--rows: selects none of the {word_count(len(particles), 'row')} of {particles.star_path}; give "
-            "A:B inside 0:"
-            f"{len(particles)}"
+            f"A:B inside 0:{len(particles)}"
         )
     if stop - start == len(particles):
         return particles

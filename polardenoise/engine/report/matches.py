@@ -71,8 +71,8 @@ def show_classes(job: Job, classes: JoinedClasses) -> Section:
     return Section(
         "Classes",
         f"The {len(chosen)} largest of {word_count(int((half == half[chosen[0]]).sum()), 'class')} of half "
-        f"{half[chosen[0]]}, "
-        f"numbered as in the output; averages of the raw images without CTF. {TWINS if twins else NO_TWINS}",
+        f"{half[chosen[0]]}, numbered as in the output; averages of the raw images without CTF. "
+        f"{TWINS if twins else NO_TWINS}",
         make_grid(cells),
     )
 

@@ -236,14 +236,13 @@ def show_mean_residual(job: Job, residual: Residual) -> Section:
         "What was taken away, on average",
         "Noise alone is grey grain, and 1 in the curve; a disk or ring about the centre is signal that was lost "
         f"(bright) or invented (dark). The picture is the mean over {word_count(residual.count, 'particle')} "
-        "(at random; phases "
-        "flipped, not aligned) of raw less estimate, in standard deviations of the noise. Noise alone leaves grains "
-        f"of {expected:.3g}, a fifth of the way from grey to white. The curve is its "
+        "(at random; phases flipped, not aligned) of raw less estimate, in standard deviations of the noise. "
+        f"Noise alone leaves grains of {expected:.3g}, a fifth of the way from grey to white. The curve is its "
         "power by ring, times the number of particles, over the noise's (measured in the corners outside the disk): 1 "
         "is noise alone, above 1 is structure left in the residual. Mean to half the network's Nyquist frequency: "
         f"{residual.low_power:.3g}. Signal that differs from particle to particle averages out here: for that, "
-        "look at single "
-        "residuals (grey: 1 if only noise was taken away; below 1 if noise was kept, above 1 if signal was taken).",
+        "look at single residuals (grey: 1 if only noise was taken away; below 1 if noise was kept, above 1 "
+        "if signal was taken).",
         make_plot("residual_power", power, "power of the residual relative to noise by ring")
         + make_grid([panel]),
     )

@@ -150,11 +150,10 @@ def show_residual_map(found: ResidualMap, count: int) -> Section:
     return Section(
         "What was taken away, as a map",
         f"Central slices, in common greys, of maps of {word_count(count, 'particle')} (at random; in the "
-        f"network's box of {box} "
-        "px, symmetry c1) at the poses that the STAR file gives them. The residual, noisy less estimate, should hold "
-        "noise: structure in its map is signal that the estimates lack. Of what the noisy half maps have in common, "
-        f"{found.left:.0%} is in the residual; its half maps correlate by up to {highest:.2f} from shell 4. Both are "
-        "large where few particles were denoised together or the noise is strong: the estimates are then careful, not "
-        "wrong. A map is made from the raw particles, which lack nothing.",
+        f"network's box of {box} px, symmetry c1) at the poses that the STAR file gives them. The residual, noisy less "
+        "estimate, should hold noise: structure in its map is signal that the estimates lack. Of what the noisy half "
+        f"maps have in common, {found.left:.0%} is in the residual; its half maps correlate by up to {highest:.2f} "
+        "from shell 4. Both are large where few particles were denoised together or the noise is strong: the estimates "
+        "are then careful, not wrong. A map is made from the raw particles, which lack nothing.",
         make_threes(panels),
     )

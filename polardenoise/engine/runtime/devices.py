@@ -1,14 +1,28 @@
 """The device that a command computes on."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from polardenoise.engine.runtime.errors import InputError
+
+CPU = torch.device("cpu")
+
+Made = TypeVar("Made", bound=Callable[..., object])
+
+
+def keep_made(most: int) -> Callable[[Made], Made]:
+    """Keep the last `most` things that a function makes of sizes and a device: a copy for each batch makes a GPU wait.
+
+    Made outside of inference mode, whoever asks first: what is made in it could take part in no gradient later.
+    """
+    return lambda make: lru_cache(maxsize=most)(torch.inference_mode(False)(make))  # type: ignore[return-value]
 
 
 def choose_device(name: str, process: int = 0) -> torch.device:

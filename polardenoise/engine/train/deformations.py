@@ -36,8 +36,7 @@ def draw_deformations(sets: int, recipe: Recipe, generator: np.random.Generator)
         return None
     axes = matrices_from_angles(draw_orientations(sets, generator))
     factors = torch.from_numpy(generator.uniform(1 - recipe.shrinking, 1.0, (sets, 3)))
-    factors = factors / factors.amax(
-        -1, keepdim=True
-    )  # the longest axis stays: it fills the box as it did
+    # The longest axis stays as it is: it fills the box as it did.
+    factors = factors / factors.amax(-1, keepdim=True)
     signs = torch.from_numpy(np.where(generator.random(sets) < 0.5, -1.0, 1.0))
     return (axes * factors[:, None, :]) @ axes.mT * signs[:, None, None]
