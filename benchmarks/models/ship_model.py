@@ -20,6 +20,8 @@ from polardenoise.engine.runtime.files import write_json, write_text_atomically
 
 FIGURES = "benchmarks/results/one_view_sets.csv"
 FIGURES_COMMAND = "python -m benchmarks one_view_sets -o benchmarks/results"
+#: How the line of a card begins that says what becomes of noise.
+NOISE = "Pure noise comes out with"
 LIMITS = {
     True: """\
 - The working box is 64 px: nothing finer than its Nyquist frequency comes back, whatever the box of the input.
@@ -128,16 +130,19 @@ def write_card(facts: dict, rows: list[dict[str, str]]) -> str:
             f"   {'* -' if place == 0 else '  -'} {cell}".rstrip()
             for place, cell in enumerate(cells)
         ]
-    noise_energy = facts["noise_energy"]
-    lines += noise_energy and [
-        "",
-        f"Pure noise comes out with {noise_energy['none']:.1e} of its variance, with CTFs "
-        f"{noise_energy['ctf']:.1e} (one image in a hundred exceeds it): an image that comes out with no more is "
-        "shown as its raw image, faint.",
-    ]
+    lines += facts["noise_energy"] and ["", describe_noise(facts["noise_energy"])]
     limits = LIMITS[is_joint(facts["architecture"])]
     lines += ["", "Limits", "------", "", limits, describe_conditions(recipe), ""]
     return "\n".join(lines)
+
+
+def describe_noise(noise_energy: dict[str, float]) -> str:
+    """Say what becomes of pure noise, in one line of a card."""
+    return (
+        f"{NOISE} {noise_energy['none']:.1e} of its variance, with CTFs {noise_energy['ctf']:.1e} (one image in a "
+        "hundred exceeds it): an image that comes out with no more is shown as its raw image, faint, unless the images "
+        "that it was denoised with say otherwise."
+    )
 
 
 def main() -> None:

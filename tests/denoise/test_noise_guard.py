@@ -33,7 +33,7 @@ def test_from_once_to_twice_the_energy_of_noise_estimates_replace_raw_images():
     raw = draw_images(5, 1)
     energies = torch.tensor([0.3, 1.0, 1.5, 2.01, 40.0])
     estimates = scale_to_energy(draw_images(5, 2), ctf_rings, energies)
-    shown, faint = fade_faint_images(estimates, raw, ctf_rings, LIMITS)
+    shown, faint = fade_faint_images(estimates, raw, ctf_rings, [5], LIMITS)
     assert faint[[0, 2, 3, 4]].tolist() == [True, False, False, False]
     assert torch.equal(shown[3:], estimates[3:])  # bit for bit
     torch.testing.assert_close(shown[:2], FAINT * raw[:2], atol=1e-5, rtol=1e-4)
@@ -48,13 +48,28 @@ def test_an_image_with_a_ctf_is_held_against_noise_with_a_ctf_as_it_was_seen():
     estimates = scale_to_energy(draw_images(3, 4), ctf_rings, torch.tensor([0.3, 0.3, 0.05]))
     seen = filter_by_rings(estimates[1:2], ctf_rings[1:2]) * disk_mask(BOX, BOX / 2 - 1)
     assert seen.square().sum() / disk_mask(BOX, BOX / 2 - 1).sum() == pytest.approx(0.3, rel=1e-4)
-    _, faint = fade_faint_images(estimates, raw, ctf_rings, LIMITS)
+    _, faint = fade_faint_images(estimates, raw, ctf_rings, [3], LIMITS)
     assert faint.tolist() == [True, False, True]
+
+
+def test_images_are_judged_by_those_that_were_denoised_with_them_and_no_others():
+    """Half of what one noise image in a hundred exceeds: noise among noise, and no noise where all others have more."""
+    energies = torch.full((400,), 0.5)
+    energies[210:] = 5.0  # the second set; its first ten stay at 0.5
+    ctf_rings, raw = torch.ones(400, BOX // 2), draw_images(400, 7)
+    estimates = scale_to_energy(draw_images(400, 8), ctf_rings, energies)
+    shown, faint = fade_faint_images(estimates, raw, ctf_rings, [200, 200], LIMITS)
+    assert faint[:200].all()
+    assert not faint[200:].any()
+    assert torch.equal(shown[200:], estimates[200:])
+    _, faint = fade_faint_images(estimates, raw, ctf_rings, [1] * 400, LIMITS)
+    assert faint[:210].all()
+    assert not faint[210:].any()
 
 
 def test_of_a_model_that_was_not_measured_nothing_is_replaced():
     estimates = 1e-6 * draw_images(2, 5)
-    shown, faint = fade_faint_images(estimates, draw_images(2, 6), torch.ones(2, BOX // 2), {})
+    shown, faint = fade_faint_images(estimates, draw_images(2, 6), torch.ones(2, BOX // 2), [2], {})
     assert shown is estimates
     assert not faint.any()
 

@@ -244,6 +244,7 @@ def finish_estimates(
         estimates[kept.to(job.device)],
         batch.images[kept].to(job.device),
         batch.ctf_rings[kept].to(job.device),
+        batch.kept.sum(1).tolist(),
         job.card.noise_energy,
     )
     dotted = find_dotted(estimates) & ~faint
