@@ -1,5 +1,6 @@
 #!/bin/sh
-# Pack what benchmarks/models/gpu_session.sh needs on a machine that has torch and nothing of ours, and reaches nothing outside.
+# Pack what gpu_session.sh and train_base_gpu.sh need on a machine that has torch and nothing of ours, and reaches
+# nothing outside.
 #
 #     benchmarks/models/pack_base.sh [MANIFEST.tsv]        (default ../shared/data/structures/MANIFEST.tsv)
 #

@@ -84,10 +84,7 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
                 copy_start(places.checkpoint if kept else find_model(model.start), start)
             recipe_file = places.state / f"{stage.name}.json"
             card = read_card(start)
-            write_json(
-                recipe_file,
-                lay_recipe(found, model, stage, card.sizes, arguments.images_per_step),
-            )
+            write_json(recipe_file, lay_recipe(found, model, stage, card.sizes))
             while wait():
                 time.sleep(1.0)
             print(f"standing: stage {stage.name}, {stage.steps} steps", flush=True)
@@ -104,7 +101,6 @@ def train(arguments: argparse.Namespace, places: Places) -> int:
                     device=arguments.device,
                     command=("python", "-m", "benchmarks.models.standing", *arguments.words),
                     pause_at=pause_at,
-                    compile=arguments.compile,
                     seconds_between_reports=arguments.report_every,
                     must_wait=wait,
                 )
@@ -236,12 +232,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--state", type=Path, help="folder of the state (default: training/NAME)")
     parser.add_argument("--checkpoint", type=Path, help="(default: benchmarks/checkpoints/NAME)")
     parser.add_argument("--minutes", type=float, help="stop after so many, with the state saved")
-    parser.add_argument("--images-per-step", type=int, help="other than the list's, for a GPU")
     parser.add_argument("--report-every", type=float, default=SECONDS_BETWEEN_REPORTS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--compile", action="store_true", help="the convolutions, for a GPU")
     return parser
 
 

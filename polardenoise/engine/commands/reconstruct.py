@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polardenoise.counts import word_count
 from polardenoise.engine.commands.cryosparc_options import (
     add_cryosparc_options,
     read_cryosparc_options,
 )
+
+if TYPE_CHECKING:  # what is heavy is imported when it is needed
+    import numpy as np
+
+    from polardenoise.engine.particles.particle_set import ParticleSet
+    from polardenoise.engine.reconstruct.pipeline import HalfMaps
+    from polardenoise.engine.reconstruct.preparation import PosedParticles
 
 HELP = "reconstruct two half maps and the whole map from particles with known poses"
 
@@ -60,94 +67,108 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     InputError
         If the particles, the symmetry or the reference cannot be used.
     """
-    from polardenoise.engine.imaging import fsc
+    from polardenoise.engine.imaging.fsc import fourier_shell_correlation
     from polardenoise.engine.imaging.symmetry import symmetry_matrices
-    from polardenoise.engine.particles.half_sets import doubt_halves
-    from polardenoise.engine.particles.mrc import write_volume
     from polardenoise.engine.particles.particle_set import read_particles
-    from polardenoise.engine.particles.set_checks import (
-        common_pixel_size,
-        doubt_astigmatism,
-        find_denoised_mark,
-        refuse_odd_box,
-    )
-    from polardenoise.engine.reconstruct import pipeline as reconstruct
-    from polardenoise.engine.reconstruct.fsc_report import plot_fsc, write_fsc_star
-    from polardenoise.engine.runtime.files import Outputs
-    from polardenoise.engine.runtime.provenance import provenance, write_summary
+    from polardenoise.engine.reconstruct.pipeline import read_reference, reconstruct_halves
+    from polardenoise.engine.reconstruct.preparation import prepare_reconstruction
 
     symmetry = symmetry_matrices(arguments.symmetry)
     particles = read_particles(arguments.particles, cryosparc=read_cryosparc_options(arguments))
-    refuse_odd_box(particles)
-    reconstruct.require_poses(particles)
-    pixel_size, box = common_pixel_size(particles), particles.box
-    ctf, warnings = reconstruct.choose_ctf(particles, arguments.ctf)
-    rows1, rows2, halves = reconstruct.split_halves(particles)
-    if particles.random_subset is not None:
-        warnings += doubt_halves(particles, particles.random_subset)
-    if ctf != "none":
-        warnings += doubt_astigmatism(particles)
-    mark = find_denoised_mark(particles)
-    if mark is not None:
-        warnings.append(
-            f"{particles.star_path} holds denoised images ({mark} says so): half maps of estimates tell consistency, "
-            "never resolution; reconstruct the raw particles at these poses"
-        )
+    posed = prepare_reconstruction(particles, arguments.ctf)
     reference = None
     if arguments.reference is not None:
-        reference = reconstruct.read_reference(arguments.reference, box, pixel_size)
+        reference = read_reference(arguments.reference, particles.box, posed.pixel_size)
+    check_files(arguments, particles)
+    maps = reconstruct_halves(particles, posed.rows1, posed.rows2, posed.ctf, symmetry)
+    half_curve = fourier_shell_correlation(maps.half1, maps.half2)
+    reference_curve = None
+    if reference is not None:
+        reference_curve = fourier_shell_correlation(maps.volume, reference)
+    summary = {
+        **state_resolutions(posed, half_curve, reference_curve),
+        **state_run(arguments, posed),
+    }
+    write_results(arguments.output, posed, maps, half_curve, reference_curve, summary)
+    return summary
 
+
+def check_files(arguments: argparse.Namespace, particles: ParticleSet) -> None:
+    """Name the files that are read and written, and see that they can be."""
     folder, files = arguments.output, arguments.files
     files.read("PARTICLES.star", *particles.inputs, arguments.particles.with_suffix(".json"))
     files.read("--reference", arguments.reference)
     for name in ("half1.mrc", "half2.mrc", "volume.mrc"):
-        files.write("-o", folder / name, "mrc", size=4 * box**3)
+        files.write("-o", folder / name, "mrc", size=4 * particles.box**3)
     files.write("-o", folder / "fsc.star", "star")
     files.write("-o", folder / "fsc.png", "picture")
     files.write("-o", folder / "summary.json", "summary", content="summary")
     files.check()
     files.probe()
-    maps = reconstruct.reconstruct_halves(particles, rows1, rows2, ctf, symmetry)
-    half_curve = fsc.fourier_shell_correlation(maps.half1, maps.half2)
-    label = reconstruct.RESOLUTION if mark is None else reconstruct.CONSISTENCY
-    resolution = fsc.resolution_at(half_curve, 0.143, pixel_size, box)
-    summary: dict[str, Any] = {
-        "fsc_0.143_angstrom": resolution,
-        "fsc_0.5_angstrom": fsc.resolution_at(half_curve, 0.5, pixel_size, box),
-        "fsc_means": label,
+
+
+def state_resolutions(
+    posed: PosedParticles, half_curve: np.ndarray, reference_curve: np.ndarray | None
+) -> dict[str, Any]:
+    """State where the curves cross their thresholds, and what that of the half maps means."""
+    from polardenoise.engine.imaging.fsc import resolution_at
+
+    grid = posed.pixel_size, posed.particles.box
+    stated = {
+        "fsc_0.143_angstrom": resolution_at(half_curve, 0.143, *grid),
+        "fsc_0.5_angstrom": resolution_at(half_curve, 0.5, *grid),
+        "fsc_means": posed.label,
     }
-    reference_curve = None
-    if reference is not None:
-        reference_curve = fsc.fourier_shell_correlation(maps.volume, reference)
-        summary["fsc_0.5_to_reference_angstrom"] = fsc.resolution_at(
-            reference_curve, 0.5, pixel_size, box
-        )
-    summary |= {
-        "nyquist_angstrom": 2 * pixel_size,
-        "particles": len(rows1) + len(rows2),
-        "half1_particles": len(rows1),
-        "half2_particles": len(rows2),
-        "halves": halves,
-        "denoised": mark is not None,
-        "ctf": ctf,
-        "ctf_state": particles.ctf_state,
+    if reference_curve is not None:
+        stated["fsc_0.5_to_reference_angstrom"] = resolution_at(reference_curve, 0.5, *grid)
+    return stated
+
+
+def state_run(arguments: argparse.Namespace, posed: PosedParticles) -> dict[str, Any]:
+    """State what was reconstructed, and how."""
+    from polardenoise.engine.runtime.provenance import provenance
+
+    return {
+        "nyquist_angstrom": 2 * posed.pixel_size,
+        "particles": len(posed.rows1) + len(posed.rows2),
+        "half1_particles": len(posed.rows1),
+        "half2_particles": len(posed.rows2),
+        "halves": posed.halves,
+        "denoised": posed.denoised,
+        "ctf": posed.ctf,
+        "ctf_state": posed.particles.ctf_state,
         "symmetry": arguments.symmetry.lower(),
-        "box": box,
-        "pixel_size": pixel_size,
-        "warnings": warnings,
+        "box": posed.particles.box,
+        "pixel_size": posed.pixel_size,
+        "warnings": posed.warnings,
         "output": str(arguments.output),
         "provenance": provenance(arguments.command_line, particles=str(arguments.particles)),
     }
 
+
+def write_results(
+    folder: Path,
+    posed: PosedParticles,
+    maps: HalfMaps,
+    half_curve: np.ndarray,
+    reference_curve: np.ndarray | None,
+    summary: dict[str, Any],
+) -> None:
+    """Write maps, curves and summary into a folder."""
+    from polardenoise.engine.particles.mrc import write_volume
+    from polardenoise.engine.reconstruct.fsc_report import plot_fsc, write_fsc_star
+    from polardenoise.engine.runtime.files import Outputs
+    from polardenoise.engine.runtime.provenance import write_summary
+
+    curves = half_curve, reference_curve, posed.pixel_size
+    resolution, label = summary["fsc_0.143_angstrom"], posed.label
     with Outputs() as outputs:
-        write_volume(outputs.lend(folder / "half1.mrc"), maps.half1, pixel_size)
-        write_volume(outputs.lend(folder / "half2.mrc"), maps.half2, pixel_size)
-        write_volume(outputs.lend(folder / "volume.mrc"), maps.volume, pixel_size)
-        curves = half_curve, reference_curve, pixel_size
+        write_volume(outputs.lend(folder / "half1.mrc"), maps.half1, posed.pixel_size)
+        write_volume(outputs.lend(folder / "half2.mrc"), maps.half2, posed.pixel_size)
+        write_volume(outputs.lend(folder / "volume.mrc"), maps.volume, posed.pixel_size)
         write_fsc_star(outputs.lend(folder / "fsc.star"), *curves, resolution, label)
         plot_fsc(outputs.lend(folder / "fsc.png"), *curves, label)
         write_summary(outputs.lend(folder / "summary.json"), summary)
-    return summary
 
 
 def summarise(summary: dict[str, Any]) -> str:

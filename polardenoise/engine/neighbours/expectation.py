@@ -27,7 +27,7 @@ from polardenoise.engine.neighbours.search import (
 from polardenoise.engine.neighbours.templates import (
     expect_images,
     prepare_templates,
-    smooth_templates,
+    see_through_one_another,
 )
 from polardenoise.engine.runtime.devices import full_precision
 
@@ -61,14 +61,15 @@ def add_expectation(
         return denoised
     own = denoised.estimates
     with full_precision(images.device):
-        estimates = smooth_templates(own, grid)
+        templates = prepare_templates(own[None], grid)
+        templates = templates.add_kind(see_through_one_another(templates, own))
         not_owed = expect_noise_of_own_pixels(cluster, denoised).masked_fill(
             forbid_own_pixels(cluster), torch.inf
         )
         alone = not_owed.isinf().all(1)
         not_owed[alone] = 0.0  # whatever these see is not taken
         once, twice = expect_images(
-            prepare_templates(estimates, grid), images, cluster.ctf_rings, not_owed=not_owed
+            templates, images, cluster.ctf_rings, not_owed=not_owed
         ).estimates
     mean = (own + 2 * once - twice) / 2
     return replace(denoised, estimates=torch.where(alone[:, None, None], own, mean))

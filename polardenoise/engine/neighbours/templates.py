@@ -72,6 +72,11 @@ class Templates:
         """Leave all kinds but the first, which is what images are compared with."""
         return replace(self, spectra=self.spectra[:1])
 
+    def add_kind(self, images: Tensor) -> "Templates":
+        """Add a kind `(m, box, box)`, in the order that the first was given in: it is gathered as well."""
+        polar = self.grid.to_polar(images[self.order[: len(images)]])
+        return replace(self, spectra=(*self.spectra, transform_angles(polar)))
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -92,9 +97,13 @@ class Expectation:
 def smooth_templates(estimates: Tensor, grid: PolarGrid) -> Tensor:
     """Put estimates `(m, box, box)` and what they are seen through one another together, `(2, m, box, box)`."""
     bare = prepare_templates(estimates[None], grid)
+    return torch.stack([estimates, see_through_one_another(bare, estimates)])
+
+
+def see_through_one_another(templates: Templates, estimates: Tensor) -> Tensor:
+    """See estimates `(m, box, box)` through the templates that were prepared of them: they come out smoother."""
     everywhere = estimates.new_ones(len(estimates), estimates.shape[-1] // 2)
-    smoothed = expect_images(bare, estimates, everywhere, SMOOTHING).estimates
-    return torch.cat([estimates[None], smoothed])
+    return expect_images(templates, estimates, everywhere, SMOOTHING).estimates[0]
 
 
 def prepare_templates(images: Tensor, grid: PolarGrid) -> Templates:
@@ -103,15 +112,18 @@ def prepare_templates(images: Tensor, grid: PolarGrid) -> Templates:
     harmonics = rings.to_harmonics(images[0])
     # So that images of one block show few different ones (`gather_templates`).
     order = order_by_likeness(harmonics)
-    images, harmonics = images[:, order], rings.append_mirrored(harmonics[:, :, order])
-    return Templates(
+    harmonics = rings.append_mirrored(harmonics[:, :, order])
+    templates = Templates(
         torch.cat([harmonics[0], harmonics[1]], -1),
         rings.ring_energies(harmonics),
         torch.cat([order, order + len(order)]),
-        tuple(transform_angles(grid.to_polar(one)) for one in images),
+        (),
         rings,
         grid,
     )
+    for kind in images:
+        templates = templates.add_kind(kind)
+    return templates
 
 
 def order_by_likeness(harmonics: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Tests of the protocol `select particles`: what is kept, and what its form takes and proposes."""
