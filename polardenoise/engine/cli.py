@@ -22,6 +22,7 @@ from polardenoise.engine.runtime.errors import (
     describe_system_error,
     says_out_of_memory,
 )
+from polardenoise.engine.runtime.running_command import running_command
 from polardenoise.engine.runtime.standard_streams import patient_streams
 from polardenoise.engine.runtime.stopping import (
     EXIT_TERMINATED,
@@ -35,6 +36,8 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 #: Commands that go on where they were stopped.
 RESUMABLE = ("train", "denoise")
+#: What is lost with all that it has learned.
+LEAVING_NOTHING = ("adapt",)
 #: What lowers the memory that a run of a command takes.
 MEMORY_CURES = {
     "simulate": "lower --box or --particles",
@@ -140,7 +143,10 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         words that, typed again, repeats the run).
     """
     names = [argv[0]] if argv and argv[0] in COMMANDS else COMMANDS
-    arguments = build_parser(names).parse_args(argv)
+    arguments, unknown = build_parser(names).parse_known_args(argv)
+    if unknown:  # told by the command, whose help has its options, and not by the program
+        command = Parser(prog=f"polardenoise {arguments.command}")
+        command.error(f"unrecognized arguments: {' '.join(unknown)}")
     refuse_missing_values(arguments)
     arguments.command_line = ["polardenoise", *argv]
     return arguments
@@ -193,7 +199,7 @@ def run_command(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         from polardenoise.engine.runtime.provenance import write_summary
 
-        write_summary(arguments.json, summary)
+        write_summary(arguments.json, {"command": arguments.command_line} | summary)
     print(module.summarise(summary), flush=True)
 
 
@@ -233,7 +239,8 @@ def run_and_tell(argv: Sequence[str]) -> int:
             arguments = parse_arguments(argv)
             command = arguments.command
             name = f"polardenoise {command}"
-            run_command(arguments)
+            with running_command(command):
+                run_command(arguments)
         return 0
     except InputError as error:
         print(f"{name}: {on_one_line(error)}", file=sys.stderr)
@@ -263,6 +270,8 @@ def run_and_tell(argv: Sequence[str]) -> int:
 
 def advise(command: str) -> str:
     """Say what to do after a run of a command was stopped."""
+    if command in LEAVING_NOTHING:
+        return "; nothing is kept"
     return "; --resume goes on from what is done" if command in RESUMABLE else ""
 
 

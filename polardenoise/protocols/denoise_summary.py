@@ -32,6 +32,14 @@ class DenoiseSummary:
         parts = word_share(len(judged), len(summaries))
         return [f"*VERDICT: do not trust these images*{parts}: {'; '.join(judged[0])}."]
 
+    def tellDoubts(self, summaries):
+        """Say what is wrong with the set, in whichever chunk; a list of lines.
+
+        The other `warnings` of chunks are said of all of them together. Summaries without `doubts` have no others.
+        """
+        doubts = [text for one in summaries for text in one.get("doubts", one.get("warnings", []))]
+        return [f"*WARNING*: {text}." for text in dict.fromkeys(doubts)]
+
     def tellResidual(self, summaries):
         """Say what was taken away besides noise, in the words of the first chunk; a list of lines."""
         said = [one["residual"]["said"] for one in summaries if one.get("residual")]
@@ -73,9 +81,7 @@ class DenoiseSummary:
                 "can come back."
             )
         lines += self.tellTemplates(first) + self.tellClasses(summaries)
-        warnings = dict.fromkeys(text for one in summaries for text in one.get("warnings", []))
-        lines += [f"*WARNING*: {text}." for text in warnings]
-        lines += self.tellResidual(summaries)
+        lines += self.tellDoubts(summaries) + self.tellResidual(summaries)
         sharing = sum(one.get("overlapping", 0) for one in summaries)
         if sharing:
             shares = choose_verb(sharing, "shares", "share")

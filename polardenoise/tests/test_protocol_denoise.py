@@ -140,6 +140,21 @@ def test_what_the_engine_warns_about_is_in_the_summary(monkeypatch):
     assert "12 images share pixels with others: these never met." in summary
 
 
+def test_what_is_said_of_all_chunks_is_not_said_of_each(monkeypatch):
+    run = scipion_project.get_denoised()
+    doubt, taken = "several pixel sizes", "what was taken away is not noise alone"
+    faint = (
+        "3 of 9 particles show no more than pure noise would: their raw images stand there, faint"
+    )
+    one = {"faint": 3, "doubts": [doubt], "residual": {"said": taken}}
+    found = [one | {"warnings": [faint, doubt, taken]}] * 2
+    monkeypatch.setattr(run, "readSummaries", lambda: found)
+    summary = "\n".join(run.summary())
+    for said in (doubt, taken, "more than pure noise would"):
+        assert summary.count(said) == 1, said
+    assert "*6 particles* show no more than pure noise would" in summary
+
+
 def test_a_large_half_is_told_in_the_summary(monkeypatch):
     run = scipion_project.get_denoised()
     assert not [line for line in run.summary() if "fold" in line]

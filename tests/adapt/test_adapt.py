@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from polardenoise.engine.adapt import half as of_half
+from polardenoise.engine.adapt import pipeline
+from polardenoise.engine.adapt.gates import Behaviour, judge
 from polardenoise.engine.cli import main
 from polardenoise.engine.networks.adapted_numbers import HalfNumbers, name_tensors
 from polardenoise.engine.networks.checkpoint import load_model, load_model_of_halves, save_model
@@ -211,3 +213,47 @@ def test_a_card_that_counts_other_images_is_refused(work, capsys):
     path.write_text(json.dumps(card))
     assert denoise("out/model", source="set/particles.star") == 2
     assert "half1.images" in capsys.readouterr().err
+
+
+def test_more_noise_than_before_is_told_in_figures_that_differ():
+    """As shares of a particle's energy, as the summary has them, with the digits that show the difference."""
+
+    def behave(loss, noise, particles):
+        losses = loss + 0.001 * torch.arange(10)
+        return Behaviour(losses, noise, 1e-4, particles, torch.ones(16))
+
+    verdict = judge(behave(2.0, 2.4e-4, 0.1), behave(1.0, 2.401e-4, 0.2), 1.0)
+    assert verdict.refusals == (
+        "more of white noise comes out than before: 0.2400% before, 0.2401% now, of the energy that a particle had "
+        "before",
+    )
+    assert verdict.noise_before == pytest.approx(0.002400)
+    assert verdict.noise_after * verdict.particle_energy == pytest.approx(0.002401)
+
+
+def test_minutes_that_do_not_suffice_are_told_with_those_that_would(work):
+    assert adapt("set/particles.star", "--minutes", "0.001", output="short") == 0
+    halves = json.loads((work / "short" / "summary.json").read_text())["halves"].values()
+    told = [one["gates"]["refusals"][0] for one in halves]
+    assert all("about --minutes" in one for one in told)
+    enough = max(float(one.split("--minutes ")[1].split(",")[0]) for one in told)
+    assert enough > 0.001
+    assert adapt("set/particles.star", "--minutes", str(2 * enough), output="long") == 0
+    assert json.loads((work / "long" / "summary.json").read_text())["adapted"]
+
+
+def test_what_is_interrupted_leaves_no_folder_and_says_so(work, capsys, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "adapt_half", stop)
+    (work / "mine").mkdir()
+    for output in ("new/deep", "mine"):
+        capsys.readouterr()
+        assert adapt(output=output) == 130
+        assert capsys.readouterr().err == "polardenoise adapt: interrupted; nothing is kept\n"
+    assert not (work / "new").exists()
+    assert list((work / "mine").iterdir()) == []
+    kept = (work / "out" / "summary.json").read_bytes()
+    assert adapt() == 130
+    assert (work / "out" / "summary.json").read_bytes() == kept

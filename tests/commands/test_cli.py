@@ -138,6 +138,7 @@ def test_summary_goes_to_stdout_and_json(pretend, capsys, monkeypatch, tmp_path)
     assert json.loads(destination.read_text()) == {
         "program": "polardenoise",
         "version": __version__,
+        "command": ["polardenoise", *words, "--json", str(destination)],
         "value": 1.5,
         "words": ["polardenoise", *words, "--json", str(destination)],
     }
@@ -388,3 +389,14 @@ def test_settings_of_matplotlib_are_none_of_ours(settings, tmp_path):
     assert finished.returncode == 0
     assert finished.stdout.lower() == "{'backend': 'agg', 'left': 'nonsense'}\n"
     assert (tmp_path / "picture.png").stat().st_size > 0
+
+
+def test_an_option_that_a_command_has_not_is_told_by_the_command(capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["denoise", "in.star", "-o", "out.star", "--wrong", "3"])
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert (
+        said
+        == "polardenoise denoise: unrecognized arguments: --wrong 3; see polardenoise denoise --help\n"
+    )

@@ -11,6 +11,8 @@ import pytest
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.cli import COMMANDS, main
 from polardenoise.engine.networks.checkpoint import find_model
+from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.particles.star_writing import write_star
 from tests.denoise_files import work_in_copy, write_set_and_model
 
 TINY = ["--model", "model", "--device", "cpu", "--set-size", "4"]
@@ -129,6 +131,46 @@ def test_simulate_and_reconstruct_replace_only_their_own_files(folder, capsys, n
     assert "half1.mrc" in refuse(["reconstruct", "in.star", "-o", "new"], folder, capsys)
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["simulate", "phantom:2", *SMALL, "-o", "rec"], "rec/volume.mrc: is there and is of `pol"),
+        (
+            ["reconstruct", "sim/particles.star", "-o", "sim"],
+            "-o sim/volume.mrc: is there and is of `pol",
+        ),
+        (
+            ["denoise", "in.star", *TINY, "-o", "sim/particles.star"],
+            "-o sim/particles.star: is there",
+        ),
+        (["select", *WORK["select"][:-1], "sim/clean.star"], "-o sim/clean.star: is there"),
+        (["select", *WORK["select"][:-1], "other.star"], "-o other.star: is there"),
+        (["evaluate", *WORK["evaluate"], "--json", "rec/summary.json"], "another --json"),
+        (["evaluate", *WORK["evaluate"], "--json", "s.json"], "--json s.json: is there"),
+        (["models", "--json", "done.json"], "`polardenoise denoise`, which `models` does not"),
+    ],
+)
+def test_no_command_replaces_what_another_one_wrote(folder, capsys, words, named):
+    assert main(["simulate", "phantom:1", *SMALL, "-o", "sim", "--json", "s.json"]) == 0
+    assert main(["reconstruct", "in.star", "-o", "rec"]) == 0
+    for ending in (".star", ".mrcs", ".json"):
+        shutil.copy(f"done{ending}", f"other{ending}")
+    error = refuse(words, folder, capsys)
+    assert named in error
+    assert "replace; give another -" in error
+
+
+def test_each_command_replaces_what_it_wrote_itself(folder):
+    for words in (
+        ["simulate", "phantom:1", *SMALL, "-o", "sim", "--json", "s.json"],
+        ["reconstruct", "in.star", "-o", "rec", "--json", "rec.json"],
+        ["select", *WORK["select"], "--json", "kept.json"],
+        ["denoise", "clean.star", *TINY, "-o", "again.star"],  # rows with comments of `select`
+    ):
+        assert main(words) == 0, words
+        assert main(words) == 0, words
+
+
 def test_a_simulation_does_not_replace_the_set_that_it_is_like(folder, capsys):
     assert main(["simulate", "phantom:1", *SMALL, "-o", "new"]) == 0
     words = [
@@ -177,3 +219,33 @@ def test_folders_of_a_training_that_are_links_are_not_followed(folder, capsys, n
     assert "is no folder that a training has made" in refuse(
         ["train", *TRAINING, "-o", "run"], folder, capsys
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["adapt", "stack.mrcs", "--model", "model", "-o", "new"],
+        ["reconstruct", "stack.mrcs", "-o", "new"],
+        ["evaluate", "stack.mrcs", "--truth", "in.star"],
+        ["select", "stack.mrcs", "--particles", "in.star", "--min-score", "0", "-o", "new.star"],
+        ["simulate", "phantom:1", *SMALL, "--like", "stack.mrcs", "-o", "new"],
+    ],
+)
+def test_a_bare_stack_is_refused_with_a_cure_that_the_command_has(folder, capsys, words):
+    error = refuse(words, folder, capsys)
+    assert "give the .star that names its images" in error
+    assert "--pixel-size" not in error
+
+
+@pytest.mark.parametrize("command", ["denoise", "reconstruct"])
+def test_halves_that_are_neither_1_nor_2_are_told_with_two_cures_that_help(folder, capsys, command):
+    text = (folder / "in.star").read_text()
+    particles = read_particles("in.star")
+    write_star(particles.document, "odd.star", [(particles.table, {"rlnRandomSubset": ["3"] * 12})])
+    words = [command, "odd.star", *WORK[command][1:]]
+    error = refuse(words, folder, capsys)
+    assert "row 1: rlnRandomSubset is 3 and must be 1 or 2" in error
+    Path("odd.star").write_text(text)
+    assert main(words) == 0
+    Path("odd.star").write_text(text.replace("_rlnRandomSubset", "_rlnNothingOfOurs"))
+    assert main(words) == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise import finish
+from polardenoise.engine.denoise import finish, resume_folder
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
@@ -95,6 +95,70 @@ def test_none_where_none_are_wanted(folder, model, words):
     out = read_particles("out.star")
     assert not out.has("polardenoiseScore")
     assert not out.has("polardenoiseClass")
+
+
+@pytest.mark.parametrize("words", [("--class-count", "0"), ("--group-by", "random")])
+def test_those_of_an_earlier_run_do_not_outlive_its_images(folder, model, words):
+    write_set(folder)
+    assert denoise(model, "--set-size", "6", "--matches", "out.npz", "--report", "report") == 0
+    assert find_class_files(folder) == sorted(FILES)
+    (folder / "out_2d_notes.star").write_text("mine")
+    (folder / FILES[2]).write_text("data_\n\n_rlnMine 1\n")
+    assert denoise(model, "--set-size", "6", *words) == 0
+    assert find_class_files(folder) == [FILES[2], "out_2d_notes.star"]
+    assert (folder / "out.npz").exists()  # the user named these
+    assert (folder / "report" / "index.html").exists()
+
+
+def test_those_of_an_earlier_run_stay_where_they_are_the_input(folder, model):
+    write_set(folder)
+    assert denoise(model, "--set-size", "6") == 0
+    assert denoise(model, "--class-count", "0", source="out_2d_data.star") == 0
+    assert find_class_files(folder) == ["out_2d_data.star"]
+
+
+def test_those_of_an_earlier_run_stay_till_the_new_images_are_complete(folder, model, monkeypatch):
+    write_set(folder)
+    words = ("--set-size", "6", "--class-count", "0")
+    assert denoise(model, "--set-size", "6") == 0
+    for fails, left in (("write_star", sorted(FILES)), ("publish", sorted(FILES))):
+        with monkeypatch.context() as patched:
+            patched.setattr(finish, fails, interrupt)
+            assert denoise(model, *words) == 130
+        assert find_class_files(folder) == left
+    for moved in range(3):  # killed in the middle of the publication
+        with monkeypatch.context() as patched:
+            move, done = resume_folder.move_file, []
+
+            def move_some(source, final, move=move, done=done, moved=moved):
+                if len(done) == moved:
+                    raise KeyboardInterrupt
+                done.append(final)
+                move(source, final)
+
+            patched.setattr(resume_folder, "move_file", move_some)
+            assert denoise(model, *words) == 130
+        assert find_class_files(folder) == []
+        assert denoise(model, *words, "--resume") == 0
+        assert not read_particles("out.star").has("polardenoiseScore")
+        assert json.loads((folder / "out.json").read_text())["classes"] is None
+        assert denoise(model, "--set-size", "6") == 0
+
+
+def test_a_publication_that_was_killed_before_they_went_is_finished(folder, model, monkeypatch):
+    write_set(folder)
+    words = ("--set-size", "6", "--group-by", "random")
+    assert denoise(model, "--set-size", "6") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(resume_folder, "finish_publishing", interrupt)
+        assert denoise(model, *words) == 130
+    assert find_class_files(folder) == sorted(FILES)
+    assert denoise(model, *words, "--resume") == 0
+    assert find_class_files(folder) == []
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_what_a_setting_contradicts_is_said(simulated, folder, model, capsys):
     assert "but --contrast bright was given" in out
     assert "Protein is dark in half 1" in (folder / "report" / "index.html").read_text()
     facts = json.loads((folder / "out.json").read_text())
-    assert len(facts["warnings"]) == 2
+    assert len(facts["doubts"]) == 2
     assert facts["contrast"] == "bright"
     assert facts["contrast_of_halves"]["1"]["contrast"] == "dark"
     assert denoise(model, "--contrast", "dark") == 0

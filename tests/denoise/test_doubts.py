@@ -1,6 +1,9 @@
 """What a user says settles a doubt before the columns are looked at; what no command uses is not demanded."""
 
+import html
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,7 +76,7 @@ def test_a_set_of_one_half_is_denoised_with_a_warning(folder, model, capsys):
     change_token(folder, "rlnRandomSubset", "1", None)
     assert denoise(model) == 0
     assert "WARNING: all particles are in half 1 (rlnRandomSubset)" in capsys.readouterr().out
-    assert "in half 1" in json.loads((folder / "out.json").read_text())["warnings"][0]
+    assert "in half 1" in json.loads((folder / "out.json").read_text())["doubts"][0]
     assert denoise(model, "--ignore-halves") == 0
     assert "in half 1" not in capsys.readouterr().out
 
@@ -193,3 +196,85 @@ def test_images_of_any_scale_that_numbers_hold_are_denoised(folder, model):
     write_pixels(folder, change)
     assert denoise(model, *exact, output="faint.star") == 0
     assert (images_of("faint.star") * 1e12 - expected).abs().max() < 1e-3 * expected.abs().max()
+
+
+def put_in_half_1(folder, count):
+    """Put the first rows of in.star into half 1, the others into half 2."""
+    *head, rows = (folder / "in.star").read_text().rpartition("_rlnRandomSubset #14\n")
+    lines = [line.rstrip()[:-1] for line in rows.splitlines()]
+    halves = ["1" if row < count else "2" for row in range(len(lines))]
+    lines = [f"{line}{half} " for line, half in zip(lines, halves, strict=True)]
+    (folder / "in.star").write_text("".join(head) + "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("count", "of_half_1", "options", "told", "stated"),
+    [
+        (60, 22, (), "its 21 to 37 nearest neighbours", [[22, 22], [32, 38]]),
+        (40, 10, (), "its 9 or 29 nearest neighbours", [[10, 10], [30, 30]]),
+        (40, 10, ("--set-size", "6"), "its 5 nearest neighbours", [[6, 6]]),
+        (3, 1, (), "its 0 or 1 nearest neighbours", [[1, 1], [2, 2]]),
+        (4, 2, (), "its nearest neighbour,", [[2, 2]]),
+        (2, 1, (), "each by itself", [[1, 1]]),
+    ],
+)
+def test_how_many_neighbours_each_image_has_is_true_of_small_halves(
+    folder, model, capsys, count, of_half_1, options, told, stated
+):
+    write_set(folder, count=count)
+    put_in_half_1(folder, of_half_1)
+    assert denoise(model, *options) == 0
+    assert told in capsys.readouterr().out
+    assert json.loads((folder / "out.json").read_text())["images_together"] == stated
+
+
+def test_sets_of_random_images_are_counted_as_they_are(folder, model):
+    write_set(folder, count=40)
+    put_in_half_1(folder, 10)
+    assert denoise(model, "--group-by", "random", "--set-size", "20") == 0
+    assert json.loads((folder / "out.json").read_text())["images_together"] == [[10, 10], [20, 20]]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--ignore-halves",), "halves shared information"),
+        (("--ctf-output", "corrected"), "CTF-corrected"),
+        (("--contrast", "dark"), "protein is bright in half 1"),
+        (("--group-by", "random"), "does not state what it makes of pure noise"),
+        (("--group-by", "random", "--contrast", "bright"), "what was taken away is not noise"),
+    ],
+)
+def test_every_warning_of_the_summary_is_in_the_provenance_once(
+    folder, model, capsys, options, sentence
+):
+    write_set(folder, count=120)
+    assert denoise(model, *options, "--report", "report") == 0
+    check_warnings(folder, capsys, sentence)
+    assert denoise(model, *options, "--report", "report", "--resume") == 0  # told once more
+    check_warnings(folder, capsys, sentence)
+
+
+def test_faint_images_are_among_the_warnings(folder, model, capsys):
+    write_set(folder, ctf=False)
+    card = json.loads((Path(model) / "model.json").read_text())
+    (folder / "quiet").mkdir()
+    noise = {"noise_energy": {"none": 1e9, "ctf": 1e9}}
+    (folder / "quiet" / "model.json").write_text(json.dumps(card | noise))
+    shutil.copy(Path(model) / "weights.safetensors", folder / "quiet")
+    assert denoise(str(folder / "quiet"), "--report", "report") == 0
+    check_warnings(folder, capsys, "24 of 24 particles show no more than pure noise would")
+
+
+def check_warnings(folder, capsys, sentence):
+    """Summary and provenance warn of the same, in the same words, and the report says each of them once."""
+    lines = capsys.readouterr().out.splitlines()
+    told = [line.removeprefix("WARNING: ") for line in lines if line.startswith("WARNING: ")]
+    stated = json.loads((folder / "out.json").read_text())
+    assert told == stated["warnings"]
+    assert len(set(told)) == len(told)
+    assert sum(sentence in line for line in told) == 1
+    assert set(stated["doubts"]) <= set(told)
+    first = (folder / "report" / "index.html").read_text().partition("Before you use them")[0]
+    assert first.count('class="caution"') >= len(told)
+    assert [first.count(html.escape(one[1:])) for one in told] == [1] * len(told)

@@ -301,3 +301,31 @@ def test_the_noisy_side_may_be_named(folder, capsys):
     assert main([*words, "--noisy", "raw.star", "--plot", "raw.png", "--json", "raw.star"]) == 2
     assert main(["evaluate", "--null", "base", "--noisy", "raw.star"]) == 2
     assert "--noisy" in capsys.readouterr().err
+
+
+def test_the_raw_input_is_no_truth(files, capsys):
+    """Whatever name its images have; the provenance says what was denoised."""
+    folder, clean, ctf, _ = files
+    write_particle_files(folder / "particles.star", clean + noise(), PIXEL_SIZE, ctf)
+    write_particle_files(folder / "copy.star", clean + noise(), PIXEL_SIZE)
+    corrected = {"polardenoiseCtfState": "corrected"}
+    write_particle_files(folder / "denoised.star", 0.9 * clean, PIXEL_SIZE, ctf, corrected)
+    facts = {"program": "polardenoise", "input": "particles.star"}
+    (folder / "denoised.json").write_text(json.dumps(facts))
+    denoised, copy = folder / "denoised.star", folder / "copy.star"
+    refuse(capsys, [denoised, "--truth", copy], "--truth", "copy.star", "clean.star")
+    words = [denoised, "--truth", copy, "--noisy", folder / "clean.star"]
+    refuse(capsys, words, "--truth", "copy.star")
+    write_particle_files(folder / "kept.star", 0.9 * clean, PIXEL_SIZE, ctf)
+    (folder / "kept.json").write_text(json.dumps(facts))
+    words = [folder / "kept.star", "--truth", folder / "particles.star"]
+    refuse(capsys, words, "--truth", "particles.star", "clean.star")
+    assert run(folder, "denoised")["relative_mse"] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_one_set_is_not_truth_and_noisy_both(files, capsys):
+    folder, clean, _, _ = files
+    write_particle_files(folder / "denoised.star", 0.9 * clean, PIXEL_SIZE)
+    truth = folder / "clean.star"
+    words = [folder / "denoised.star", "--truth", truth, "--noisy", truth]
+    refuse(capsys, words, "--noisy", "clean.star", "cannot be both")

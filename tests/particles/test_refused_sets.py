@@ -110,7 +110,10 @@ def test_unused_images_may_be_anything(folder, images):
         (one_image(*CTF, ("rlnAmplitudeContrast", "7")), "rlnAmplitudeContrast is not between"),
         (one_image(*CTF, ("rlnCtfDataAreCtfPremultiplied", "1")), "multiplied by their CTF"),
         (one_image(*CTF, ("polardenoiseCtfState", "odd")), "must be one of none, raw"),
-        (one_image(SIZE, ("rlnRandomSubset", "3")), "row 1: rlnRandomSubset must be 1 or 2"),
+        (
+            one_image(SIZE, ("rlnRandomSubset", "3")),
+            "row 1: rlnRandomSubset is 3 and must be 1 or 2",
+        ),
         (one_image(SIZE, ("rlnImageDimensionality", "3")), "3D subtomogram"),
         (one_image(SIZE).replace("1@a", "0@a"), "row 1: image name 0@a.mrcs"),
         (one_image(SIZE).replace("1@a", "x@a"), "row 1: image name x@a.mrcs"),

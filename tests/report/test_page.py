@@ -5,6 +5,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from polardenoise.engine.denoise.residual import pick_rows
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
+from polardenoise.engine.report import matches as report_matches
 from polardenoise.engine.report import page as report_page
 from polardenoise.engine.report.figures import choose_grey_range, draw_picture
 from polardenoise.engine.report.html import shrink
 from polardenoise.engine.report.images import Residual, find_faint, measure_residual
+from polardenoise.engine.report.matches import count_alone, list_classes, show_classes
 from polardenoise.engine.report.page import doubt_residual, tell_verdict
 from tests.denoise_files import denoise, images_of, write_set
 
@@ -137,10 +140,16 @@ def test_classes_have_the_numbers_of_the_output(folder, model):
     page, _ = read_page(folder / "r")
     out = read_particles("out.star")
     number, half = (out.numbers(name) for name in ("polardenoiseClass", "rlnRandomSubset"))
-    shown = re.findall(r"(?<!its twin, )class (\d+): (\d+) particles?", page)
-    assert shown
-    for name, count in shown:
-        assert int(count) == ((number == int(name)) & (half == 1)).sum()
+    found = r"<figcaption>class (\d+): (\d+) particles?(, of half (\d); no twin)?<"
+    shown = re.findall(found, page)
+    # Every class of either half is pictured once, and one of a single half says so.
+    assert sorted(int(name) for name, *_ in shown) == list(range(1, int(number.max()) + 1))
+    assert set(half[np.isin(number, [int(name) for name, *_ in shown])]) == {1, 2}
+    for name, count, alone, which in shown:
+        halves = half[number == int(name)]
+        assert int(count) == (halves == int(which or 1)).sum()
+        assert bool(alone) == (len(set(halves)) == 1)
+    assert page.count("its twin: ") // 3 == sum(not alone for _, _, alone, _ in shown)
     assert f", {word_count(int(number.max()), 'class')}, median score" in page
 
 
@@ -280,6 +289,46 @@ def test_a_large_residual_of_the_page_stands_in_its_first_lines():
     assert "the mean residual has 3 times the power of noise" in doubt
     assert doubt_residual(large, SOUND | {"residual": {"said": "the same"}}) == []
     assert doubt_residual(Residual(large.mean, 0.4 * power, power, 40), SOUND) == []
+
+
+def test_classes_of_both_halves_are_listed_twins_once():
+    """Two of half 1, three of half 2; the second and the third are twins."""
+    half, twin = np.array([1, 1, 2, 2, 2]), np.array([0, 3, 2, 0, 0])
+    every = list_classes(np.array([30, 20, 25, 40, 5]), half, twin)
+    assert every.tolist() == [1, 3, 0, 4]
+    assert count_alone(every, half, twin) == (
+        " (1 that both halves have, 1 that only half 1 has, 2 that only half 2 has)"
+    )
+
+
+def test_a_class_that_only_the_second_half_has_is_pictured(monkeypatch):
+    monkeypatch.setattr(report_matches, "find_grid", lambda _: None)
+    classes = SimpleNamespace(
+        class_averages=np.random.default_rng(0).standard_normal((2, 16, 16)).astype(np.float32),
+        class_size=np.array([3, 2]),
+        class_half=np.array([1, 2]),
+        class_twin=np.array([0, 0]),
+        class_number=np.array([1, 1, 1, 2, 2]),
+        shown_number=np.array([2, 2, 2, 1, 1]),
+    )
+    section = show_classes(SimpleNamespace(device=torch.device("cpu")), classes)
+    body = str(section.body)
+    assert "class 2: 3 particles, of half 1; no twin" in body
+    assert "class 1: 2 particles, of half 2; no twin" in body
+    assert "The 2 largest of 2 classes (0 that both halves have, 1 that" in section.sentences
+    assert "no other half" not in section.sentences
+
+
+def test_the_score_is_explained_by_its_four_shares_at_both_places(folder, model):
+    assert denoise(model, "--report", "r") == 0
+    page, _ = read_page(folder / "r")
+    for share in (
+        "neighbours show is in",
+        "they have in common, how",
+        "but noise is left",
+        "near to the centre",
+    ):
+        assert page.count(share) == 2
 
 
 # ---- the residual

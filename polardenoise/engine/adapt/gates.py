@@ -71,6 +71,8 @@ class Verdict:
         Energy of denoised white noise over that of denoised particles.
     own_noise_before, own_noise_after : float
         The same of noise of the half's spectrum.
+    particle_energy : float
+        Energy of denoised particles over what it was before; times this, the two `after` are shares of what it was.
     residual_change : float
         Largest change of the residuals' power outside the particles on a ring, as a share.
     refusals : tuple of str
@@ -84,6 +86,7 @@ class Verdict:
     noise_after: float
     own_noise_before: float
     own_noise_after: float
+    particle_energy: float
     residual_change: float
     refusals: tuple[str, ...]
 
@@ -195,7 +198,11 @@ def judge(before: Behaviour, after: Behaviour, constant: float) -> Verdict:
         ("noise like its own", before.own_noise, after.own_noise),
     ):
         if new > old:
-            refusals.append(f"more of {what} comes out than before (energy {new:.2g}, {old:.2g})")
+            was, now = word_shares(old / old_energy, new / old_energy)
+            refusals.append(
+                f"more of {what} comes out than before: {was} before, {now} now, of the energy that a particle had "
+                "before"
+            )
     if not change <= MOST_CHANGE:
         refusals.append(f"residuals outside the particles change by {change:.0%} on a ring")
     return Verdict(
@@ -206,6 +213,16 @@ def judge(before: Behaviour, after: Behaviour, constant: float) -> Verdict:
         noise_after=after.noise / new_energy,
         own_noise_before=before.own_noise / old_energy,
         own_noise_after=after.own_noise / new_energy,
+        particle_energy=new_energy / old_energy,
         residual_change=change,
         refusals=tuple(refusals),
     )
+
+
+def word_shares(one: float, other: float) -> tuple[str, str]:
+    """Word two shares that differ in percent, with as many digits as show that they do, two at least."""
+    for digits in range(2, 17):
+        words = tuple(f"{100 * share:#.{digits}g}" for share in (one, other))
+        if words[0] != words[1]:
+            break
+    return f"{words[0]}%", f"{words[1]}%"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -42,18 +43,8 @@ NOISE_IMAGES = 128
 CHOOSING, JUDGING, NOISE_LEARNED, NOISE_JUDGED = 1, 2, 3, 4
 #: What noise takes beside the images in the gates, and how many times as long twice as large sets take at most.
 WITH_NOISE, SLOWER = 1.3, 2.0
-#: Of a half whose minutes were too few.
-NO_TIME = Verdict(
-    gain=0.0,
-    gain_error=0.0,
-    error_share=0.0,
-    noise_before=0.0,
-    noise_after=0.0,
-    own_noise_before=0.0,
-    own_noise_after=0.0,
-    residual_change=0.0,
-    refusals=("the minutes do not suffice to learn and to judge; give more",),
-)
+#: What a machine may take longer than it has taken before.
+MARGIN = 1.2
 
 
 @dataclass(frozen=True)
@@ -90,6 +81,7 @@ def adapt_half(
     computing: NetworkSettings,
     seconds: float,
     tell: Callable[[str], None],
+    predict_minutes: Callable[[float], float],
 ) -> AdaptedModel:
     """Adapt a model to the images of one half.
 
@@ -105,13 +97,17 @@ def adapt_half(
         All that this may take.
     tell : callable
         Told in words what is done.
+    predict_minutes : callable
+        From the seconds that a half needs to the minutes that the run needs.
     """
-    end = time.monotonic() + seconds
+    began = time.monotonic()
+    end = began + seconds
     parts = [hold_out(one, HELD_OUT, computing.seed) for one in clusters]
     learned, held = ([part[side] for part in parts] for side in (0, 1))
     counts = [sum(map(len, side)) for side in (learned, held)]
     old = {name: value.detach().clone() for name, value in list_numbers(model).items()}
     chosen = choose_set_size(model, clusters, learned, computing, end, tell)
+    needed = time.monotonic() - began + chosen.seconds_per_pass + chosen.predict_gates(1)
     size = chosen.set_size
     ours = replace(computing, images_per_set=size)
     tries = 1 if size == computing.images_per_set else 2
@@ -140,7 +136,8 @@ def adapt_half(
     if size != computing.images_per_set and len(tried) < tries:
         tried.append((old, size))
     if not tried:
-        return AdaptedModel(old, computing.images_per_set, NO_TIME, *counts)
+        verdict = refuse_for_time(predict_minutes(MARGIN * needed))
+        return AdaptedModel(old, computing.images_per_set, verdict, *counts)
     del chosen
     tell("judges by images held out and by noise")
     pairs = [recorrupt(one, computing.seed + JUDGING) for one in clusters]
@@ -161,6 +158,26 @@ def adapt_half(
         if not verdict.refusals:
             return AdaptedModel(own, one, verdict, *counts)
     return AdaptedModel(old, computing.images_per_set, verdict, *counts)
+
+
+def refuse_for_time(minutes: float) -> Verdict:
+    """Refuse what was neither learned nor judged, and say how many minutes would do for both, upwards to two digits."""
+    step = 10.0 ** (math.floor(math.log10(max(minutes, 0.1))) - 1)
+    enough = f"{math.ceil(minutes / step) * step:.6g}"
+    return Verdict(
+        gain=0.0,
+        gain_error=0.0,
+        error_share=0.0,
+        noise_before=0.0,
+        noise_after=0.0,
+        own_noise_before=0.0,
+        own_noise_after=0.0,
+        particle_energy=0.0,
+        residual_change=0.0,
+        refusals=(
+            f"the minutes do not suffice to learn and to judge; give about --minutes {enough}, or more",
+        ),
+    )
 
 
 @dataclass(frozen=True)

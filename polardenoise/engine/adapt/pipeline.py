@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,10 +15,10 @@ import numpy as np
 import torch
 
 from polardenoise.engine.adapt.draws import NetworkSettings
-from polardenoise.engine.adapt.half import AdaptedModel, adapt_half
+from polardenoise.engine.adapt.half import MARGIN, AdaptedModel, adapt_half
 from polardenoise.engine.adapt.options import AdaptPlan
 from polardenoise.engine.adapt.plan import Adaptation, check_adaptation
-from polardenoise.engine.adapt.recorruption import read_clusters
+from polardenoise.engine.adapt.recorruption import ClusterImages, read_clusters
 from polardenoise.engine.denoise.adapted_halves import DEFAULT_SET_SIZE
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.preparation import prepare_run, read_input
@@ -62,11 +64,48 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
     def take_digests(rows: np.ndarray, pixels: np.ndarray) -> None:
         digests[rows] = digest_images(pixels)
 
-    make_folder(plan.output)
-    with temporary_folder("adapt", plan.output) as folder:
-        read_input(job, folder, take_digests)
-        prepare_run(job, folder)
-        clusters = read_clusters(job, folder, adaptation.half_frames)
+    with making_folder(plan.model_folder):
+        with temporary_folder("adapt", plan.output) as folder:
+            read_input(job, folder, take_digests)
+            prepare_run(job, folder)
+            clusters = read_clusters(job, folder, adaptation.half_frames)
+        return adapt_halves(adaptation, clusters, digests, began)
+
+
+@contextmanager
+def making_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and those above it; what was made for a run that leaves nothing in it goes again."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        make_folder(folder)
+        yield
+    finally:
+        for one in made:
+            with suppress(OSError):  # it holds something
+                one.rmdir()
+
+
+def adapt_halves(
+    adaptation: Adaptation,
+    clusters: dict[int, list[ClusterImages]],
+    digests: np.ndarray,
+    began: float,
+) -> dict[str, Any]:
+    """Adapt the model to each half and write it; as `adapt_particles`.
+
+    Parameters
+    ----------
+    adaptation : Adaptation
+        What was asked for.
+    clusters : dict
+        Half -> its images; they leave it one half after another.
+    digests : ndarray
+        `(n,)` of the images, by row.
+    began : float
+        When the run began, by the monotonic clock.
+    """
+    plan, job = adaptation.plan, adaptation.job
+    reading = time.monotonic() - began
     computing = NetworkSettings(
         job.device,
         choose_precision(job.device),
@@ -74,6 +113,13 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
         plan.seed,
     )
     of_halves = divide_digests(job, digests)
+
+    def predict_minutes(seconds: float) -> float:
+        predicted = (reading + len(of_halves) * seconds) / (60 * (1 - KEPT))
+        return max(
+            predicted, MARGIN * plan.minutes
+        )  # the other half may have taken more than its share
+
     adapted: dict[int, AdaptedModel] = {}
     for place, half in enumerate(sorted(clusters)):
         left = 60 * plan.minutes * (1 - KEPT) - (time.monotonic() - began)
@@ -83,6 +129,7 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
             computing,
             max(left, 0.0) / (len(of_halves) - place),
             partial(tell_half, half),
+            predict_minutes,
         )
     minutes = (time.monotonic() - began) / 60
     summary = summarise_run(adaptation, adapted, minutes, name_precision(computing.precision))

@@ -39,9 +39,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "--matches: is found by --group-by neighbours only; add it or leave this out"
         )
     from polardenoise.engine.denoise.pipeline import denoise_particles
+    from polardenoise.engine.particles.set_document import refuse_unsaid_pixel_size
     from polardenoise.engine.runtime.distributed import joined_processes, only_first_speaks
 
     asked, cryosparc = read_options(arguments, DenoisePlan), read_cryosparc_options(arguments)
+    if arguments.pixel_size is None:
+        refuse_unsaid_pixel_size(arguments.particles)
     if only_first_speaks():
         arguments.json = None
         arguments.files.outputs.clear()

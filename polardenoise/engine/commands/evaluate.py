@@ -156,6 +156,10 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compare a set with its truth; as `run`."""
     from polardenoise.engine.evaluate import against_truth as evaluate
     from polardenoise.engine.evaluate.matches_against_truth import evaluate_matches, read_matches
+    from polardenoise.engine.evaluate.truth_checks import (
+        refuse_noisy_truth,
+        refuse_truth_as_noisy,
+    )
     from polardenoise.engine.evaluate.truth_plot import plot_evaluation
     from polardenoise.engine.imaging.fsc import resolution_at
     from polardenoise.engine.imaging.symmetry import symmetry_matrices
@@ -175,9 +179,9 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     matches = None
     if arguments.matches is not None:
         matches = read_matches(arguments.matches, len(denoised))
-    if arguments.noisy is None:
-        noisy = evaluate.find_noisy_input(denoised)
-    else:
+    found = evaluate.find_noisy_input(denoised)
+    noisy = found
+    if arguments.noisy is not None:
         noisy = read_particles(arguments.noisy)
         refuse_denoised(noisy, "--noisy")
         check_match(noisy, denoised)
@@ -188,6 +192,9 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
             arguments.files.read("the input", *particles.inputs, provenance)
     arguments.files.read("--matches", arguments.matches)
     check_plot(arguments)
+    refuse_noisy_truth(truth, found, denoised)
+    if arguments.noisy is not None and noisy is not None:
+        refuse_truth_as_noisy(truth, noisy)
     result = evaluate.compare_particles(denoised, truth, "evaluate", radius)
     noisy_result = None
     if noisy is not None:

@@ -25,12 +25,36 @@ from polardenoise.engine.denoise.plan import (
 from polardenoise.engine.denoise.preparation import Preparation
 from polardenoise.engine.denoise.whole_halves.estimates import load_estimates, name_final_estimates
 from polardenoise.engine.networks.registry import as_joint
+from polardenoise.engine.runtime.file_kinds import refuse_to_replace
+from polardenoise.engine.runtime.file_list import find_marks
 from polardenoise.engine.runtime.progress import Progress
 
 
 def name_class_files(job: Job) -> dict[str, Path]:
     """Name the files of classes: from the names in the run's folder to the final paths."""
     return {f"classes{ending}": name_class_file(job.plan.output, ending) for ending in CLASS_FILES}
+
+
+def find_former_class_files(job: Job) -> list[Path]:
+    """Find the files of classes that an earlier run of the same output has left and this run does not replace.
+
+    They are of this program, and no input of this run.
+    """
+    if job.writes_classes:
+        return []
+    read = {mark for one in job.files.inputs for mark in find_marks(one.path)}
+    return [
+        path
+        for ending, kind in CLASS_FILES.items()
+        if is_ours(path := name_class_file(job.plan.output, ending), kind)
+        and read.isdisjoint(find_marks(path))
+    ]
+
+
+def is_ours(path: Path, kind: str) -> bool:
+    """Tell whether a file of this program is there, as `refuse_to_replace` tells it; an empty one is nobody's."""
+    written = path.is_file() and path.stat().st_size > 0
+    return written and refuse_to_replace(path, kind, "-o") is None
 
 
 def find_job_classes(

@@ -13,6 +13,7 @@ from polardenoise.engine.classes.relion_files import word_scores
 from polardenoise.engine.denoise.batches import gather_batches
 from polardenoise.engine.denoise.class_stage import (
     describe_classes,
+    find_former_class_files,
     find_job_classes,
     name_class_files,
     write_class_files,
@@ -33,6 +34,7 @@ from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, judge_run
 from polardenoise.engine.denoise.whole_halves.template_file import state_templates
+from polardenoise.engine.denoise.wording import list_cautions
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
@@ -138,6 +140,7 @@ def finish_run(
         }
         averaged = take_averaged(job, preparation, folder / IMAGES)
         summary["residual"] = state_residual(averaged, job.halves)
+        summary["warnings"] = list_cautions(summary)
         write_data_set(job, folder / DATA_SET, summary["contrast"] == "bright")
         write_json(
             folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
@@ -149,7 +152,7 @@ def finish_run(
                 job, preparation, folder / IMAGES, averaged, summary, matches, classes
             )
             write_report(folder / REPORT, finished)
-    publish(folder, name_outputs(job), run)
+    publish(folder, name_outputs(job), run, find_former_class_files(job))
 
 
 def name_outputs(job: Job) -> dict[str, Path]:
@@ -215,8 +218,10 @@ def summarise_run(
     overlapping, across = count_overlaps(shared, job.halves)
     growth = max(particles.box / handling.box, 1.0)
     sizes = list_pixel_sizes(particles)
+    doubts = [*job.warnings, *preparation.doubt(job)]
     return {
-        "warnings": [*job.warnings, *preparation.doubt(job)],
+        "doubts": doubts,
+        "warnings": doubts,
         "output": str(plan.output),
         "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),
@@ -241,6 +246,7 @@ def summarise_run(
         "sets": len(sets),
         "smallest_set": min(len(one.rows) for one in sets),
         "largest_set": max(len(one.rows) for one in sets),
+        "images_together": list_images_together(job, sets),
         "joint": is_joint(job.card.architecture),
         "searched": job.groups is None,
         "halves": "ignored" if plan.ignore_halves else "drawn" if job.drawn else "rlnRandomSubset",
@@ -273,6 +279,19 @@ def summarise_run(
             for size, number in sizes
         ],
     }
+
+
+def list_images_together(job: Job, sets: list[ImageSet]) -> list[tuple[int, int]]:
+    """List how many images one is denoised with at least and at most, itself among them; what sets share stands once.
+
+    No more than are in its set: a small half, or group, has fewer than K.
+    """
+    found = set()
+    for one in sets:
+        sizes = job.choose_set_size(one.rows), job.choose_widest_set(one.rows)
+        least, most = (min(size, len(one.rows)) for size in sizes)
+        found.add((least, most))
+    return sorted(found)
 
 
 def state_contrast(found: Contrast) -> dict[str, Any]:

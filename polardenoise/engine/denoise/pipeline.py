@@ -17,7 +17,7 @@ from polardenoise.engine.denoise.batches import (
     gather_batches,
     read_batch,
 )
-from polardenoise.engine.denoise.class_stage import name_class_files
+from polardenoise.engine.denoise.class_stage import find_former_class_files, name_class_files
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
 from polardenoise.engine.denoise.noise_guard import fade_faint_images
@@ -136,7 +136,8 @@ def prepared_folder(job: Job, facts: dict[str, Any], processes: Processes) -> It
         with processes.stage():
             if processes.is_first:
                 held.enter_context(unfinished_run(job.plan.output, facts, job.plan.resume))
-                if not finish_publishing(folder, name_outputs(job), hash_facts(facts)):
+                run, former = hash_facts(facts), find_former_class_files(job)
+                if not finish_publishing(folder, name_outputs(job), run, former):
                     check_disk(job, folder)
                     prepare_run(job, folder)
         yield folder

@@ -226,8 +226,8 @@ def refuse_other_facts(output: Path, begun: dict[str, Any], asked: dict[str, Any
         )
 
 
-def publish(folder: Path, final_names: dict[str, Path], run: str) -> None:
-    """Move finished files to their final names, in the order given.
+def publish(folder: Path, final_names: dict[str, Path], run: str, former: list[Path]) -> None:
+    """Move finished files to their final names, in the order given, and remove those of an earlier run.
 
     What is to lie in another file system is copied there first: a disk that is full there stops the run before the
     first name is given.
@@ -240,6 +240,8 @@ def publish(folder: Path, final_names: dict[str, Path], run: str) -> None:
         Name in the folder -> final path.
     run : str
         Hash of the run's facts.
+    former : list of Path
+        What an earlier run of this output has left, and this one does not replace.
     """
     copies = {}
     try:
@@ -257,7 +259,7 @@ def publish(folder: Path, final_names: dict[str, Path], run: str) -> None:
     for name, copy in copies.items():
         move_file(copy, final_names[name])
         remove_tree(folder / name)
-    finish_publishing(folder, final_names, run)
+    finish_publishing(folder, final_names, run, former)
 
 
 def lies_elsewhere(source: Path, final: Path) -> bool:
@@ -265,10 +267,17 @@ def lies_elsewhere(source: Path, final: Path) -> bool:
     return source.stat().st_dev != final.parent.stat().st_dev
 
 
-def finish_publishing(folder: Path, final_names: dict[str, Path], run: str) -> bool:
-    """Do the moves that are left of a publication, if one has begun; tell whether one had."""
+def finish_publishing(
+    folder: Path, final_names: dict[str, Path], run: str, former: list[Path]
+) -> bool:
+    """Do what is left of a publication, if one has begun; tell whether one had. The parameters are those of `publish`.
+
+    What is `former` goes first: new images never lie beside it.
+    """
     if not was_published(folder, run):
         return False
+    for path in former:
+        remove_quietly(path)
     for name, final in final_names.items():
         if (folder / name).exists():
             move_file(folder / name, final)

@@ -143,7 +143,7 @@ class Told(msgspec.Struct):
     overlaps_unchecked: str
     faint: int
     noise_guard: bool
-    largest_set: int
+    images_together: list[tuple[int, int]]
     joint: bool
     searched: bool
     whole_halves: dict[str, Any]

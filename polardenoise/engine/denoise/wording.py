@@ -35,14 +35,20 @@ def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
 
 def word_set_size(summary: dict[str, Any], less: int = 0) -> str:
     """Say how many images each was denoised with, itself among them; less itself, with 1."""
-    least, most = (
-        min(summary[name], summary["largest_set"]) - less for name in ("set_size", "widest_set")
-    )
-    return f"{least}" if least == most else f"{least} to {most}"
+    ranges = summary["images_together"]
+    sizes = sorted({size - less for one in ranges for size in one})
+    if len(sizes) == 1:
+        return f"{sizes[0]}"
+    if len(sizes) == 2 and all(least == most for least, most in ranges):
+        return f"{sizes[0]} or {sizes[1]}"
+    return f"{sizes[0]} to {sizes[-1]}"
 
 
 def list_cautions(summary: dict[str, Any]) -> list[str]:
-    """List what speaks against a run, or must be known to use its images: no capital first, no full stop last."""
+    """List what speaks against a run, or must be known to use its images: no capital first, no full stop last.
+
+    Each once: the `warnings` of a finished run hold all of it.
+    """
     cautions = []
     if summary["halves"] == "ignored":
         cautions.append("halves shared information: the FSC between them means nothing")
@@ -58,7 +64,7 @@ def list_cautions(summary: dict[str, Any]) -> list[str]:
         cautions.append(
             "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"
         )
-    return cautions
+    return list(dict.fromkeys(cautions))
 
 
 def word_faint(faint: int, of_particles: str) -> str:

@@ -16,7 +16,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import dtype_from_mode, machine_stamp_from_byte_order
 
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.file_kinds import DENOISED_LABEL, LABEL
+from polardenoise.engine.runtime.file_kinds import DENOISED_LABEL, name_label
 
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
@@ -181,9 +181,12 @@ def make_header(
     pixel_size: float,
     statistics: PixelStatistics,
     is_volume: bool,
-    label: bytes = LABEL,
+    label: bytes | None = None,
 ) -> bytes:
-    """Write the 1024 bytes of an MRC2014 header, little-endian, mode 2; ispg 1 for a volume, 0 for a stack."""
+    """Write the 1024 bytes of an MRC2014 header, little-endian, mode 2; ispg 1 for a volume, 0 for a stack.
+
+    Without a label of its own it names the program, and the command at work.
+    """
     sections, rows, columns = shape
     intervals = (columns, rows, sections if is_volume else 1)
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
@@ -197,5 +200,5 @@ def make_header(
     header["nversion"] = 20140
     header["map"], header["machst"] = b"MAP ", machine_stamp_from_byte_order("<")
     header["nlabl"] = 1
-    header["label"][0] = label.ljust(80)
+    header["label"][0] = (label or name_label()).ljust(80)
     return header.tobytes()

@@ -53,10 +53,9 @@ def describe_stack(path: Path | str, pixel_size: float | None) -> StarDocument:
     path = Path(path)
     header = read_stack_header(path)
     if pixel_size is None:
-        said = f" (its header says {header.pixel_size:.4g})" if header.pixel_size else ""
         raise InputError(
-            f"{path}: a stack without a STAR file; say its pixel size in Angstrom with --pixel-size{said}, or give the "
-            ".star"
+            f"{path}: a stack without a STAR file, which says the pixel size; give the .star that names its images, or "
+            "write one"
         )
     refuse_unquotable_stack("PARTICLES", path)
     optics = {
@@ -72,6 +71,17 @@ def describe_stack(path: Path | str, pixel_size: float | None) -> StarDocument:
     }
     lines = [*write_loop("optics", optics), "\n", *write_loop("particles", particles)]
     return parse_star(path, lines)
+
+
+def refuse_unsaid_pixel_size(path: Path) -> None:
+    """Refuse a bare stack in the words of a command that has --pixel-size, which was not given."""
+    if is_bare_stack(path):
+        size = read_stack_header(path).pixel_size
+        said = f" (its header says {size:.4g})" if size else ""
+        raise InputError(
+            f"{path}: a stack without a STAR file; say its pixel size in Angstrom with --pixel-size{said}, or give the "
+            ".star"
+        )
 
 
 def read_data_set(path: Path | str, cryosparc: CryosparcFiles | None) -> Fields | None:

@@ -310,9 +310,13 @@ def find_random_subset(columns: ParticleColumns) -> np.ndarray | None:
     subset = columns.find("rlnRandomSubset")
     if subset is None:
         return None
-    columns.refuse_where(
-        (subset != 1) & (subset != 2), "rlnRandomSubset must be 1 or 2; correct it"
-    )
+    other = (subset != 1) & (subset != 2)
+    if other.any():
+        columns.refuse_where(
+            other,
+            f"rlnRandomSubset is {subset[other][0]:g} and must be 1 or 2; correct it, or remove the column to have"
+            " halves drawn",
+        )
     return subset.astype(np.int64)
 
 

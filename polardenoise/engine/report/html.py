@@ -102,6 +102,11 @@ def make_grid(pictures: Sequence[Markup]) -> Markup:
     return fill("columns", "grid", pictures)
 
 
+def make_pair(pictures: Sequence[Markup]) -> Markup:
+    """Put a picture, or two that belong together, where they stay side by side."""
+    return fill("columns", "pair", pictures)
+
+
 def make_threes(pictures: Sequence[Markup]) -> Markup:
     """Put pictures three a line, on narrow screens too: what belongs together stays side by side."""
     return fill("columns", "three", pictures)

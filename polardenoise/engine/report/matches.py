@@ -18,19 +18,32 @@ from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.report.figures import plot_scores
-from polardenoise.engine.report.html import Section, make_grid, make_picture, make_plot, stack_parts
+from polardenoise.engine.report.html import (
+    Section,
+    make_grid,
+    make_pair,
+    make_picture,
+    make_plot,
+    stack_parts,
+)
 from polardenoise.engine.report.images import find_faint
 
 #: Particles whose neighbours are shown, and neighbours of each.
 WITH_NEIGHBOURS, NEIGHBOURS = 3, 6
-#: Classes of a half that are shown, the largest.
+#: Classes that are shown, the largest; twins are one.
 MOST_CLASSES = 12
 
 TWINS = (
-    "Each beside its twin: the most similar class of the other half, turned onto it. Classes were made in each half by "
-    "itself; what both show was found twice. That is consistency, not proof: one network denoised both."
+    "Each beside its twin: the most similar class of the other half, turned onto it. One without says that it has "
+    "none. Classes were made in each half by itself; what both show was found twice. That is consistency, not proof: "
+    "one network denoised both."
 )
 NO_TWINS = "There is no other half to compare them with."
+SCORE = (
+    "product of four shares, each from 0 to 1: how much of what its nearest neighbours show is in the raw image, how "
+    "much of it they have in common, how little but noise is left of the image without it, and how near to the centre "
+    "the particle lies"
+)
 
 
 def show_scores(matches: dict[str, Any], classes: dict[str, Any]) -> Section:
@@ -45,36 +58,48 @@ def show_scores(matches: dict[str, Any], classes: dict[str, Any]) -> Section:
         )
     return Section(
         "Scores",
-        "How much of what its nearest neighbours show is in each raw image: 1 all of it, 0 nothing. Junk gathers at "
-        f"the low end. Median {np.median(score):.2f}; {np.mean(score < 0.5):.1%} below 0.5. {said}",
+        f"A score is the {SCORE}. Junk gathers at the low end. Median {np.median(score):.2f}; "
+        f"{np.mean(score < 0.5):.1%} below 0.5. {said}",
         make_plot("scores", plot_scores(score, matches["half"], least), "histogram of the scores"),
     )
 
 
 def show_classes(job: Job, classes: JoinedClasses) -> Section:
-    """Show the largest classes, those of one half beside their twins of the other, by the numbers of the output."""
+    """Show the largest classes of both halves, twins beside each other, by the numbers of the output."""
     averages, size = classes.class_averages, classes.class_size
     half, twin = classes.class_half, classes.class_twin
     number = number_as_shown(classes)
-    chosen = choose_classes(size, half)
+    names = np.unique(half)
+    every = list_classes(size, half, twin)
+    chosen = every[:MOST_CLASSES]
     twins = align_twins(averages, twin, chosen, job)
     cells = []
     for place in chosen:
         caption = f"class {number[place]}: {word_count(size[place], 'particle')}"
-        cells.append(make_picture(f"class_{place + 1:04d}", averages[place], caption))
+        if len(names) > 1 and place not in twins:
+            caption += f", of half {half[place]}; no twin"
+        pictures = [make_picture(f"class_{place + 1:04d}", averages[place], caption)]
         if place in twins:
             other = int(twin[place]) - 1
             caption = f"its twin: {word_count(size[other], 'particle')}"
             if number[other] != number[place]:  # alike, though not enough to be one class
                 caption = f"its twin, class {number[other]}: {word_count(size[other], 'particle')}"
-            cells.append(make_picture(f"class_{place + 1:04d}_twin", twins[place], caption))
+            pictures.append(make_picture(f"class_{place + 1:04d}_twin", twins[place], caption))
+        cells.append(make_pair(pictures))
     return Section(
         "Classes",
-        f"The {len(chosen)} largest of {word_count(int((half == half[chosen[0]]).sum()), 'class')} of half "
-        f"{half[chosen[0]]}, numbered as in the output; averages of the raw images without CTF. "
-        f"{TWINS if twins else NO_TWINS}",
-        make_grid(cells),
+        f"The {len(chosen)} largest of {word_count(len(every), 'class')}"
+        f"{count_alone(every, half, twin) if len(names) > 1 else ''}, numbered as in the output; averages of the raw "
+        f"images without CTF. {TWINS if len(names) > 1 else NO_TWINS}",
+        stack_parts(cells),
     )
+
+
+def count_alone(every: np.ndarray, half: np.ndarray, twin: np.ndarray) -> str:
+    """Word how many classes have a twin, and how many each half has alone; places from 0."""
+    alone = half[every[twin[every] == 0]]
+    said = [f"{int((alone == one).sum())} that only half {one} has" for one in np.unique(alone)]
+    return f" ({', '.join([f'{len(every) - len(alone)} that both halves have', *said])})"
 
 
 def number_as_shown(classes: JoinedClasses) -> np.ndarray:
@@ -123,10 +148,11 @@ def show_neighbours(run: FinishedRun, matches: dict[str, Any], picked: np.ndarra
     )
 
 
-def choose_classes(size: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """Choose the largest classes of the first half, places from 0, the largest first."""
-    own = np.flatnonzero(half == half.min())
-    return own[np.argsort(-size[own], kind="stable")][:MOST_CLASSES]
+def list_classes(size: np.ndarray, half: np.ndarray, twin: np.ndarray) -> np.ndarray:
+    """List the classes of both halves, places from 0, the largest first; twins once, as that of the first half."""
+    listed = np.flatnonzero((half == half.min()) | (twin == 0))
+    both = size + np.where(twin > 0, size[twin - 1], 0)
+    return listed[np.argsort(-both[listed], kind="stable")]
 
 
 def align_twins(

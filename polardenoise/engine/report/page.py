@@ -36,7 +36,12 @@ from polardenoise.engine.report.html import (
     write_page,
 )
 from polardenoise.engine.report.images import Residual, find_faint, measure_residual, take_gallery
-from polardenoise.engine.report.matches import show_classes, show_neighbours, show_scores
+from polardenoise.engine.report.matches import (
+    SCORE,
+    show_classes,
+    show_neighbours,
+    show_scores,
+)
 from polardenoise.engine.report.residual_map import (
     doubt_residual_map,
     find_residual_map,
@@ -263,7 +268,7 @@ def explain_numbers(summary: dict[str, Any]) -> Section:
         ),
         (
             "score",
-            "share of what the nearest neighbours show that is in the raw image; junk is low",
+            f"{SCORE}; junk is low",
         ),
         ("class, twin", "images that agree within a half; the most similar class of the other"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.input_files import name_kind, open_input, read_json
+from polardenoise.engine.runtime.running_command import name_running_command
 
 #: What the summaries and provenances of this program say of themselves.
 PROGRAM = "polardenoise"
@@ -20,7 +22,12 @@ DENOISED_LABEL = LABEL + b" denoise: denoised images, estimates and not data"
 HEAD_BYTES = 65_536
 
 
-def refuse_to_replace(path: Path, kind: str) -> str | None:
+def name_label() -> bytes:
+    """Name this program, and the command at work, as the first label of an MRC file."""
+    return b" ".join([LABEL, name_running_command().encode()]).rstrip()
+
+
+def refuse_to_replace(path: Path, kind: str, option: str = "-o") -> str | None:
     """Say why a path cannot become a file of ours; None where nothing is there, or what may be replaced.
 
     Parameters
@@ -29,6 +36,8 @@ def refuse_to_replace(path: Path, kind: str) -> str | None:
         The target. Links are not followed: what they point to is not ours.
     kind : str
         A key of `KINDS`: only a file of the same kind, or an empty one, is replaced.
+    option : str, optional
+        What named it, "-o", for the cure.
     """
     try:
         status = os.lstat(path)
@@ -46,10 +55,51 @@ def refuse_to_replace(path: Path, kind: str) -> str | None:
         with open_input(path) as file:
             head = file.read(HEAD_BYTES)
         if fits(path, head):
-            return None
+            return refuse_other_command(find_command(path, kind, head), option)
     except OSError as error:
         return f"is there and cannot be read ({error.strerror}); choose another name"
     return f"is there and is no {word}; remove it or choose another name"
+
+
+def refuse_other_command(command: str, option: str) -> str | None:
+    """Say why the command at work does not replace a file of ours; None where it may, or nobody knows whose it is."""
+    running = name_running_command()
+    if not running or command in ("", running):
+        return None
+    return f"is there and is of `{PROGRAM} {command}`, which `{running}` does not replace; give another {option}"
+
+
+def find_command(path: Path, kind: str, head: bytes) -> str:
+    """Find which command wrote a file of ours; empty where nothing says so.
+
+    MRC files say it in their label, summaries and provenances in their command line, of STAR files the stack of their
+    name does; comments do not, they go with the rows into the files of other commands. The other kinds are of one
+    command each, or lie beside files that say it; a model is never replaced by `train`, and one of `train` never by
+    `adapt`.
+    """
+    if kind == "mrc":
+        return read_label(head)
+    if kind == "summary":
+        return read_command(path)
+    if kind == "star":
+        return read_label(read_head(path.with_suffix(".mrcs")))
+    return ""
+
+
+def read_label(head: bytes) -> str:
+    """Read which command the first label of an MRC file names behind the program; empty where it names none."""
+    found = re.match(LABEL + rb" ([a-z]+)", head[224:304])
+    return "" if found is None else found[1].decode()
+
+
+def read_command(path: Path) -> str:
+    """Read which command a summary or provenance of this program is of; empty where it does not say."""
+    stated = read_object(path)
+    if stated.get("program") != PROGRAM:
+        return ""
+    inner = stated.get("provenance")
+    words = (inner if isinstance(inner, dict) else stated).get("command")
+    return str(words[1]) if isinstance(words, list) and len(words) > 1 else ""
 
 
 def is_star(path: Path, head: bytes) -> bool:

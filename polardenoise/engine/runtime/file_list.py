@@ -91,7 +91,7 @@ class FileList:
             refuse_lost_folders(one)
             if one.kind == "folder":
                 continue  # its owner looks into it
-            reason = refuse_to_replace(one.path, one.kind)
+            reason = refuse_to_replace(one.path, one.kind, one.option)
             if reason is not None:
                 raise InputError(f"{one.option} {one.path}: {reason}")
 
