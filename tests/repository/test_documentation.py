@@ -137,10 +137,12 @@ def test_options_in_the_text_are_there():
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
-    """A folder of somebody who has particles: a STAR file, its truth, and the same as cryoSPARC has them."""
+    """A folder of somebody who has particles, but no truth: a STAR file, and the same as cryoSPARC has them."""
     monkeypatch.chdir(tmp_path)
     words = ["phantom:10003", "-o", ".", "--particles", "96", "--views", "3", "--snr", "0.2"]
     assert cli.main(["simulate", *words]) == 0
+    for truth in ("clean.star", "clean.mrcs", "volume.mrc"):
+        (tmp_path / truth).unlink()
     fields = fields_of("particles.star", tmp_path)
     own = {name: values for name, values in fields.items() if not name.startswith("ctf/")}
     write_cs(tmp_path / "particles.cs", own)
