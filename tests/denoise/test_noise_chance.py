@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from polardenoise.engine.denoise.noise_chance import (
+from polardenoise.engine.denoise.noise.chance import (
     FEWEST,
     NOISE_TAIL,
     find_falling_density,

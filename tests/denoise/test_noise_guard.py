@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from polardenoise.engine.denoise.noise_guard import FAINT, fade_faint_images, measure_energy
+from polardenoise.engine.denoise.noise.guard import FAINT, fade_faint_images, measure_energy
 from polardenoise.engine.evaluate import noise_energy
 from polardenoise.engine.evaluate.noise_energy import measure_noise_energy
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise import class_stage, noise_whitening, preparation
-from polardenoise.engine.denoise.noise_whitening import (
+from polardenoise.engine.denoise import class_stage, preparation
+from polardenoise.engine.denoise.noise import whitening
+from polardenoise.engine.denoise.noise.whitening import (
     FEWEST_MEASURED,
     NoiseColour,
     NoiseColours,
@@ -60,7 +61,7 @@ def test_white_noise_is_left_bit_for_bit(folder, model, monkeypatch):
     assert denoise(model, *QUICK) == 0
     assert not any(half["whitened"] for half in state_noise()["noise_of_halves"].values())
     found = images_of("out.star")
-    monkeypatch.setattr(noise_whitening, "FLAT", float("inf"))
+    monkeypatch.setattr(whitening, "FLAT", float("inf"))
     assert denoise(model, *QUICK, output="again.star") == 0
     assert torch.equal(images_of("again.star"), found)
 
@@ -96,7 +97,7 @@ def test_coloured_noise_of_images_that_may_have_a_ctf_is_told_and_left(
     assert "left so" in facts["noise"]
     assert ("--ctf-state none" in facts["noise"]) is not ctf
     found = images_of("out.star")
-    monkeypatch.setattr(noise_whitening, "FLAT", float("inf"))
+    monkeypatch.setattr(whitening, "FLAT", float("inf"))
     assert denoise(model, *AS_STATED, output="again.star") == 0
     assert torch.equal(images_of("again.star"), found)
 
@@ -268,8 +269,8 @@ def test_whitening_takes_error_away_from_coloured_noise(folder, monkeypatch):
     assert main([*words, "--views", "1", "--noise", "coloured", "--seed", "3"]) == 0
     truth = images_of("set/clean.star")
     errors = {}
-    for name, flat in (("whitened", noise_whitening.FLAT), ("as it is", float("inf"))):
-        monkeypatch.setattr(noise_whitening, "FLAT", flat)
+    for name, flat in (("whitened", whitening.FLAT), ("as it is", float("inf"))):
+        monkeypatch.setattr(whitening, "FLAT", flat)
         options = (*NO_CTF, "--group-by", "random", "--ignore-halves", "--contrast", "bright")
         assert denoise("base", *options, source="set/particles.star", output=f"{flat}.star") == 0
         errors[name] = relative_mse(images_of(f"{flat}.star"), truth)

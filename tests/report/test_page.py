@@ -13,7 +13,7 @@ import torch
 from matplotlib.image import imread
 
 from polardenoise.counts import word_count
-from polardenoise.engine.denoise.noise_guard import FAINT
+from polardenoise.engine.denoise.noise.guard import FAINT
 from polardenoise.engine.denoise.residual import pick_rows
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_images import read_images

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from polardenoise.engine.adapt.draws import NetworkSettings, denoise_cluster, measure_losses
 from polardenoise.engine.adapt.recorruption import ClusterImages, NoisyPair
-from polardenoise.engine.denoise.noise_guard import measure_energy
+from polardenoise.engine.denoise.noise.guard import measure_energy
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.rings import sum_rings

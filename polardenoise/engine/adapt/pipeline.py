@@ -116,9 +116,8 @@ def adapt_halves(
 
     def predict_minutes(seconds: float) -> float:
         predicted = (reading + len(of_halves) * seconds) / (60 * (1 - KEPT))
-        return max(
-            predicted, MARGIN * plan.minutes
-        )  # the other half may have taken more than its share
+        # The other half may have taken more than its share.
+        return max(predicted, MARGIN * plan.minutes)
 
     adapted: dict[int, AdaptedModel] = {}
     for place, half in enumerate(sorted(clusters)):

@@ -11,7 +11,6 @@ from polardenoise.engine.commands.cryosparc_options import (
 )
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.wording import (
-    list_cautions,
     word_finest_detail,
     word_overlaps,
     word_set_size,
@@ -106,7 +105,7 @@ def summarise(summary: dict[str, Any]) -> str:
             "counts once"
         )
     lines.append(word_overlaps(summary))
-    lines += [f"WARNING: {caution}" for caution in list_cautions(summary)]
+    lines += [f"WARNING: {warning}" for warning in summary["warnings"]]
     data_set = name_data_set(Path(summary["input"]), Path(summary["output"]))
     if data_set is not None:
         lines.append(f"{data_set}: names the new images by uid, for your cryoSPARC project")

@@ -13,7 +13,7 @@ from polardenoise.engine.classes.joined_classes import JoinedClasses, join_halve
 from polardenoise.engine.classes.proposal import Proposal
 from polardenoise.engine.classes.relion_files import write_averages, write_data, write_model
 from polardenoise.engine.denoise.batches import NumberedBatch, first_row_of
-from polardenoise.engine.denoise.noise_whitening import NoiseColours
+from polardenoise.engine.denoise.noise.whitening import NoiseColours
 from polardenoise.engine.denoise.plan import (
     AVERAGES,
     CLASS_FILES,
@@ -42,7 +42,7 @@ def find_former_class_files(job: Job) -> list[Path]:
     """
     if job.writes_classes:
         return []
-    read = {mark for one in job.files.inputs for mark in find_marks(one.path)}
+    read = job.files.mark_inputs().keys()
     return [
         path
         for ending, kind in CLASS_FILES.items()
@@ -54,7 +54,7 @@ def find_former_class_files(job: Job) -> list[Path]:
 def is_ours(path: Path, kind: str) -> bool:
     """Tell whether a file of this program is there, as `refuse_to_replace` tells it; an empty one is nobody's."""
     written = path.is_file() and path.stat().st_size > 0
-    return written and refuse_to_replace(path, kind, "-o") is None
+    return written and refuse_to_replace(path, kind) is None
 
 
 def find_job_classes(

@@ -19,7 +19,7 @@ from polardenoise.engine.denoise.class_stage import (
     write_class_files,
 )
 from polardenoise.engine.denoise.contrast import Contrast
-from polardenoise.engine.denoise.noise_whitening import state_noise, word_noise
+from polardenoise.engine.denoise.noise.whitening import state_noise, word_noise
 from polardenoise.engine.denoise.output_columns import Columns, rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
 from polardenoise.engine.denoise.preparation import (
@@ -34,7 +34,7 @@ from polardenoise.engine.denoise.resume_folder import publish
 from polardenoise.engine.denoise.resume_stack import IMAGES, UnfinishedStack, read_journals
 from polardenoise.engine.denoise.verdict import COUNTED, judge_run
 from polardenoise.engine.denoise.whole_halves.template_file import state_templates
-from polardenoise.engine.denoise.wording import list_cautions
+from polardenoise.engine.denoise.wording import list_warnings
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
 from polardenoise.engine.networks.registry import is_joint
@@ -140,7 +140,7 @@ def finish_run(
         }
         averaged = take_averaged(job, preparation, folder / IMAGES)
         summary["residual"] = state_residual(averaged, job.halves)
-        summary["warnings"] = list_cautions(summary)
+        summary["warnings"] = list_warnings(summary)
         write_data_set(job, folder / DATA_SET, summary["contrast"] == "bright")
         write_json(
             folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
@@ -218,10 +218,8 @@ def summarise_run(
     overlapping, across = count_overlaps(shared, job.halves)
     growth = max(particles.box / handling.box, 1.0)
     sizes = list_pixel_sizes(particles)
-    doubts = [*job.warnings, *preparation.doubt(job)]
     return {
-        "doubts": doubts,
-        "warnings": doubts,
+        "doubts": [*job.warnings, *preparation.doubt(job)],
         "output": str(plan.output),
         "report": None if plan.report is None else str(plan.report),
         "input": str(plan.particles.resolve()),

@@ -20,7 +20,7 @@ from polardenoise.engine.denoise.batches import (
 from polardenoise.engine.denoise.class_stage import find_former_class_files, name_class_files
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
-from polardenoise.engine.denoise.noise_guard import fade_faint_images
+from polardenoise.engine.denoise.noise.guard import fade_faint_images
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.plan import (
     Job,

@@ -20,7 +20,7 @@ from polardenoise.engine.denoise.contrast import (
     doubt_contrasts,
     word_contrasts,
 )
-from polardenoise.engine.denoise.noise_whitening import (
+from polardenoise.engine.denoise.noise.whitening import (
     Ctf,
     NoiseColour,
     NoiseColours,

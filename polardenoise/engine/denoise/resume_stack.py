@@ -32,7 +32,7 @@ class CompleteBatch:
     statistics : list of float
         Of their pixels, see `PixelStatistics`.
     counts : dict
-        How many of them are "faint" (raw, see `noise_guard`) or "dotted" (see `verdict`).
+        How many of them are "faint" (raw, see `noise.guard`) or "dotted" (see `verdict`).
     digest : str
         Of their pixels.
     """

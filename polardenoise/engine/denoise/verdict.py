@@ -14,7 +14,7 @@ from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.particles.particle_set import ParticleSet
 
-#: What each batch counts among its images: raw ones, see `noise_guard`, and those that are no more than some dots.
+#: What each batch counts among its images: raw ones, see `noise.guard`, and those that are no more than some dots.
 COUNTED = ("faint", "dotted")
 #: Share of the disk's pixels that the energy of an estimate fills at least. A long phantom that fills 0.7 of the box
 #: has 0.04 to 0.11, at 0.35 of the box 0.011 to 0.028, at 0.2 of it 0.005 to 0.01; real apoferritin has 0.18 and more,

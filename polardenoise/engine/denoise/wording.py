@@ -15,12 +15,6 @@ def word_verdict(summary: dict[str, Any]) -> str | None:
     return VERDICT + "; ".join(reasons) if reasons else None
 
 
-def list_warnings(summary: dict[str, Any]) -> list[str]:
-    """List what a summary warns of: contradictions in the set, and what was taken away besides noise."""
-    taken = (summary.get("residual") or {}).get("said")
-    return [*summary["warnings"], *([taken] if taken else [])]
-
-
 def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
     """Say what the finest detail is, for each pixel size where there are several, with the unit as it is written."""
     sizes = summary["pixel_sizes"]
@@ -44,27 +38,26 @@ def word_set_size(summary: dict[str, Any], less: int = 0) -> str:
     return f"{sizes[0]} to {sizes[-1]}"
 
 
-def list_cautions(summary: dict[str, Any]) -> list[str]:
-    """List what speaks against a run, or must be known to use its images: no capital first, no full stop last.
-
-    Each once: the `warnings` of a finished run hold all of it.
-    """
-    cautions = []
+def list_warnings(summary: dict[str, Any]) -> list[str]:
+    """List what speaks against a run, or must be known to use its images: no capital first, no full stop last."""
+    warnings = []
     if summary["halves"] == "ignored":
-        cautions.append("halves shared information: the FSC between them means nothing")
+        warnings.append("halves shared information: the FSC between them means nothing")
     if summary["faint"]:
-        cautions.append(word_faint(summary["faint"], word_count(summary["particles"], "particle")))
+        warnings.append(word_faint(summary["faint"], word_count(summary["particles"], "particle")))
     if not summary["noise_guard"]:
-        cautions.append(
+        warnings.append(
             f"the card of {summary['model']} does not state what it makes of pure noise: nothing keeps it from drawing "
             "particles into noise"
         )
-    cautions += list_warnings(summary)
+    warnings += summary["doubts"]
+    if (summary["residual"] or {}).get("said"):
+        warnings.append(summary["residual"]["said"])
     if summary["ctf_output"] == "corrected":
-        cautions.append(
+        warnings.append(
             "the images are CTF-corrected: reconstruct them without CTF (RELION: no --ctf)"
         )
-    return list(dict.fromkeys(cautions))
+    return warnings
 
 
 def word_faint(faint: int, of_particles: str) -> str:

@@ -1,10 +1,10 @@
-"""Energy of denoised noise: what a model's card states, and `noise_guard` judges by."""
+"""Energy of denoised noise: what a model's card states, and `denoise.noise.guard` judges by."""
 
 import numpy as np
 import torch
 
 from polardenoise.engine.denoise.adapted_halves import DEFAULT_SET_SIZE
-from polardenoise.engine.denoise.noise_guard import measure_energy
+from polardenoise.engine.denoise.noise.guard import measure_energy
 from polardenoise.engine.evaluate.noise_images import Conditions, draw_conditions
 from polardenoise.engine.imaging.background import measure_background, normalise
 from polardenoise.engine.imaging.rings import average_rings

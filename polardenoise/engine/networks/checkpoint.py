@@ -58,8 +58,8 @@ class ModelCard:
     description : str
         One line for `polardenoise models`.
     noise_energy : dict
-        With how much energy pure noise comes out, see `noise_guard`; empty for single-image networks, and while a
-        training is not at its end.
+        With how much energy pure noise comes out, see `denoise.noise.guard`; empty for single-image networks, and while
+        a training is not at its end.
     format : int
         Version of this file's layout.
     adapted : dict

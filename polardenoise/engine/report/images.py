@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.denoise.noise_guard import FAINT
+from polardenoise.engine.denoise.noise.guard import FAINT
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.residual import LOWEST_RING, read_denoised
 from polardenoise.engine.imaging.ctf import apply_ctf
@@ -61,7 +61,7 @@ def take_gallery(job: Job, stack: Path, rows: np.ndarray) -> Gallery:
 def find_faint(noisy: Tensor, estimates: Tensor) -> np.ndarray:
     """Tell which images `(m, box, box)` of `residual.take_working` were taken for noise, `(m,)` bool.
 
-    Their raw image was delivered, scaled down by `noise_guard.FAINT`; a CTF has made it weaker still. An estimate that
+    Their raw image was delivered, scaled down by `noise.guard.FAINT`; a CTF has made it weaker still. An estimate that
     is shown has several times as much.
     """
     disk = disk_mask(noisy.shape[-1], noisy.shape[-1] / 2 - 0.5)

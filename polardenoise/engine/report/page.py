@@ -14,7 +14,6 @@ from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
 from polardenoise.engine.denoise.residual import LOWEST_RING, pick_rows, take_working
 from polardenoise.engine.denoise.wording import (
-    list_cautions,
     word_finest_detail,
     word_overlaps,
     word_set_size,
@@ -98,7 +97,7 @@ def tell_verdict(
         score, classes = summary["median_score"], summary["classes"]["shown"]
         found = f", {word_count(classes, 'class')}, median score {score:.2f} (0 to 1)"
     count = f"{word_count(summary['particles'], 'particle')} denoised by {summary['model']}{found}."
-    cautions = [*list_cautions(summary), *doubts]
+    cautions = [*summary["warnings"], *doubts]
     use = "look, sort and align with them, reconstruct from the raw particles."
     if verdict:
         first = make_verdict(verdict, "bad")
@@ -210,7 +209,7 @@ def show_gallery(run: FinishedRun, rows: np.ndarray) -> Section:
 
 
 def doubt_residual(residual: Residual, summary: dict[str, Any]) -> list[str]:
-    """Word that structure is left in the mean residual, where the summary does not say so; as `list_cautions`."""
+    """Word that structure is left in the mean residual, where the summary does not say so; as `warnings`."""
     power = residual.low_power
     if power < LARGE_POWER or (summary["residual"] or {}).get("said"):
         return []

@@ -124,7 +124,7 @@ def find_residual_map(
 
 
 def doubt_residual_map(found: ResidualMap) -> list[str]:
-    """Word that much of the particles is in the residual; as `wording.list_cautions`."""
+    """Word that much of the particles is in the residual; as the `warnings` of a summary."""
     if found.left < LARGE_SHARE:
         return []
     return [

@@ -58,6 +58,14 @@ class FileList:
         if path is not None:
             self.outputs.append(Named(option, Path(path), kind, content, size))
 
+    def mark_inputs(self) -> dict[object, Named]:
+        """Give what an input is known by, whatever it is called (`find_marks`), and the first input that it is of."""
+        read: dict[object, Named] = {}
+        for one in self.inputs:
+            for mark in find_marks(one.path):
+                read.setdefault(mark, one)
+        return read
+
     def check(self) -> None:
         """Refuse outputs that would replace an input, one another, or what is not ours.
 
@@ -66,10 +74,7 @@ class FileList:
         InputError
             Names the option, the path and the reason.
         """
-        read: dict[object, Named] = {}
-        for one in self.inputs:
-            for mark in find_marks(one.path):
-                read.setdefault(mark, one)
+        read = self.mark_inputs()
         written: dict[object, Named] = {}
         for one in self.outputs:
             marks = find_marks(one.path)

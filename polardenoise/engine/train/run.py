@@ -75,7 +75,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
 
     Writes model/, history.csv, history.png and resume/; killed at any moment, a run with `resume` goes on from the last
     checkpoint. At the end it is measured with how much energy pure noise comes out of a joint network (see
-    `noise_guard`).
+    `denoise.noise.guard`).
 
     Returns
     -------

@@ -6,7 +6,7 @@ out with no more is not shown as a particle. It is not blank either, which would
 image's standard deviation: it is its own raw image, scaled down as the Wiener filter of so low an SNR scales it.
 
 That is how an image is judged by itself: by what one noise image in a hundred exceeds. The others that were denoised
-with it have a say as well (`noise_chance`): each single frame of a microscope might be noise, and all of them together
+with it have a say as well (`chance`): each single frame of a microscope might be noise, and all of them together
 are far from it.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from polardenoise.engine.denoise.noise_chance import judge_together
+from polardenoise.engine.denoise.noise.chance import judge_together
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.disk import disk_mask
 
