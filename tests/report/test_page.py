@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from polardenoise.counts import word_count
 from polardenoise.engine.denoise.noise.guard import FAINT
 from polardenoise.engine.denoise.residual import pick_rows
+from polardenoise.engine.denoise.wording import list_warnings
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
@@ -258,7 +259,7 @@ SOUND = {
     "particles": 500,
     "model": "base",
     "verdict": [],
-    "warnings": [],
+    "doubts": [],
     "halves": "drawn",
     "faint": 0,
     "noise_guard": True,
@@ -269,7 +270,9 @@ SOUND = {
 
 def test_the_first_line_says_nothing_that_the_page_takes_back():
     def first(doubts=(), **facts):
-        return str(tell_verdict(SOUND | facts, None, list(doubts)).body)
+        summary = SOUND | facts
+        summary["warnings"] = list_warnings(summary)
+        return str(tell_verdict(summary, None, list(doubts)).body)
 
     assert 'class="verdict good">No check speaks against' in first()
     for one in (

@@ -24,7 +24,17 @@ def read_way():
     listed = text.split("goes after it)::", 1)[1].split("How code reads here")[0]
     names = [line.split()[0].split(".") for line in listed.splitlines() if line.strip()]
     assert len(names) > 15
-    return [(".".join(parts[:2]), ".".join(parts[2:])) for parts in names]
+    return [split_function(parts) for parts in names]
+
+
+def split_function(parts):
+    """Give the file of a function, in a room or in one within it, and its name there."""
+    in_file = next(
+        count
+        for count in range(1, len(parts))
+        if (PACKAGE / "engine" / "/".join(parts[:count])).with_suffix(".py").is_file()
+    )
+    return ".".join(parts[:in_file]), ".".join(parts[in_file:])
 
 
 @pytest.fixture(scope="module")
