@@ -139,3 +139,16 @@ def test_a_spectrum_that_is_none_is_refused(tmp_path, pairs):
     path.write_text(f'{{"noise_spectrum": {pairs}}}')
     with pytest.raises(InputError, match="noise_spectrum"):
         lay_file_over(Recipe(), "polar-transformer", path)
+
+
+def test_ice_varies_from_image_to_image_where_it_is_to(molecules):
+    recipe = replace(PLAIN, ice=2.0, noise_only_share=1.0, ctf_share=1.0)
+    even, spread = (
+        draw(molecules, replace(recipe, ice_spread=one), images=40, sets=12) for one in (0.0, 0.6)
+    )
+
+    def vary(batch):
+        rings = torch.fft.rfft2(batch.noisy).abs().square()[..., 1:5, 1:5].mean((-2, -1))
+        return rings.log().std(1).mean()
+
+    assert vary(spread) > 1.3 * vary(even)

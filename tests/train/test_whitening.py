@@ -15,7 +15,11 @@ from polardenoise.engine.train.simulated_sets import (
     load_molecule,
     stack_molecules,
 )
-from polardenoise.engine.train.whitening import measure_whitening, whiten_sets
+from polardenoise.engine.train.whitening import (
+    draw_whitening_errors,
+    measure_whitening,
+    whiten_sets,
+)
 
 BOX = 32
 PLAIN = replace(
@@ -125,3 +129,23 @@ def test_asking_for_ice_or_whitening_changes_nothing_else(molecules):
     again = draw_batch(molecules, replace(recipe, ice=1e-9, whitened_share=1e-12), 0, 3)
     for name in ("noisy", "clean", "abs_ctf"):
         assert torch.allclose(getattr(plain, name), getattr(again, name), atol=1e-6)
+
+
+def test_whitening_that_takes_coarse_noise_for_too_much_leaves_too_little_of_it(molecules):
+    recipe = replace(PLAIN, coloured_share=1.0, noise_only_share=1.0, whitened_share=1.0)
+    right, wrong = (
+        draw(molecules, replace(recipe, whitening_error=error), sets=40) for error in (0.0, 1.5)
+    )
+    generator = np.random.default_rng(3)
+    errors = draw_whitening_errors(200, BOX, replace(recipe, whitening_error=1.5), generator)
+    assert 1.3 < errors[:, 0].max() <= 1.5
+    assert -0.45 <= errors[:, 0].min() < -0.3
+    assert abs(errors[:, -1]).max() < 0.05
+    assert draw_whitening_errors(3, BOX, recipe, generator) is None
+    power = average_rings(torch.fft.rfft2(wrong.noisy).abs().square().mean(1))
+    lost = torch.log(power[:, -1] / power[:, 1])
+    assert float(lost.max()) > 1.0
+    assert -0.7 < float(lost.min()) < 0.0
+    # What the network is told is what was done to the image.
+    told = torch.log(wrong.whitening[:, 0, 1] / right.whitening[:, 0, 1])
+    assert torch.corrcoef(torch.stack([told, -lost]))[0, 1] > 0.95

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -146,7 +147,7 @@ def train(
         seconds_between_reports = seconds_between_checkpoints
     next_report = clock + min(FIRST_REPORT, seconds_between_reports)
     next_checkpoint = clock + seconds_between_checkpoints
-    objective = objective or measure_objective
+    objective = objective or partial(measure_objective, floor_snr=recipe.floor_snr)
     state.model.train()
     with stopping_between_steps() as stop_if_told:
 

@@ -15,37 +15,42 @@ from polardenoise.engine.train.simulated_sets import TrainingBatch
 #: From a network, a batch and the precision of the convolutions to the scalar that a step makes smaller.
 Objective = Callable[[Denoiser, TrainingBatch, torch.dtype], Tensor]
 
-#: SNR below which a training set counts less and less in the loss.
+#: `Recipe.floor_snr` where nothing else is said.
 FLOOR_SNR = 0.03
 
 
-def measure_objective(model: Denoiser, batch: TrainingBatch, precision: torch.dtype) -> Tensor:
+def measure_objective(
+    model: Denoiser, batch: TrainingBatch, precision: torch.dtype, floor_snr: float = FLOOR_SNR
+) -> Tensor:
     """Denoise a batch and measure the loss; of several passes each counts twice as much as the one before."""
     ctf_rings = batch.average_ctf_rings()
     with mixed_precision(batch.noisy.device, precision):
         estimates = model.denoise_by_passes(batch.noisy, ctf_rings)
-    losses = torch.stack([measure_loss(estimate.float(), batch) for estimate in estimates])
+    losses = torch.stack([measure_loss(one.float(), batch, floor_snr) for one in estimates])
     shares = 2.0 ** torch.arange(len(losses), device=losses.device)
     return losses @ (shares / shares.sum())
 
 
-def measure_loss(estimate: Tensor, batch: TrainingBatch) -> Tensor:
+def measure_loss(estimate: Tensor, batch: TrainingBatch, floor_snr: float = FLOOR_SNR) -> Tensor:
     """Average the losses of the CTF-free estimate and of the estimate as the microscope would have seen it.
 
     With a CTF nine tenths of a particle's energy lie where amplitude contrast alone carries them; the first loss would
     be about little else. The second is what `--ctf-output kept` is judged by. Without a CTF they are one.
     """
     seen = apply_ctf(estimate, batch.abs_ctf), apply_ctf(batch.clean, batch.abs_ctf)
-    return 0.5 * (relative_loss(estimate, batch.clean) + relative_loss(*seen))
+    carried = relative_loss(*seen, floor_snr)
+    return 0.5 * (relative_loss(estimate, batch.clean, floor_snr) + carried)
 
 
-def relative_loss(estimate: Tensor, clean: Tensor) -> Tensor:
+def relative_loss(estimate: Tensor, clean: Tensor, floor_snr: float = FLOOR_SNR) -> Tensor:
     """Mean over sets of the squared error on the disk of radius `N / 2 - 1`, relative to signal plus a little noise.
 
     Parameters
     ----------
     estimate, clean : Tensor
         `(sets, images, N, N)` in units of the noise.
+    floor_snr : float
+        SNR of the little noise.
 
     Returns
     -------
@@ -56,7 +61,7 @@ def relative_loss(estimate: Tensor, clean: Tensor) -> Tensor:
     disk = disk_mask(clean.shape[-1], clean.shape[-1] / 2 - 1, clean.device)
     error = ((estimate - clean) * disk).square().sum((-3, -2, -1))
     energy = (clean * disk).square().sum((-3, -2, -1))
-    floor = FLOOR_SNR * disk.sum() * clean.shape[-3]
+    floor = floor_snr * disk.sum() * clean.shape[-3]
     return (error / (energy + floor)).mean()
 
 

@@ -35,7 +35,7 @@ class Nuisances:
     places : Tensor
         `(sets, images, 2)` x and y of its centre from that of the box, pixels.
     ice : ndarray
-        `(sets,)` standard deviation of what the structure of the ice shows, in units of the noise's.
+        `(sets, images)` standard deviation of what the structure of the ice shows, in units of the noise's.
     """
 
     contrast: np.ndarray
@@ -53,7 +53,7 @@ class Nuisances:
             contrast=np.where(own, self.contrast, 1.0),
             gradients=self.gradients * own[..., None],
             beside=self.beside & own,
-            ice=self.ice * sets,
+            ice=self.ice * own,
         )
 
     def show_neighbours(self, draws: SetDraws) -> SetDraws:
@@ -89,7 +89,11 @@ def draw_nuisances(
     gradients = draw_gradients(size, recipe.slope, generator)
     found = draw_neighbours(recipe.neighbour_share, radius.ravel(), box, generator)
     # Drawn last, and only where there is any: recipes without draw what they drew before there was ice.
-    ice = generator.uniform(0, recipe.ice, len(radius)) if recipe.ice else np.zeros(len(radius))
+    ice = np.zeros(size)
+    if recipe.ice:
+        ice += generator.uniform(0, recipe.ice, len(radius))[:, None]
+    if recipe.ice_spread:
+        ice *= draw_contrasts(size, recipe.ice_spread, generator)
     everywhere = Nuisances(
         contrast,
         gradients,

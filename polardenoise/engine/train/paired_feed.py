@@ -46,8 +46,11 @@ SIMULATION_SETTINGS = (
     "contrast_spread",
     "slope",
     "ice",
+    "ice_spread",
     "defocus_error",
     "shrinking",
+    "joined_share",
+    "whitening_error",
     "noise_spectrum",
 )
 

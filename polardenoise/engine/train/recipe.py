@@ -79,14 +79,23 @@ class Recipe:
     ice : float
         The structure of the ice, seen through each image's CTF: its standard deviation over that of the noise is drawn
         for each set between 0 and this; not in the target.
+    ice_spread : float
+        Standard deviation of the logarithm of what the ice of each image is multiplied by.
     defocus_error : float
         Standard deviation of the error of the defocus that the network is told, in Angstrom.
     shrinking : float
         By how much at most each set's molecule is shrunken along three directions of its own; half of the sets then
         show its mirror image. 0: molecules are as they are.
+    joined_share : float
+        Share of sets that show two molecules grown together, see :mod:`.joined_molecules`.
+    whitening_error : float
+        By how much at most the power of noise at coarse frequencies is taken for more than it is, as a logarithm, where
+        sets are made white. Corners of crowded boxes have several times as much of it as their middles.
     noise_spectrum : tuple of tuple of float
         Pairs of a frequency in 1/Angstrom, ascending from 0, and the power of coloured noise there, up to a factor.
         Empty: the measured spectrum that is shipped. `simulate.noise_spectrum` prints that of empty boxes.
+    floor_snr : float
+        SNR below which a set counts less and less in the loss.
     learning_rate, warmup_steps, weight_decay, gradient_norm : float
         AdamW with a linear warm-up, a cosine decay to zero over the length, and clipped gradients.
     averaging : float
@@ -132,9 +141,13 @@ class Recipe:
     contrast_spread: Annotated[float, Meta(ge=0, le=2)] = 0.0
     slope: Annotated[float, Meta(ge=0, le=100)] = 0.0
     ice: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    ice_spread: Annotated[float, Meta(ge=0, le=2)] = 0.0
     defocus_error: Annotated[float, Meta(ge=0, le=1e5)] = 0.0
     shrinking: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
+    joined_share: Share = 0.0
+    whitening_error: Annotated[float, Meta(ge=0, le=4)] = 0.0
     noise_spectrum: tuple[tuple[Frequency, Power], ...] = ()
+    floor_snr: Ratio = 0.03
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 8e-4
     warmup_steps: Annotated[int, Meta(ge=0, le=10**9)] = 300
     weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.01

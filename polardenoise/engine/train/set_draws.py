@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
+from polardenoise.engine.train.joined_molecules import Joined
 from polardenoise.engine.train.recipe import Recipe
 
 #: Half-angles of a "cone" of views in degrees: 64 neighbours among 10,000 random views span 9 degrees, 128 among 1,000
@@ -49,6 +50,8 @@ class SetDraws:
         `(sets,)` power of the measured noise spectrum; 0 for white noise.
     deformations : Tensor, optional
         `(sets, 3, 3)` by what the molecules are deformed, see :mod:`.deformations`.
+    joined : Joined, optional
+        What is grown together with them.
     """
 
     molecules: np.ndarray
@@ -60,6 +63,7 @@ class SetDraws:
     particle: np.ndarray
     colour: np.ndarray
     deformations: Tensor | None = None
+    joined: Joined | None = None
 
 
 def draw_sets(

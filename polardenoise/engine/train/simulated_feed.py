@@ -124,6 +124,7 @@ def fix_validation(recipe: Recipe) -> Recipe:
         ice=0.0,
         defocus_error=0.0,
         shrinking=0.0,
+        joined_share=0.0,
     )
 
 

@@ -27,12 +27,13 @@ from polardenoise.engine.simulate.noise_spectrum import MEASURED
 from polardenoise.engine.simulate.overlapping_particles import measure_radius, move_beside
 from polardenoise.engine.simulate.sources import Density, read_density
 from polardenoise.engine.train.deformations import draw_deformations
+from polardenoise.engine.train.joined_molecules import add_second_parts, draw_joined
 from polardenoise.engine.train.noise import draw_noise
 from polardenoise.engine.train.nuisances import Nuisances, draw_nuisances
 from polardenoise.engine.train.optics import DrawOptics, Optics, draw_optics
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.set_draws import SetDraws, draw_sets
-from polardenoise.engine.train.whitening import whiten_sets
+from polardenoise.engine.train.whitening import draw_whitening_errors, whiten_sets
 
 #: Molecules are rasterised once at the largest fill and shrunk at random by sampling their transform more coarsely.
 RASTER_B_FACTOR = 80.0
@@ -155,9 +156,14 @@ def draw_sets_of(
     nuisances = draw_nuisances(radius, molecules.stack.box, recipe, generator)
     spectrum = choose_spectrum(recipe)
     whitened = draw_whitened(draws.colour, nuisances, recipe, generator)
-    draws = replace(draws, deformations=draw_deformations(len(shown), recipe, generator))
+    draws = replace(
+        draws,
+        deformations=draw_deformations(len(shown), recipe, generator),
+        joined=draw_joined(molecules.radii, shown, recipe, generator),
+    )
+    errors = draw_whitening_errors(len(shown), molecules.stack.box, recipe, generator)
     return simulate_sets(
-        molecules.stack, draws, optics, noise_generator, nuisances, spectrum, whitened
+        molecules.stack, draws, optics, noise_generator, nuisances, spectrum, whitened, errors
     )
 
 
@@ -172,7 +178,7 @@ def draw_whitened(
         return None
     coloured = colour > 0
     if nuisances is not None:
-        coloured = coloured | (nuisances.ice > 0)
+        coloured = coloured | (nuisances.ice > 0).any(1)
     return coloured & (generator.random(len(colour)) < recipe.whitened_share)
 
 
@@ -191,6 +197,7 @@ def simulate_sets(
     nuisances: Nuisances | None = None,
     spectrum: NoiseSpectrum = MEASURED,
     whitened: np.ndarray | None = None,
+    whitening_errors: np.ndarray | None = None,
 ) -> TrainingBatch:
     """Make the images of some sets.
 
@@ -208,6 +215,8 @@ def simulate_sets(
         Of coloured noise.
     whitened : ndarray, optional
         `(sets,)` bool: whose noise is made white.
+    whitening_errors : ndarray, optional
+        From `draw_whitening_errors`.
     """
     box, images = stack.box, draws.molecules.shape[1]
     abs_ctf = optics.abs_ctf
@@ -235,13 +244,13 @@ def simulate_sets(
         if nuisances.ice.any():
             white = torch.randn(noise.shape, device=noise.device, generator=generator)
             ice = send_to_device(nuisances.ice.astype(np.float32), noise.device)
-            noise = noise + show_ice(white, carried, ice[:, None, None, None])
+            noise = noise + show_ice(white, carried, ice[..., None, None])
     noisy = seen * scale + (noise + beside)
     background = measure_background(noisy)
     noisy, clean = normalise(noisy, background), clean * (scale / background.deviation)
     if whitened is None:
         return TrainingBatch(noisy, clean, abs_ctf)
-    noisy, factors = whiten_sets(noisy, noise, whitened)
+    noisy, factors = whiten_sets(noisy, noise, whitened, whitening_errors)
     return TrainingBatch(noisy, clean, abs_ctf, factors)
 
 
@@ -283,10 +292,17 @@ def project_sets(stack: TransformStack, draws: SetDraws, optics: Optics) -> Tens
     device, box = stack.samples.device, stack.box
     size = draws.molecules.shape
     scaled = draws.matrices * torch.from_numpy(optics.magnification[..., None, None].copy())
+    first = scaled
     if draws.deformations is not None:
-        scaled = draws.deformations[:, None] @ scaled
-    matrices = send_to_device(scaled.flatten(0, 1).numpy(), device)
+        first = draws.deformations[:, None] @ first
+    if draws.joined is not None:
+        first = first * torch.from_numpy(draws.joined.sizes)[:, None, None, None]
+    matrices = send_to_device(first.flatten(0, 1).numpy(), device)
     spectra = take_spectra(stack, send_to_device(draws.molecules.ravel(), device), matrices)
+    if draws.joined is not None:
+        by_set = spectra.unflatten(0, size)
+        own = ~draws.junk
+        spectra = add_second_parts(by_set, stack, draws.joined, scaled, own).flatten(0, 1)
     along_y = torch.fft.fftfreq(box, device=device)
     along_x = torch.fft.rfftfreq(box, device=device)
     # As dense as before and smaller: a^3 F(a k). Blur: exp(-B k^2 / 4), and k is in cycles per pixel here.

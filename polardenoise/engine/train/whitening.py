@@ -11,9 +11,15 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ctf_rings import average_over_transform, filter_by_rings
 from polardenoise.engine.imaging.rings import average_rings
+from polardenoise.engine.runtime.devices import send_to_device
+from polardenoise.engine.train.recipe import Recipe
 
 #: No ring is strengthened or weakened by more than this, as where a set's noise happens to have next to nothing.
 LARGEST_FACTOR = 8.0
+#: Over how many rings of frequencies the power of noise is taken for more than it is.
+MISJUDGED_RINGS = (2.0, 8.0)
+#: It is taken for less now and then, by up to this share of what it is taken for more.
+UNDERRATED = 0.3
 
 
 def measure_whitening(noise: Tensor) -> Tensor:
@@ -36,7 +42,25 @@ def measure_whitening(noise: Tensor) -> Tensor:
     return relative.rsqrt()
 
 
-def whiten_sets(noisy: Tensor, noise: Tensor, whitened: np.ndarray) -> tuple[Tensor, Tensor]:
+def draw_whitening_errors(
+    sets: int, box: int, recipe: Recipe, generator: np.random.Generator
+) -> np.ndarray | None:
+    """Draw by how much the power of noise is misjudged, `(sets, N // 2)` logarithms; None where it never is.
+
+    Corners say what the noise is, and in crowded boxes they have neighbours: several times the power that the middle
+    has at coarse frequencies (docs/training.rst). The generator is not touched where a recipe has no such error.
+    """
+    if not recipe.whitening_error:
+        return None
+    largest = recipe.whitening_error * generator.uniform(-UNDERRATED, 1.0, sets)
+    width = generator.uniform(*MISJUDGED_RINGS, sets)
+    rings = np.arange(box // 2)
+    return largest[:, None] * np.exp(-((rings / width[:, None]) ** 2))
+
+
+def whiten_sets(
+    noisy: Tensor, noise: Tensor, whitened: np.ndarray, errors: np.ndarray | None = None
+) -> tuple[Tensor, Tensor]:
     """Whiten some of the sets.
 
     Parameters
@@ -45,6 +69,8 @@ def whiten_sets(noisy: Tensor, noise: Tensor, whitened: np.ndarray) -> tuple[Ten
         `(sets, images, N, N)` normalised images, and the noise in them, up to its strength.
     whitened : ndarray
         `(sets,)` bool.
+    errors : ndarray, optional
+        From `draw_whitening_errors`.
 
     Returns
     -------
@@ -57,6 +83,9 @@ def whiten_sets(noisy: Tensor, noise: Tensor, whitened: np.ndarray) -> tuple[Ten
     if not len(rows):
         return noisy, factors
     own = measure_whitening(noise[rows])[:, None].expand(-1, images, -1)
+    if errors is not None:
+        misjudged = send_to_device(np.exp(-errors / 2).astype(np.float32), noisy.device)
+        own = own * misjudged[rows][:, None]
     filtered = filter_by_rings(noisy[rows].flatten(0, 1), own.flatten(0, 1))
     changed = noisy.index_copy(0, rows, filtered.unflatten(0, (len(rows), images)))
     return changed, factors.index_copy(0, rows, own.contiguous())
