@@ -87,7 +87,7 @@ class Recipe:
         By how much at most each set's molecule is shrunken along three directions of its own; half of the sets then
         show its mirror image. 0: molecules are as they are.
     joined_share : float
-        Share of sets that show two molecules grown together, see :mod:`.joined_molecules`.
+        Share of sets that show two molecules grown together, see :mod:`.unlisted_molecules`.
     whitening_error : float
         By how much at most the power of noise at coarse frequencies is taken for more than it is, as a logarithm, where
         sets are made white. Corners of crowded boxes have several times as much of it as their middles.

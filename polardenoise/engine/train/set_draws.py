@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
-from polardenoise.engine.train.joined_molecules import Joined
 from polardenoise.engine.train.recipe import Recipe
+from polardenoise.engine.train.unlisted_molecules import Joined
 
 #: Half-angles of a "cone" of views in degrees: 64 neighbours among 10,000 random views span 9 degrees, 128 among 1,000
 #: span 42.
@@ -49,7 +49,7 @@ class SetDraws:
     colour : ndarray
         `(sets,)` power of the measured noise spectrum; 0 for white noise.
     deformations : Tensor, optional
-        `(sets, 3, 3)` by what the molecules are deformed, see :mod:`.deformations`.
+        `(sets, 3, 3)` by what the molecules are deformed, see :mod:`.unlisted_molecules`.
     joined : Joined, optional
         What is grown together with them.
     """

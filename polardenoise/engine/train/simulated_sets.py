@@ -26,13 +26,16 @@ from polardenoise.engine.simulate.noise import show_ice
 from polardenoise.engine.simulate.noise_spectrum import MEASURED
 from polardenoise.engine.simulate.overlapping_particles import measure_radius, move_beside
 from polardenoise.engine.simulate.sources import Density, read_density
-from polardenoise.engine.train.deformations import draw_deformations
-from polardenoise.engine.train.joined_molecules import add_second_parts, draw_joined
 from polardenoise.engine.train.noise import draw_noise
 from polardenoise.engine.train.nuisances import Nuisances, draw_nuisances
 from polardenoise.engine.train.optics import DrawOptics, Optics, draw_optics
 from polardenoise.engine.train.recipe import Recipe
 from polardenoise.engine.train.set_draws import SetDraws, draw_sets
+from polardenoise.engine.train.unlisted_molecules import (
+    add_second_parts,
+    draw_deformations,
+    draw_joined,
+)
 from polardenoise.engine.train.whitening import draw_whitening_errors, whiten_sets
 
 #: Molecules are rasterised once at the largest fill and shrunk at random by sampling their transform more coarsely.

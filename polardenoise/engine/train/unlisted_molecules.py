@@ -1,7 +1,9 @@
-"""Molecules that no list has: in some sets two of the list are grown together, each turned at random.
+"""Molecules that no list has: each set's deformed, and in some sets two of them grown together.
 
-A network learns a list of molecules by heart (docs/training.rst). Pairs of them at random sizes, orientations and
-distances do not repeat; the second one's transform is added to the first one's, moved by a ramp of phases.
+A network learns a list of molecules by heart: its loss falls, its error in others does not (docs/training.rst). A
+transform sampled at `S k` instead of `k` is that of the volume shrunken by `S`, so another molecule for every set costs
+one small matrix product. Pairs of molecules at random sizes, orientations and distances do not repeat either: the
+second one's transform is added to the first one's, moved by a ramp of phases.
 """
 
 from __future__ import annotations
@@ -50,6 +52,35 @@ class Joined:
     turned: Tensor
     places: Tensor
     power_ratios: np.ndarray
+
+
+def draw_deformations(sets: int, recipe: Recipe, generator: np.random.Generator) -> Tensor | None:
+    """Draw by what the molecules of sets are deformed.
+
+    Parameters
+    ----------
+    sets : int
+        How many.
+    recipe : Recipe
+        Its `shrinking`.
+    generator : numpy.random.Generator
+        Source of randomness, not touched where nothing is deformed.
+
+    Returns
+    -------
+    Tensor or None
+        `(sets, 3, 3)` float64, to be multiplied from the left to orientations: symmetric, with eigenvalues between
+        1 - `shrinking` and 1, times -1 for half of the sets. Never more than 1: a transform is known to the Nyquist
+        frequency only. None where nothing is deformed.
+    """
+    if not recipe.shrinking:
+        return None
+    axes = matrices_from_angles(draw_orientations(sets, generator))
+    factors = torch.from_numpy(generator.uniform(1 - recipe.shrinking, 1.0, (sets, 3)))
+    # The longest axis stays as it is: it fills the box as it did.
+    factors = factors / factors.amax(-1, keepdim=True)
+    signs = torch.from_numpy(np.where(generator.random(sets) < 0.5, -1.0, 1.0))
+    return (axes * factors[:, None, :]) @ axes.mT * signs[:, None, None]
 
 
 def draw_joined(
