@@ -138,7 +138,6 @@ def judge_views(
     """Give the share of all directions that both halves have measured at a resolution, and doubts about it."""
     from polardenoise.engine.reconstruct.pipeline import require_poses
     from polardenoise.engine.reconstruct.view_coverage import (
-        count_views,
         doubt_views,
         measure_share,
     )
@@ -146,7 +145,7 @@ def judge_views(
     angles = require_poses(posed.particles)
     shell = posed.particles.box * posed.pixel_size / angstrom
     share = measure_share(angles, (posed.rows1, posed.rows2), symmetry, shell)
-    return share, doubt_views(share, count_views(angles, symmetry), angstrom)
+    return share, doubt_views(share, angles, symmetry, angstrom)
 
 
 def state_run(arguments: argparse.Namespace, posed: PosedParticles) -> dict[str, Any]:

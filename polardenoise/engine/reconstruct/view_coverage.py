@@ -44,17 +44,17 @@ def measure_share(
     shell : float
         Its radius, voxels of the transform of the box.
     """
-    gaps = torch.stack([find_gaps(angles, rows, symmetry) for rows in halves]).amax(0)
+    gaps = torch.stack([find_gaps(angles, rows, symmetry, shell) for rows in halves]).amax(0)
     return float((gaps * shell <= REACH).double().mean())
 
 
-def find_gaps(angles: np.ndarray, rows: np.ndarray, symmetry: Tensor) -> Tensor:
+def find_gaps(angles: np.ndarray, rows: np.ndarray, symmetry: Tensor, shell: float) -> Tensor:
     """Find how far each direction of Fourier space lies from the nearest plane that an image measures.
 
     Parameters
     ----------
-    angles, symmetry
-        As for `measure_share`.
+    angles, symmetry, shell
+        As for `measure_share`. Where all of the shell is measured nobody looks for nearer planes.
     rows : ndarray
         `(m,)` the particles asked about, from 0.
 
@@ -70,6 +70,8 @@ def find_gaps(angles: np.ndarray, rows: np.ndarray, symmetry: Tensor) -> Tensor:
         for rotation in symmetry.float():
             distances = (directions @ rotation @ views.T).abs().amin(1)
             torch.minimum(gaps, distances, out=gaps)
+        if (gaps * shell <= REACH).all():
+            break
     return gaps
 
 
@@ -88,26 +90,27 @@ def count_views(angles: np.ndarray, symmetry: Tensor) -> int:
     cosine = float(np.cos(np.radians(SAME_VIEW)))
     count = 0
     while len(directions) and count < MOST_COUNTED:
-        copies = symmetry.float() @ directions[0]
-        directions = directions[(directions @ copies.T).abs().amax(1) < cosine]
+        for copy in symmetry.float() @ directions[0]:
+            directions = directions[(directions @ copy).abs() < cosine]
         count += 1
     return count
 
 
-def doubt_views(share: float, views: int, angstrom: float) -> list[str]:
+def doubt_views(share: float, angles: np.ndarray, symmetry: Tensor, angstrom: float) -> list[str]:
     """Word that the views of a set measure too little for its half maps to tell a resolution.
 
     Parameters
     ----------
     share : float
         Of the directions: what both halves have measured where their correlation falls.
-    views : int
-        As `count_views` gives it.
+    angles, symmetry
+        As for `measure_share`.
     angstrom : float
         Where the correlation falls.
     """
     if share >= ENOUGH:
         return []
+    views = count_views(angles, symmetry)
     from_views = f" ({word_count(views, 'view')})" if views < MOST_COUNTED else ""
     return [
         f"the particles are seen from too few sides{from_views}: both halves have measured {share:.0%} of all "
