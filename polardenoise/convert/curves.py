@@ -11,6 +11,8 @@ HALVES_COLUMN = "rlnFourierShellCorrelationUnmaskedMaps"
 REFERENCE_COLUMN = "polardenoiseFourierShellCorrelationToReference"
 # What the half maps of denoised particles tell: one model denoised both.
 CONSISTENCY = "consistency, not resolution"
+# And those of particles that are seen from too few sides.
+OF_FEW_VIEWS = "of too few views, not resolution"
 
 
 def read_curve(star_path, column):

@@ -1,5 +1,6 @@
 """What *evaluate* says of a run: its figures, what to do next, and what it did."""
 
+from polardenoise.convert.curves import OF_FEW_VIEWS
 from polardenoise.protocols.forms.evaluate_form import TEST_HALVES, TEST_NULL, TEST_TRUTH
 
 # Relative squared error from which an image is no better than an empty one.
@@ -84,11 +85,10 @@ def tell_null(model, summary):
         f"{fsc['random/denoised']:.2f} (raw {fsc['random/raw']:.2f}), aligned to a reference "
         f"{fsc['aligned/denoised']:.2f} (raw {fsc['aligned/raw']:.2f}).",
     ]
-    missed = [name for name, bar in summary.get("bars", {}).items() if not bar["met"]]
-    if missed:
+    if not all(bar["met"] for bar in summary.get("bars", {}).values()):
         next_step = (
-            f"missed: {'; '.join(missed)}. Do not trust what the model shows in faint particles; take "
-            "another, or train it longer (*train denoiser*)"
+            "do not trust what the model shows in faint particles; take another, or train it longer "
+            "(*train denoiser*)"
         )
     else:
         next_step = (
@@ -111,11 +111,14 @@ def tell_halves(summary):
         if "fsc_0.5_to_reference_angstrom" in one:
             value = one["fsc_0.5_to_reference_angstrom"]
             lines.append(f"{kind}: FSC 0.5 against the reference at {value:.2f} Å.")
+        lines += [f"Warning ({kind.lower()}): {text}" for text in one.get("warnings", [])]
     raw = next((one for one in summary.values() if not one.get("denoised")), None)
     if raw is None:
         next_step = (
             "run it again with *Raw particles beside them?* Yes: no figure above is a resolution"
         )
+    elif raw["fsc_means"] == OF_FEW_VIEWS:
+        next_step = "add particles of other views: of these few no resolution can be told"
     else:
         next_step = (
             f"go on with the raw particles at these poses (*reconstruct*, then a mask and "

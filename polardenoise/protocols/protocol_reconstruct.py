@@ -9,7 +9,13 @@ from pyworkflow.constants import BETA
 
 from polardenoise.constants import DEFAULT_THREADS
 from polardenoise.convert.convert import write_particles_star
-from polardenoise.convert.curves import CONSISTENCY, HALVES_COLUMN, REFERENCE_COLUMN, read_curve
+from polardenoise.convert.curves import (
+    CONSISTENCY,
+    HALVES_COLUMN,
+    OF_FEW_VIEWS,
+    REFERENCE_COLUMN,
+    read_curve,
+)
 from polardenoise.convert.particle_columns import DENOISED_BY, RANDOM_SUBSET, has_values
 from polardenoise.convert.volume_files import prepare_volume
 from polardenoise.counts import word_count
@@ -128,6 +134,8 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
         names = {HALVES_COLUMN: "half maps", REFERENCE_COLUMN: "map against reference"}
         if self.readSummary("summary.json").get("denoised"):
             names[HALVES_COLUMN] = f"half maps ({CONSISTENCY})"
+        elif self.readSummary("summary.json").get("fsc_means") == OF_FEW_VIEWS:
+            names[HALVES_COLUMN] = f"half maps ({OF_FEW_VIEWS})"
         for column, name in names.items():
             curve = read_curve(self.getResultPath("fsc.star"), column)
             if curve is not None:
@@ -206,7 +214,8 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
         if "particles" in summary:
             halves = summary.get("halves", "")
             lines.append(
-                f"{word_count(summary['particles'], 'particle')}; halves: {halves}; CTF: {summary['ctf']}."
+                f"{word_count(summary['particles'], 'particle')}; halves: {halves}; CTF: {summary['ctf']}; "
+                f"symmetry: {summary.get('symmetry', self.symmetryGroup.get())}."
             )
         lines += [f"Warning: {text}" for text in summary.get("warnings", [])]
         return [*lines, f"*Next*: {self.nameNextStep(summary)}."]
@@ -217,6 +226,11 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
             return (
                 "reconstruct the raw particles at these poses (pwem's *assign alignment* gives them "
                 "the poses): only the FSC of their half maps is a resolution"
+            )
+        if summary.get("fsc_means") == OF_FEW_VIEWS:
+            return (
+                "add particles of other views, or give the molecule's symmetry: of these few views no resolution "
+                "can be told"
             )
         if summary.get("halves", "").startswith("drawn"):
             return (

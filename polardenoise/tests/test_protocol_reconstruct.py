@@ -84,6 +84,7 @@ def test_curves_are_those_of_the_half_maps():
     summary = " ".join(run.summary())
     assert "FSC 0.143 of the half maps" in summary
     assert "(resolution)" in summary
+    assert "symmetry: c1." in summary
     assert "Warning" not in summary
     assert "*Next*: a mask, then post-processing" in summary
 

@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from polardenoise.engine.cli import main
+from polardenoise.engine.evaluate import matches_against_truth
 from polardenoise.engine.evaluate.matches_against_truth import (
     adjusted_rand_index,
     area_under_curve,
@@ -107,6 +108,25 @@ def test_the_best_neighbours_are_the_truly_nearest_of_the_same_half(tmp_path):
     assert found["neighbour_angle_best"] < 75
 
 
+def test_judging_says_how_far_it_is_and_looks_at_few_angles(tmp_path, capsys, monkeypatch):
+    """Of all pairs of a half of 50,000 the angles took longer than the comparison, and nothing said so."""
+    write_truth(tmp_path, draw_poses())
+    write_matches(tmp_path, np.arange(COUNT)[:, None])
+    sizes, turn_cosines = [], matches_against_truth.between_directions
+
+    def count_angles(cosine):
+        sizes.append(cosine.numel())
+        return turn_cosines(cosine)
+
+    monkeypatch.setattr(matches_against_truth, "between_directions", count_angles)
+    monkeypatch.setattr(matches_against_truth, "NEAREST", 2)
+    judge(tmp_path)
+    said = capsys.readouterr().out
+    assert f"look for junk: {COUNT}/{COUNT} images" in said
+    assert f"judge neighbours: {COUNT}/{COUNT} images" in said
+    assert {2 * 50, 2 * (COUNT - 50)} <= set(sizes)  # two for each of those that are asked at once
+
+
 def test_symmetric_copies_are_the_same_view_and_mirror_images_are_not(tmp_path):
     first = draw_poses(COUNT // 2)
     copies = turn("z", 90) @ first  # the molecule's z, of which a C4 molecule knows nothing
@@ -115,6 +135,7 @@ def test_symmetric_copies_are_the_same_view_and_mirror_images_are_not(tmp_path):
     write_truth(tmp_path, np.concatenate([first, copies]))
     assert judge(tmp_path)["neighbour_angle_median"] > 20
     symmetric = judge(tmp_path, "--symmetry", "c4")
+    assert symmetric["symmetry"] == "c4"
     assert symmetric["neighbour_angle_median"] == pytest.approx(0, abs=1e-3)
     assert symmetric["in_plane_error_median"] == pytest.approx(0, abs=1e-3)
     assert symmetric["neighbour_angle_best"] < 1e-3 + judge(tmp_path)["neighbour_angle_best"]

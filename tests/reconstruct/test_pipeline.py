@@ -16,6 +16,7 @@ from polardenoise.engine.imaging.symmetry import symmetry_matrices
 from polardenoise.engine.particles.mrc import read_volume, write_volume
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.reconstruct import pipeline as reconstruct
+from polardenoise.engine.reconstruct.view_coverage import count_views, measure_share
 from tests.particle_files import (
     ctf_parameters,
     draw_ctf,
@@ -135,6 +136,67 @@ def test_denoised_sets_are_labelled_consistency(scene, tmp_path):
         run(scene / f"{name}.star", "-o", out)
         assert result(out)["fsc_means"] == label
         assert f"# polardenoise, half maps: {label}\n" in (out / "fsc.star").read_text()
+
+
+@pytest.mark.parametrize(("views", "group", "few"), [(1, "c1", 1), (3, "c1", 3), (3, "o", 0)])
+def test_half_maps_of_a_few_views_are_no_resolution(tmp_path, capsys, views, group, few):
+    """Two halves of the same views agree to Nyquist in the planes that they measure; with symmetry there are many."""
+    angles = draw_views(views, 60, np.random.default_rng(3))[0]
+    columns = pose_columns(angles) | {"rlnRandomSubset": np.arange(60) % 2 + 1}
+    images = project_volume(lumps(BOX), angles)
+    star = write_particle_files(tmp_path / "few.star", images, PIXEL_SIZE, columns)
+    out = tmp_path / "out"
+    assert run(star, "-o", out, "--symmetry", group) == 0
+    summary, said = result(out), capsys.readouterr().out
+    assert f"symmetry: {group}\n" in said
+    if not few:
+        assert summary["directions_measured"] > 0.8
+        assert (summary["warnings"], summary["fsc_means"]) == ([], "resolution")
+        return
+    assert summary["fsc_0.143_angstrom"] == summary["nyquist_angstrom"]
+    # A plane measures a sixteenth of shell 16.
+    assert summary["directions_measured"] == pytest.approx(few / 16, rel=0.2)
+    (warning,) = summary["warnings"]
+    assert f"too few sides ({views} view{'s' if views > 1 else ''})" in warning
+    assert f"warning: {warning}" in said
+    assert summary["fsc_means"] == "of too few views, not resolution"
+    assert f"(of too few views, not resolution; Nyquist {2 * PIXEL_SIZE:.2f} A)" in said
+    assert "half maps: of too few views, not resolution" in (out / "fsc.star").read_text()
+
+
+@pytest.mark.parametrize(("group", "count"), [("c1", 5), ("d2", 2)])
+def test_opposite_and_symmetric_views_are_one(group, count):
+    angles = np.array(
+        [[0, 0, 0], [9, 180, 5], [10, 50, 3], [190, 50, 3], [-10, 50, 3], [30, 80, 1]]
+    )
+    assert count_views(angles.astype(float), symmetry_matrices(group)) == count + (group == "d2")
+
+
+def test_views_about_one_axis_leave_a_gap():
+    """Of views within 30 degrees of an axis half of all directions are measured, of all views every one."""
+    generator = np.random.default_rng(4)
+    tilts = {name: generator.uniform(0, most, 4000) for name, most in (("top", 30), ("all", 180))}
+    halves, c1 = (np.arange(0, 4000, 2), np.arange(1, 4000, 2)), symmetry_matrices("c1")
+    around = generator.uniform(-180, 180, 4000)
+    share = {
+        name: measure_share(np.stack([around, tilt, around], 1), halves, c1, 64.0)
+        for name, tilt in tilts.items()
+    }
+    assert share["top"] == pytest.approx(0.5, abs=0.03)
+    assert share["all"] > 0.99
+
+
+def test_one_particle_or_one_image_makes_no_half_maps(scene, tmp_path, capsys):
+    text = (scene / "raw.star").read_text()
+    lines = without_column(text, "rlnRandomSubset").splitlines()
+    first = next(line for line in lines if line.startswith("000001@"))
+    head = "\n".join(line for line in lines if "@" not in line)
+    stack = first.split()[0].partition("@")[2]
+    first = first.replace(stack, str(scene / stack), 1)
+    for count, word in ((1, "holds 1 particle"), (2, "all rows show one image")):
+        (tmp_path / "one.star").write_text("\n".join([head, *[first] * count, ""]))
+        assert run(tmp_path / "one.star", "-o", tmp_path / "out") == 2
+        refused(capsys, tmp_path / "out", "one.star", word)
 
 
 def test_provenance_beside_the_star_tells_a_denoised_set(scene, tmp_path):

@@ -318,7 +318,7 @@ def test_a_class_that_only_the_second_half_has_is_pictured(monkeypatch):
     body = str(section.body)
     assert "class 2: 3 particles, of half 1; no twin" in body
     assert "class 1: 2 particles, of half 2; no twin" in body
-    assert "The 2 largest of 2 classes (0 that both halves have, 1 that" in section.sentences
+    assert "2 classes (0 that both halves have, 1 that" in section.sentences
     assert "no other half" not in section.sentences
 
 

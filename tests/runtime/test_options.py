@@ -111,7 +111,7 @@ def test_a_training_has_a_length():
 
 def test_what_denoise_knows_besides_its_options():
     given = {one.name for one in fields(DenoisePlan)} - set(list_options(DenoisePlan))
-    assert given == {"cryosparc", "command", "files"}
+    assert given == {"cryosparc", "command", "tells_contrast", "files"}
 
 
 #: Other values of what a run of denoise goes on only with, and of what it goes on without.

@@ -12,6 +12,7 @@ from polardenoise.engine.commands.cryosparc_options import (
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.wording import (
     word_finest_detail,
+    word_noise_kinds,
     word_overlaps,
     word_set_size,
     word_verdict,
@@ -96,8 +97,8 @@ def summarise(summary: dict[str, Any]) -> str:
         f"{summary['output']}: {word_count(summary['particles'], 'particle')} denoised by {summary['model']}, "
         f"{word_grouping(summary)}",
         f"halves: {summary['halves']}; CTF: {summary['ctf_state']} in, {summary['ctf_output']} out; "
-        f"protein {summary['contrast']}; nothing finer than {word_finest_detail(summary)} can come back",
-        f"noise: {summary['noise']}",
+        f"protein {summary['contrast']}; noise {word_noise_kinds(summary)}; nothing finer than "
+        f"{word_finest_detail(summary)} can come back",
     ]
     if summary["images"] < summary["particles"]:
         lines.append(
@@ -146,7 +147,9 @@ def word_classes(summary: dict[str, Any]) -> str:
     if len(classes["of_halves"]) > 1:
         found += f", {classes['twins']} found in both halves, {alone} in one"
     data = next(name for name in classes["files"] if name.endswith("_data.star"))
-    return f"{found}; median score {summary['median_score']:.2f}: {data}, raw images, laid out as by RELION Class2D"
+    score = summary["median_score"]
+    scored = "" if score is None else f"; median score {score:.2f}"
+    return f"{found}{scored}: {data}, raw images, laid out as by RELION Class2D"
 
 
 def word_proposal(summary: dict[str, Any]) -> str:

@@ -216,6 +216,7 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         "frc_noisy": noisy_curve,
     }
     if matches is not None:
+        summary["symmetry"] = (arguments.symmetry or "c1").strip().lower()
         summary |= evaluate_matches(matches, truth, symmetry)
     if arguments.plot is not None:
         plot_evaluation(arguments.plot, denoised, truth, noisy, curve, noisy_curve)
@@ -259,7 +260,8 @@ def summarise_matches(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"views of the {summary['neighbours_judged']} nearest: median {summary['neighbour_angle_median']:.1f} "
             f"degrees away (best possible {summary['neighbour_angle_best']:.1f}, random "
-            f"{summary['neighbour_angle_random']:.1f}), {summary['neighbours_within_25_degrees']:.0%} within 25"
+            f"{summary['neighbour_angle_random']:.1f}), {summary['neighbours_within_25_degrees']:.0%} within 25; "
+            f"symmetry: {summary['symmetry']}"
         )
     if summary.get("in_plane_error_median") is not None:
         lines.append(

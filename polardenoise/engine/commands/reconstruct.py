@@ -14,6 +14,7 @@ from polardenoise.engine.commands.cryosparc_options import (
 
 if TYPE_CHECKING:  # what is heavy is imported when it is needed
     import numpy as np
+    from torch import Tensor
 
     from polardenoise.engine.particles.particle_set import ParticleSet
     from polardenoise.engine.reconstruct.pipeline import HalfMaps
@@ -86,8 +87,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if reference is not None:
         reference_curve = fourier_shell_correlation(maps.volume, reference)
     summary = {
-        **state_resolutions(posed, half_curve, reference_curve),
         **state_run(arguments, posed),
+        **state_resolutions(posed, half_curve, reference_curve, symmetry),
     }
     write_results(arguments.output, posed, maps, half_curve, reference_curve, summary)
     return summary
@@ -108,20 +109,43 @@ def check_files(arguments: argparse.Namespace, particles: ParticleSet) -> None:
 
 
 def state_resolutions(
-    posed: PosedParticles, half_curve: np.ndarray, reference_curve: np.ndarray | None
+    posed: PosedParticles,
+    half_curve: np.ndarray,
+    reference_curve: np.ndarray | None,
+    symmetry: Tensor,
 ) -> dict[str, Any]:
-    """State where the curves cross their thresholds, and what that of the half maps means."""
+    """State where the curves cross their thresholds, what that of the half maps means, and what speaks against it."""
     from polardenoise.engine.imaging.fsc import resolution_at
 
     grid = posed.pixel_size, posed.particles.box
+    angstrom = resolution_at(half_curve, 0.143, *grid)
+    share, doubts = judge_views(posed, symmetry, angstrom)
     stated = {
-        "fsc_0.143_angstrom": resolution_at(half_curve, 0.143, *grid),
+        "fsc_0.143_angstrom": angstrom,
         "fsc_0.5_angstrom": resolution_at(half_curve, 0.5, *grid),
-        "fsc_means": posed.label,
+        "fsc_means": posed.word_meaning(few_views=bool(doubts)),
+        "directions_measured": share,
+        "warnings": [*posed.warnings, *doubts],
     }
     if reference_curve is not None:
         stated["fsc_0.5_to_reference_angstrom"] = resolution_at(reference_curve, 0.5, *grid)
     return stated
+
+
+def judge_views(
+    posed: PosedParticles, symmetry: Tensor, angstrom: float
+) -> tuple[float, list[str]]:
+    """Give the share of all directions that both halves have measured at a resolution, and doubts about it."""
+    from polardenoise.engine.reconstruct.pipeline import require_poses
+    from polardenoise.engine.reconstruct.view_coverage import (
+        doubt_views,
+        measure_share,
+    )
+
+    angles = require_poses(posed.particles)
+    shell = posed.particles.box * posed.pixel_size / angstrom
+    share = measure_share(angles, (posed.rows1, posed.rows2), symmetry, shell)
+    return share, doubt_views(share, angles, symmetry, angstrom)
 
 
 def state_run(arguments: argparse.Namespace, posed: PosedParticles) -> dict[str, Any]:
@@ -137,10 +161,9 @@ def state_run(arguments: argparse.Namespace, posed: PosedParticles) -> dict[str,
         "denoised": posed.denoised,
         "ctf": posed.ctf,
         "ctf_state": posed.particles.ctf_state,
-        "symmetry": arguments.symmetry.lower(),
+        "symmetry": arguments.symmetry.strip().lower(),
         "box": posed.particles.box,
         "pixel_size": posed.pixel_size,
-        "warnings": posed.warnings,
         "output": str(arguments.output),
         "provenance": provenance(arguments.command_line, particles=str(arguments.particles)),
     }
@@ -161,7 +184,7 @@ def write_results(
     from polardenoise.engine.runtime.provenance import write_summary
 
     curves = half_curve, reference_curve, posed.pixel_size
-    resolution, label = summary["fsc_0.143_angstrom"], posed.label
+    resolution, label = summary["fsc_0.143_angstrom"], summary["fsc_means"]
     with Outputs() as outputs:
         write_volume(outputs.lend(folder / "half1.mrc"), maps.half1, posed.pixel_size)
         write_volume(outputs.lend(folder / "half2.mrc"), maps.half2, posed.pixel_size)
@@ -175,7 +198,8 @@ def summarise(summary: dict[str, Any]) -> str:
     """Say what was found, for people."""
     lines = [
         f"{word_count(summary['particles'], 'particle')} ({summary['half1_particles']} + "
-        f"{summary['half2_particles']}, halves: {summary['halves']}), CTF: {summary['ctf']}",
+        f"{summary['half2_particles']}, halves: {summary['halves']}), CTF: {summary['ctf']}, "
+        f"symmetry: {summary['symmetry']}",
         f"half maps agree to {summary['fsc_0.143_angstrom']:.2f} A at FSC 0.143, "
         f"{summary['fsc_0.5_angstrom']:.2f} A at 0.5 ({summary['fsc_means']}; "
         f"Nyquist {summary['nyquist_angstrom']:.2f} A)",

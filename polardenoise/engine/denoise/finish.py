@@ -115,7 +115,7 @@ def finish_run(
         if job.keeps_matches:
             found = list_matches_files(folder, len(batches))
             matches = join_matches(found, job.halves, job.working_pixel_size, job.shared)
-            score = float(np.median(matches["score"][job.shared.first_row]))
+            score = find_median_score(matches, job.shared.first_row)
             classes = find_job_classes(job, folder, preparation, batches, matches["score"])
             matches |= {name: getattr(classes, name) for name in OF_MATCHES}
             matches["pixel_size"] = job.working_pixel_size
@@ -153,6 +153,12 @@ def finish_run(
             )
             write_report(folder / REPORT, finished)
     publish(folder, name_outputs(job), run, find_former_class_files(job))
+
+
+def find_median_score(matches: Mapping[str, np.ndarray], images: np.ndarray) -> float | None:
+    """Give the median score of images, by the rows that show them; None where none has a neighbour to agree with."""
+    compared = images[(matches["neighbours"][images] >= 0).any(1)]
+    return float(np.median(matches["score"][compared])) if len(compared) else None
 
 
 def name_outputs(job: Job) -> dict[str, Path]:

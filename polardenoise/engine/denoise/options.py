@@ -217,6 +217,8 @@ class DenoisePlan:
         help="with --group-by neighbours: write neighbours, classes and scores of every particle",
     )
     command: tuple[str, ...] = ()
+    #: Images of pure noise have no contrast: nothing is said of what they seem to have by chance.
+    tells_contrast: bool = True
     #: What the command line writes besides.
     files: FileList = field(default_factory=make_file_list)
 

@@ -34,7 +34,7 @@ from polardenoise.engine.particles.mrc_header import StackHeader
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.preprocessing import Handling
 from polardenoise.engine.particles.set_checks import (
-    doubt_astigmatism,
+    doubt_ctf,
     doubt_pixel_sizes,
     most_common_pixel_size,
     refuse_denoised,
@@ -249,7 +249,7 @@ def doubt_set(particles: ParticleSet, halves: np.ndarray, drawn: bool | None) ->
         doubts.append(
             "all rows show one image or one filament, which no half can have without the other: all are in half 1"
         )
-    return doubts + doubt_astigmatism(particles) + doubt_pixel_sizes(particles)
+    return doubts + doubt_ctf(particles) + doubt_pixel_sizes(particles)
 
 
 def doubt_company(shared: SharedPixels, halves: np.ndarray, images_per_set: int) -> list[str]:

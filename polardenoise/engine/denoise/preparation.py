@@ -78,7 +78,9 @@ class Preparation:
 
     def doubt(self, job: Job) -> list[str]:
         """Word what is wrong with the pixels of a set."""
-        doubts = doubt_contrasts(self.contrasts, job.plan.contrast, job.optics[1])
+        doubts = []
+        if job.plan.tells_contrast:
+            doubts += doubt_contrasts(self.contrasts, job.plan.contrast, job.optics[1])
         rows = np.flatnonzero(self.hot)
         if len(rows):
             first = job.particles.row_number(rows[0])
@@ -127,7 +129,8 @@ def prepare_run(job: Job, folder: Path) -> None:
     with open_preparation(job, folder) as preparation:
         found, setting = preparation.contrasts, job.plan.contrast
         asked = "" if setting == "auto" else f"{setting}, as given; found: "
-        print(f"contrast: {asked}{word_contrasts(found.halves)}", flush=True)
+        if job.plan.tells_contrast:
+            print(f"contrast: {asked}{word_contrasts(found.halves)}", flush=True)
         print(f"noise: {word_noise(preparation.colours)}", flush=True)
         for doubt in preparation.doubt(job):
             print(f"warning: {doubt}", flush=True)

@@ -135,6 +135,7 @@ class Told(msgspec.Struct):
     ctf_output: str
     contrast: str
     noise: str
+    noise_of_halves: dict[str, Any]
     finest_detail_angstrom: float
     pixel_sizes: list[dict[str, float]]
     images: int

@@ -27,6 +27,18 @@ def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
     )
 
 
+def word_noise_kinds(summary: dict[str, Any]) -> str:
+    """Say of what kind the noise of the halves is; how coloured, and why it was left so, is said when it is found."""
+    kinds = {}
+    for half, noise in summary["noise_of_halves"].items():
+        coloured = "coloured, whitened" if noise["whitened"] else "coloured, left so"
+        white = "white" if noise.get("measured", True) else "taken as white"
+        kinds[half] = coloured if noise["coloured"] else white
+    if len(set(kinds.values())) == 1:
+        return next(iter(kinds.values()))
+    return " and ".join(f"{kind} in half {half}" for half, kind in kinds.items())
+
+
 def word_set_size(summary: dict[str, Any], less: int = 0) -> str:
     """Say how many images each was denoised with, itself among them; less itself, with 1."""
     ranges = summary["images_together"]

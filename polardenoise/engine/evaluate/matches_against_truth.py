@@ -23,6 +23,7 @@ from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.runtime.arrays import read_arrays
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.progress import Progress
 
 #: Neighbours of each particle that are judged, the nearest first.
 NEAREST = 20
@@ -116,8 +117,13 @@ def evaluate_matches(matches: KnownMatches, truth: ParticleSet, symmetry: Tensor
 def find_empty_images(truth: ParticleSet) -> np.ndarray:
     """Tell which clean images are zero everywhere, `(n,)` bool."""
     count, at_once = len(truth), max(BYTES_READ_AT_ONCE // (4 * truth.box**2), 1)
-    parts = (np.arange(start, min(start + at_once, count)) for start in range(0, count, at_once))
-    return np.concatenate([~read_images(truth, rows).any((1, 2)) for rows in parts])
+    empty = np.zeros(count, dtype=bool)
+    with Progress("look for junk", count) as progress:
+        for start in range(0, count, at_once):
+            rows = np.arange(start, min(start + at_once, count))
+            empty[rows] = ~read_images(truth, rows).any((1, 2))
+            progress.advance(len(rows))
+    return empty
 
 
 def judge_neighbours(
@@ -199,17 +205,24 @@ def bound_angles(
     """Give the median angle of the rows asked to the truly nearest of the same half, and to any of it, degrees."""
     directions = poses[:, :, 2]
     best, random = [], []
-    for one in np.unique(half[asked]):
-        own = np.flatnonzero((half == one) & ~junk)
-        rows = asked[half[asked] == one]
-        for some in np.split(rows, range(ASKED_AT_ONCE, len(rows), ASKED_AT_ONCE)):
-            cosine = directions.new_full((len(some), len(own)), -1.0)
-            for element in symmetry.to(poses):
-                torch.maximum(cosine, directions[some] @ element @ directions[own].T, out=cosine)
-            itself = torch.from_numpy(some[:, None] == own)
-            angles = between_directions(cosine[~itself].view(len(some), len(own) - 1))
-            best.append(angles.topk(min(NEAREST, len(own) - 1), 1, largest=False).values.flatten())
-            random.append(angles[:, :: max(1, len(own) // 200)].flatten())
+    with Progress("judge neighbours", len(asked)) as progress:
+        for one in np.unique(half[asked]):
+            own = np.flatnonzero((half == one) & ~junk)
+            rows = asked[half[asked] == one]
+            others = np.arange(0, len(own) - 1, max(1, len(own) // 200))
+            for some in np.split(rows, range(ASKED_AT_ONCE, len(rows), ASKED_AT_ONCE)):
+                cosine = directions.new_full((len(some), len(own)), -1.0)
+                for element in symmetry.to(poses):
+                    of_copies = directions[some] @ element @ directions[own].T
+                    torch.maximum(cosine, of_copies, out=cosine)
+                itself = np.searchsorted(own, some)[:, None]
+                drawn = cosine.gather(1, torch.from_numpy(others + (others >= itself)))
+                random.append(between_directions(drawn).flatten())
+                cosine.scatter_(1, torch.from_numpy(itself), -torch.inf)
+                # Of the cosines, and not of all angles: those of a large half would take most of the time.
+                nearest = cosine.topk(min(NEAREST, len(own) - 1), 1).values
+                best.append(between_directions(nearest).flatten())
+                progress.advance(len(some))
     if not best:
         return None, None
     return find_median(torch.cat(best)), find_median(torch.cat(random))

@@ -130,7 +130,8 @@ def examine_denoiser(
     bars = judge(summary)
     slices = {name: volume[box // 2].numpy() for name, volume in volumes.items()}
     slices["reference"] = images.molecule[box // 2].numpy()
-    return NullTest(summary | {"bars": bars, "checks": word_checks(bars)}, slices)
+    judged = {"bars": bars, "checks": word_checks(bars), "warnings": list_warnings(bars)}
+    return NullTest(summary | judged, slices)
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,10 @@ def make_images(
     seen, molecule = seen * scale, reference.volume * scale
     raw = torch.from_numpy(generator.standard_normal((count, box, box), dtype=np.float32))
     noisy = seen + torch.from_numpy(generator.standard_normal(raw.shape, dtype=np.float32))
+    print("pure noise, first:", flush=True)
     estimates = denoise(raw, conditions)
+    print("particles in such noise, to compare with:", flush=True)
+    denoised_particles = denoise(noisy, conditions)
     return NoiseImages(
         transform=transform,
         molecule=molecule,
@@ -190,7 +194,7 @@ def make_images(
         noisy=noisy,
         estimates=estimates,
         denoised=apply_ctf(estimates, transfer),
-        denoised_particles=apply_ctf(denoise(noisy, conditions), transfer),
+        denoised_particles=apply_ctf(denoised_particles, transfer),
     )
 
 
@@ -306,7 +310,17 @@ def judge(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def word_checks(bars: dict[str, dict[str, Any]]) -> str:
-    """Put into one line how many checks a model passed, and which it did not."""
+    """Put into one line that a model passed all checks, or how many it missed, and which."""
     missed = [name for name, bar in bars.items() if not bar["met"]]
-    said = f"passed {len(bars) - len(missed)} of {len(bars)} checks"
-    return f"{said}; missed: {'; '.join(missed)}" if missed else said
+    if missed:
+        return f"missed {len(missed)} of {len(bars)} checks: {'; '.join(missed)}"
+    return f"passed {len(bars)} of {len(bars)} checks"
+
+
+def list_warnings(bars: dict[str, dict[str, Any]]) -> list[str]:
+    """List the checks that were missed, each with its figures, as what speaks against the model."""
+    return [
+        f"missed the check of {name}: {bar['value']:.2g}, at most {bar['limit']:.2g} is asked for"
+        for name, bar in bars.items()
+        if not bar["met"]
+    ]

@@ -122,6 +122,7 @@ def denoise_images(
             device=device,
             group_by=group_by,
             contrast="bright",
+            tells_contrast=False,
             ctf_output="kept" if conditions.ctf is None else "corrected",
         )
         denoise_particles(plan)

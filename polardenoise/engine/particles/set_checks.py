@@ -38,6 +38,10 @@ SAME_PIXEL_SIZE, COMMON_PIXEL_SIZE = 1e-4, 1e-2
 #: Defoci that differ by no more, Angstrom, are one: then there is no astigmatism, and its angle says nothing.
 SAME_DEFOCUS = 1.0
 
+#: More astigmatism, and a defocus further from 0, than particles have, Angstrom: phase plates, high tilts and overfocus
+#: stay far below. And defoci none of which is as far from 0 are in other units, or were never measured.
+MUCH_ASTIGMATISM, MUCH_DEFOCUS, LITTLE_DEFOCUS = 1e4, 1.5e5, 50.0
+
 #: The header of a stack may differ so much from the STAR file: many programs round there.
 HEADER_TOLERANCE = 2e-2
 
@@ -117,6 +121,40 @@ def doubt_astigmatism(particles: ParticleSet) -> list[str]:
         f"{particles.star_path}: rlnDefocusU and rlnDefocusV differ (the first time in row {row}), but there is no "
         "rlnDefocusAngle: 0 degrees were taken, which is wrong for nearly all particles; add the column"
     ]
+
+
+def doubt_ctf(particles: ParticleSet) -> list[str]:
+    """Word what is wrong with the defoci of a set: astigmatism, or a defocus, that particles do not have."""
+    ctf = particles.ctf
+    if ctf is None or particles.ctf_state == "none":
+        return []
+    first, second = (one.numpy() for one in (ctf.defocus_u, ctf.defocus_v))
+    furthest = np.maximum(np.abs(first), np.abs(second))
+    doubts = doubt_astigmatism(particles)
+    for bad, said in (
+        (
+            np.abs(first - second) > MUCH_ASTIGMATISM,
+            f"rlnDefocusU and rlnDefocusV differ by more than {MUCH_ASTIGMATISM:g} A",
+        ),
+        (
+            furthest > MUCH_DEFOCUS,
+            f"rlnDefocusU or rlnDefocusV is further from 0 than {MUCH_DEFOCUS:g} A",
+        ),
+    ):
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            doubts.append(
+                f"{particles.star_path}: row {particles.row_number(int(rows[0]))}: {said}, as in "
+                f"{word_count(len(rows), 'row')} of {len(particles)}: no fit of a CTF should give that; correct it, or "
+                "remove these rows"
+            )
+    if 0 < furthest.max() < LITTLE_DEFOCUS:
+        doubts.append(
+            f"{particles.star_path}: row {particles.row_number(int(furthest.argmax()))}: no defocus is further from 0 "
+            f"than that of {furthest.max():g} A: if rlnDefocusU and rlnDefocusV are in micrometres, multiply them by "
+            "10000"
+        )
+    return doubts
 
 
 def refuse_odd_box(particles: ParticleSet) -> None:

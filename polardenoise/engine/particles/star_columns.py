@@ -38,6 +38,8 @@ LIMITS = {
     "rlnOriginX": (-1e5, 1e5),
     "rlnOriginY": (-1e5, 1e5),
 }
+#: Most that the two defoci of an image may differ by, Angstrom: more than all of the defocus of nearly any particle.
+MOST_ASTIGMATISM = 1e5
 NUMBER_LABELS = (
     "rlnImagePixelSize",
     "rlnPixelSize",
@@ -224,6 +226,12 @@ def find_ctf(columns: ParticleColumns) -> CtfParameters | None:
         find_or("rlnSphericalAberration", zeros, "give it in mm"),
         find_or("rlnAmplitudeContrast", zeros, "correct it"),
         find_or("rlnPhaseShift", zeros, "give it in degrees"),
+    )
+    astigmatism = np.abs(values[0] - values[1])
+    columns.refuse_where(
+        astigmatism > MOST_ASTIGMATISM,
+        f"rlnDefocusU and rlnDefocusV differ by more than {MOST_ASTIGMATISM:g} A, which no microscope does; correct "
+        "the one that is wrong, or remove the row",
     )
     return CtfParameters(*(torch.from_numpy(np.ascontiguousarray(value)) for value in values))
 

@@ -31,6 +31,7 @@ SEED_OF_DRAWN_HALVES = 0
 CTF_OF_STATE = {"raw": "signed", "flipped": "absolute", "none": "none", "corrected": "none"}
 RESOLUTION = "resolution"
 CONSISTENCY = "consistency, not resolution"
+OF_FEW_VIEWS = "of too few views, not resolution"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,16 @@ def split_halves(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray, str]:
         subset = generator.permutation(int(units.max()) + 1)[units][image] % 2 + 1
         origin = f"drawn, seed {SEED_OF_DRAWN_HALVES} (no rlnRandomSubset)"
     rows1, rows2 = np.flatnonzero(subset == 1), np.flatnonzero(subset == 2)
+    if len(particles) == 1:
+        raise InputError(
+            f"{particles.star_path}: holds 1 particle, and two half maps need one each; give more particles"
+        )
     if not len(rows1) or not len(rows2):
+        if particles.random_subset is None:
+            raise InputError(
+                f"{particles.star_path}: all rows show one image or one filament, which half maps may not share; give "
+                "more particles"
+            )
         empty = 2 if len(rows1) else 1
         raise InputError(
             f"{particles.star_path}: no particle is in half {empty} (rlnRandomSubset); "

@@ -10,12 +10,13 @@ from polardenoise.engine.particles.half_sets import doubt_halves
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import (
     common_pixel_size,
-    doubt_astigmatism,
+    doubt_ctf,
     find_denoised_mark,
     refuse_odd_box,
 )
 from polardenoise.engine.reconstruct.pipeline import (
     CONSISTENCY,
+    OF_FEW_VIEWS,
     RESOLUTION,
     choose_ctf,
     require_poses,
@@ -54,10 +55,11 @@ class PosedParticles:
     denoised: bool
     warnings: list[str]
 
-    @property
-    def label(self) -> str:
-        """What the half maps' curve may be called."""
-        return CONSISTENCY if self.denoised else RESOLUTION
+    def word_meaning(self, few_views: bool) -> str:
+        """Say what the half maps' curve may be called; of `few_views` it is no resolution either."""
+        if self.denoised:
+            return CONSISTENCY
+        return OF_FEW_VIEWS if few_views else RESOLUTION
 
 
 def prepare_reconstruction(particles: ParticleSet, ctf_option: str) -> PosedParticles:
@@ -83,7 +85,7 @@ def prepare_reconstruction(particles: ParticleSet, ctf_option: str) -> PosedPart
     if particles.random_subset is not None:
         warnings += doubt_halves(particles, particles.random_subset)
     if ctf != "none":
-        warnings += doubt_astigmatism(particles)
+        warnings += doubt_ctf(particles)
     mark = find_denoised_mark(particles)
     if mark is not None:
         warnings.append(

@@ -88,11 +88,18 @@ def show_classes(job: Job, classes: JoinedClasses) -> Section:
         cells.append(make_pair(pictures))
     return Section(
         "Classes",
-        f"The {len(chosen)} largest of {word_count(len(every), 'class')}"
+        f"{word_shown(len(chosen), len(every))}"
         f"{count_alone(every, half, twin) if len(names) > 1 else ''}, numbered as in the output; averages of the raw "
         f"images without CTF. {TWINS if len(names) > 1 else NO_TWINS}",
         stack_parts(cells),
     )
+
+
+def word_shown(shown: int, count: int) -> str:
+    """Say how many of the classes are shown."""
+    if shown < count:
+        return f"The {shown} largest of {word_count(count, 'class')}"
+    return word_count(count, "class")
 
 
 def count_alone(every: np.ndarray, half: np.ndarray, twin: np.ndarray) -> str:

@@ -70,15 +70,13 @@ def write_report(folder: Path, run: FinishedRun) -> None:
     doubts = [*doubt_residual(residual, summary), *(doubt_residual_map(as_map) if as_map else [])]
     sections = [tell_verdict(summary, matches, doubts), gallery, tell_warnings(summary)]
     if matches is not None and classes is not None:
-        sections[1:2] = [
-            show_classes(job, classes),
-            gallery,
-            show_scores(matches, summary["classes"]),
-        ]
+        sections[1:2] = [show_classes(job, classes), gallery]
+        if summary["median_score"] is not None:
+            sections.insert(3, show_scores(matches, summary["classes"]))
     sections.append(show_mean_residual(job, residual))
     if as_map is not None:
         sections.append(show_residual_map(as_map, len(averaged.rows)))
-    if matches is not None:
+    if matches is not None and summary["median_score"] is not None:
         sections.append(show_neighbours(run, matches, picked))
     sections += [tell_run(job, summary), explain_numbers(summary)]
     write_page(folder / PAGE, f"Denoised particles: {job.plan.output.name}", sections, GENERATOR)
@@ -95,7 +93,8 @@ def tell_verdict(
     found = ""
     if matches is not None:
         score, classes = summary["median_score"], summary["classes"]["shown"]
-        found = f", {word_count(classes, 'class')}, median score {score:.2f} (0 to 1)"
+        found = f", {word_count(classes, 'class')}"
+        found += "" if score is None else f", median score {score:.2f} (0 to 1)"
     count = f"{word_count(summary['particles'], 'particle')} denoised by {summary['model']}{found}."
     cautions = [*summary["warnings"], *doubts]
     use = "look, sort and align with them, reconstruct from the raw particles."
@@ -140,7 +139,9 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
         for half, found in summary["contrast_of_halves"].items()
     ]
     as_given = [] if job.plan.contrast == "auto" else [f"{summary['contrast']}, as given"]
-    counts = " and ".join(str(count) for count in summary["half_counts"])
+    *first, last = summary["half_counts"]
+    counts = " and ".join([*map(str, first), word_count(last, "particle")])
+    apart = ", which never met" if len(summary["half_counts"]) > 1 else ""
     rows = [
         ("particles", f"{summary['particles']} of {summary['input']}"),
         ("images", f"{summary['images']}, each denoised once; {word_overlaps(summary)}"),
@@ -149,7 +150,7 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
         ("trained on", "; ".join(filter(None, [job.card.description, ", ".join(seen)]))),
         ("grouped by", summary["group_by"]),
         ("K, images denoised together", word_set_size(summary)),
-        ("halves", f"{summary['halves']}: {counts} particles, which never met"),
+        ("halves", f"{summary['halves']}: {counts}{apart}"),
         ("CTF", f"{summary['ctf_state']} in, {summary['ctf_output']} out"),
         ("protein", "; ".join([*as_given, *sigmas])),
         (
@@ -197,10 +198,13 @@ def show_gallery(run: FinishedRun, rows: np.ndarray) -> Section:
         if not job.handling.keeps_ctf and job.handling.ctf_state != "none"
         else ""
     )
+    picked, drawn = f"{len(rows)} picked at random", f"Drawn with seed {job.plan.seed}, y"
+    if len(rows) == len(job.shared):
+        picked, drawn = word_count(len(rows), "image"), "Y is"
     return Section(
         "Particles",
-        f"{len(rows)} picked at random, side by side: raw, denoised (an estimate, not data), and what was taken away. "
-        f"Drawn with seed {job.plan.seed}, y up, in the units of the input. The residual is raw less denoised, in the "
+        f"{picked}, side by side: raw, denoised (an estimate, not data), and what was taken away. "
+        f"{drawn} up, in the units of the input. The residual is raw less denoised, in the "
         "greys of the raw image; the estimate has greys of its own, and is far weaker than the noise (values of black "
         f"and white: hold the pointer on a picture).{without} A residual in which the particle can be seen says that "
         "the estimate lacks signal.",

@@ -237,7 +237,7 @@ def whiten_scratch(
 
 def word_noise(colours: NoiseColours) -> str:
     """Say in one line what the noise of each half is."""
-    parts = []
+    found: dict[str, list[str]] = {}
     for half, colour in colours.of_halves.items():
         if colour.images < FEWEST_MEASURED:
             said = "too few images to tell, taken as white"
@@ -246,8 +246,11 @@ def word_noise(colours: NoiseColours) -> str:
             said += "whitened" if colour.is_whitened else LEFT[colour.ctf]
         else:
             said = "white"
-        parts.append(f"half {half} {said}")
-    return "; ".join(parts)
+        found.setdefault(said, []).append(str(half))
+    return "; ".join(
+        f"{'half' if len(halves) == 1 else 'halves'} {' and '.join(halves)} {said}"
+        for said, halves in found.items()
+    )
 
 
 def state_noise(colours: NoiseColours) -> dict[str, Any]:
@@ -255,6 +258,7 @@ def state_noise(colours: NoiseColours) -> dict[str, Any]:
     return {
         str(half): {
             "images": colour.images,
+            "measured": colour.images >= FEWEST_MEASURED,
             "coloured": colour.is_coloured,
             "whitened": colour.is_whitened,
             "strongest_over_weakest": round(colour.ratio, 3),
