@@ -245,11 +245,11 @@ def run_and_tell(argv: Sequence[str]) -> int:
     except InputError as error:
         print(f"{name}: {on_one_line(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted{advise(command)}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"{name}: interrupted{advise(command, error)}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except Terminated:
-        print(f"{name}: told to end (SIGTERM){advise(command)}", file=sys.stderr)
+    except Terminated as error:
+        print(f"{name}: told to end (SIGTERM){advise(command, error)}", file=sys.stderr)
         return EXIT_TERMINATED
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
@@ -268,11 +268,14 @@ def run_and_tell(argv: Sequence[str]) -> int:
         return EXIT_BAD_INPUT
 
 
-def advise(command: str) -> str:
-    """Say what to do after a run of a command was stopped."""
+def advise(command: str, stop: BaseException) -> str:
+    """Say what is kept of a run that was stopped, and what to do; its notes say how much, where any work had begun."""
+    notes = getattr(stop, "__notes__", [])
+    if notes:
+        return f"; {notes[-1]}"
     if command in LEAVING_NOTHING:
         return "; nothing is kept"
-    return "; --resume goes on from what is done" if command in RESUMABLE else ""
+    return "; --resume goes on from what is kept, if anything is" if command in RESUMABLE else ""
 
 
 def refuse_old_python() -> None:

@@ -138,7 +138,7 @@ def prepare_run(job: Job, folder: Path) -> None:
 def forget_what_is_gone(job: Job, folder: Path) -> None:
     """Let the working images of an earlier run count only if they are there, and whole.
 
-    What its journals say is done, `pipeline.list_open_batches` holds against the images themselves.
+    What its journals say is done, `open_batches.list_open_batches` holds against the images themselves.
     """
     if not name_working_images(job, folder).holds(int(job.shared.first_row[-1])):
         (folder / READ).unlink(missing_ok=True)
