@@ -8,6 +8,7 @@ import numpy as np
 
 from polardenoise.counts import word_count
 from polardenoise.engine.classes.joined_uids import join_uids, read_uids
+from polardenoise.engine.classes.raw_pixels import doubt_raw_pixels
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, is_cryosparc
 from polardenoise.engine.particles.cryosparc.tables import (
     ENDINGS,
@@ -46,6 +47,9 @@ class RawRows(Protocol):
     @property
     def lacks_halves(self) -> bool:
         """Whether halves were drawn for denoising that the rows do not get."""
+
+    def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
+        """Word that the images are not those that were denoised; refuse them if nothing says what they are."""
 
     def refuse_lost_stacks(self, output: Path) -> None:
         """Refuse an output in a folder from which its stacks would not be found: names are kept as they are."""
@@ -107,7 +111,7 @@ def read_raw_rows(
     if output.suffix == STAR_ENDING:
         particles = read_particles(raw, "none", cryosparc=cryosparc)
         refuse_denoised(particles, "--particles")
-        return StarRows(particles, join_uids(denoised, raw, read_uids(particles)))
+        return StarRows(particles, join_uids(denoised, raw, read_uids(particles)), by_uid=True)
     tables = read_tables(raw, cryosparc.passthrough)
     refuse_denoised_images(tables)
     uids = tables.particles.values["uid"]
@@ -145,16 +149,23 @@ class StarRows:
         The raw set.
     of_row : ndarray
         `(n,)` the row of each denoised particle, from 0.
+    by_uid : bool
+        Whether it was found by uids.
     """
 
     particles: ParticleSet
     of_row: np.ndarray
+    by_uid: bool = False
     lacks_halves: bool = False
 
     @property
     def gains_halves(self) -> bool:
         """Whether the rows have no halves of their own."""
         return not self.particles.has("rlnRandomSubset")
+
+    def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
+        """Hold a few images against what the provenance knows of those that were denoised."""
+        return doubt_raw_pixels(denoised, self.particles, self.of_row, self.by_uid)
 
     def refuse_lost_stacks(self, output: Path) -> None:
         """Refuse an output from whose folder a stack would not be found."""
@@ -201,6 +212,10 @@ class TableRows:
     uids: np.ndarray
     lacks_halves: bool
     gains_halves: bool = False
+
+    def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
+        """Doubt nothing: the uids are those of the set that was denoised, and no image is read for its rows."""
+        return []
 
     def refuse_lost_stacks(self, output: Path) -> None:
         """Refuse an output from whose folder a stack would not be found that is named from the set's own."""

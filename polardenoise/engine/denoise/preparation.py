@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ from polardenoise.engine.neighbours.clusters import form_clusters
 from polardenoise.engine.neighbours.folds import FOLDS
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
 from polardenoise.engine.networks.registry import as_joint
+from polardenoise.engine.particles.pixel_sample import PixelSample, take_pixel_sample
 from polardenoise.engine.particles.preprocessing import (
     SeePixels,
     pass_over,
@@ -50,6 +51,7 @@ WORKING = "working.f32"
 READ = "read.npz"
 SETS = "sets.npz"
 COMPUTING = "computing.json"
+SAMPLE = "pixel_sample.json"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def prepare_run(job: Job, folder: Path) -> None:
         write_json(folder / COMPUTING, computing)
     if not (folder / READ).exists():
         read_input(job, folder)
+    if not (folder / SAMPLE).exists():
+        write_json(folder / SAMPLE, msgspec.structs.asdict(take_pixel_sample(job.particles)))
     with open_preparation(job, folder) as preparation:
         found, setting = preparation.contrasts, job.plan.contrast
         asked = "" if setting == "auto" else f"{setting}, as given; found: "
@@ -160,6 +164,12 @@ def read_computing(folder: Path) -> Computing:
     """Read how the network of a run is run."""
     saved = read_json(folder / COMPUTING, ComputingFile, START_ANEW)
     return Computing(getattr(torch, saved.precision), saved.images_per_batch)
+
+
+def state_sample(folder: Path) -> dict[str, Any]:
+    """State which pixels some images of the input had when it was read, for the provenance."""
+    sample = read_json(folder / SAMPLE, PixelSample, START_ANEW)
+    return msgspec.structs.asdict(sample)
 
 
 def read_input(job: Job, folder: Path, see: SeePixels = pass_over) -> None:
