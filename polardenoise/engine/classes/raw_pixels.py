@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from polardenoise.counts import choose_verb
-from polardenoise.engine.particles.particle_images import name_image
-from polardenoise.engine.particles.particle_set import ParticleSet
-from polardenoise.engine.particles.pixel_sample import (
+from polardenoise.engine.classes.pixel_sample import (
     PixelSample,
     find_other_images,
     read_pixel_sample,
     take_pixel_sample,
 )
+from polardenoise.engine.particles.particle_images import name_image
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import ESTIMATES, PLACES, SAME_PIXEL_SIZE, find_values
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.provenance import read_provenance

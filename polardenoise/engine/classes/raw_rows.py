@@ -25,15 +25,15 @@ from polardenoise.engine.particles.image_names import is_there
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.set_checks import refuse_denoised, refuse_other_order
 from polardenoise.engine.particles.set_document import is_bare_stack
-from polardenoise.engine.particles.star import keep_rows, parse_star
+from polardenoise.engine.particles.star import keep_rows
 from polardenoise.engine.particles.star_tables import find_particle_table
-from polardenoise.engine.particles.star_writing import find_line_end, write_star
+from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.provenance import read_provenance
+from polardenoise.engine.runtime.running_command import comment_maker
 
-#: Says at the head of the output what made it: the rows are the input's, and say nothing.
-COMMENT = "# raw particles, selected by polardenoise"
-BYTE_ORDER_MARK = "\ufeff"
+#: Says at the head of the output what it is: the rows are the input's, and say nothing.
+SELECTED = "raw particles, selected"
 STAR_ENDING = ".star"
 
 
@@ -184,14 +184,12 @@ class StarRows:
         """
         kept = kept[np.argsort(self.of_row[kept])]
         rows = self.of_row[kept].tolist()
-        lines = keep_rows(self.particles.document, self.particles.table, rows).lines
-        place = 1 if lines[0].startswith(BYTE_ORDER_MARK) else 0
-        comment = COMMENT + find_line_end(lines[0])
-        document = parse_star(output, [*lines[:place], comment, *lines[place:]])
+        document = keep_rows(self.particles.document, self.particles.table, rows)
         columns = {}
         if halves is not None and self.gains_halves:
             columns["rlnRandomSubset"] = [str(half) for half in halves[kept]]
-        write_star(document, output, [(find_particle_table(document), columns)])
+        changes = [(find_particle_table(document), columns)]
+        write_star(document, output, changes, SELECTED)
 
 
 @dataclass(frozen=True)
@@ -223,4 +221,4 @@ class TableRows:
 
     def write(self, output: Path, kept: np.ndarray, halves: np.ndarray | None) -> None:
         """Write the rows to the bit, each table's in its own order; no field of theirs could tell `halves`."""
-        write_tables(self.tables, self.uids[kept], output, COMMENT)
+        write_tables(self.tables, self.uids[kept], output, comment_maker(SELECTED))

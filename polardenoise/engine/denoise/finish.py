@@ -182,7 +182,8 @@ def write_star(job: Job, path: Path, scores: Columns) -> None:
     if job.box != particles.box:
         rescaled, rescaled_optics = rescaled_columns(particles, job.box)
         columns, optics = columns | rescaled, optics | rescaled_optics
-    write_particles(particles, path, names, columns | scores, optics)
+    what = "denoised images, estimates and not data"
+    write_particles(particles, path, names, columns | scores, optics, what)
 
 
 def write_data_set(job: Job, path: Path, bright: bool) -> None:

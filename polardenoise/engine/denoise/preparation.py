@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.counts import choose_verb, word_count
+from polardenoise.engine.classes.pixel_sample import PixelSample, take_pixel_sample
 from polardenoise.engine.denoise.batches import IMAGES_PER_BATCH
 from polardenoise.engine.denoise.contrast import (
     Contrast,
@@ -33,7 +34,6 @@ from polardenoise.engine.neighbours.clusters import form_clusters
 from polardenoise.engine.neighbours.folds import FOLDS
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
 from polardenoise.engine.networks.registry import as_joint
-from polardenoise.engine.particles.pixel_sample import PixelSample, take_pixel_sample
 from polardenoise.engine.particles.preprocessing import (
     SeePixels,
     pass_over,
