@@ -294,7 +294,12 @@ def test_a_bad_pixel_is_named_by_its_row_in_the_file(folder, model, capsys):
     write_stack(folder / "stack.mrcs", stack, 3.0)
     assert denoise(model, "--rows", "0:20") == 0
     assert denoise(model, "--rows", "15:") == 2
-    assert "row 21" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "row 21: image " in error
+    assert error.endswith("(rows are counted from 1; --rows counts from 0: row 21 is 20:21)\n")
+    # As it says, that is the image.
+    assert denoise(model, "--rows", "20:21") == 2
+    assert "row 21: image " in capsys.readouterr().err
 
 
 def test_two_processes_give_the_images_of_one(folder, model):

@@ -18,6 +18,7 @@ from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import ESTIMATES, PLACES, SAME_PIXEL_SIZE, find_values
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.provenance import read_provenance
+from polardenoise.engine.runtime.row_numbers import say_how_rows_count
 
 #: The end of the name of the STAR file of classes, whose images are the raw ones, and that of the denoised set.
 OF_RAW_IMAGES, OF_DENOISED_IMAGES = "_2d_data.star", ".star"
@@ -68,7 +69,8 @@ def doubt_raw_pixels(
             f"--particles {particles.star_path}: {found}; give the particles that were denoised, or denoise these"
         )
     why = "uids" if by_uid else "micrographs and coordinates"
-    return [f"{particles.star_path}: {found}; {why} say that they are the same particles"]
+    doubt = f"{particles.star_path}: {found}; {why} say that they are the same particles"
+    return [say_how_rows_count(doubt)]
 
 
 def find_sample(denoised: ParticleSet) -> PixelSample | None:

@@ -46,6 +46,7 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.runtime.progress import Progress
+from polardenoise.engine.runtime.row_numbers import say_how_rows_count
 
 WORKING = "working.f32"
 READ = "read.npz"
@@ -89,7 +90,7 @@ class Preparation:
                 f"others of it ({'the first in ' if len(rows) > 1 else ''}row {first} of {job.particles.star_path}): "
                 "what surrounds them was taken instead; remove the row or extract it again if that is not enough"
             )
-        return doubts
+        return [say_how_rows_count(doubt, of_rows_option=True) for doubt in doubts]
 
 
 @dataclass(frozen=True)
