@@ -22,6 +22,7 @@ from polardenoise.engine.runtime.errors import (
     describe_system_error,
     says_out_of_memory,
 )
+from polardenoise.engine.runtime.row_numbers import say_how_rows_count
 from polardenoise.engine.runtime.running_command import running_command
 from polardenoise.engine.runtime.standard_streams import patient_streams
 from polardenoise.engine.runtime.stopping import (
@@ -36,6 +37,8 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 #: Commands that go on where they were stopped.
 RESUMABLE = ("train", "denoise")
+#: That has `--rows`, in which rows are counted from 0.
+COMMAND_WITH_ROWS = "denoise"
 #: What is lost with all that it has learned.
 LEAVING_NOTHING = ("adapt",)
 #: What lowers the memory that a run of a command takes.
@@ -243,13 +246,14 @@ def run_and_tell(argv: Sequence[str]) -> int:
                 run_command(arguments)
         return 0
     except InputError as error:
-        print(f"{name}: {on_one_line(error)}", file=sys.stderr)
+        line = say_how_rows_count(on_one_line(error), command == COMMAND_WITH_ROWS)
+        print(f"{name}: {line}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted{advise(command)}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"{name}: interrupted{advise(command, error)}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except Terminated:
-        print(f"{name}: told to end (SIGTERM){advise(command)}", file=sys.stderr)
+    except Terminated as error:
+        print(f"{name}: told to end (SIGTERM){advise(command, error)}", file=sys.stderr)
         return EXIT_TERMINATED
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
@@ -268,11 +272,14 @@ def run_and_tell(argv: Sequence[str]) -> int:
         return EXIT_BAD_INPUT
 
 
-def advise(command: str) -> str:
-    """Say what to do after a run of a command was stopped."""
+def advise(command: str, stop: BaseException) -> str:
+    """Say what is kept of a run that was stopped, and what to do; its notes say how much, where any work had begun."""
+    notes = getattr(stop, "__notes__", [])
+    if notes:
+        return f"; {notes[-1]}"
     if command in LEAVING_NOTHING:
         return "; nothing is kept"
-    return "; --resume goes on from what is done" if command in RESUMABLE else ""
+    return "; --resume goes on from what is kept, if anything is" if command in RESUMABLE else ""
 
 
 def refuse_old_python() -> None:

@@ -206,7 +206,7 @@ def read_last_line(path, start):
 
 def word_kill(command):
     """Say in one line that a command was killed, and what to do."""
-    then = "Continue goes on from there" if command in GOES_ON else "start it again"
+    then = "Continue goes on from what it has kept" if command in GOES_ON else "start it again"
     return (
         f"polardenoise {command} was killed: out of memory? Free some, or choose fewer particles per "
         f"chunk or images per set where the form has them; {then}."

@@ -101,7 +101,8 @@ def test_input_error_is_told_in_one_line(pretend, capsys):
 
     assert cli.main(pretend(run)) == 2
     assert (
-        capsys.readouterr().err == "polardenoise reconstruct: a.star: row 3 points past the end\n"
+        capsys.readouterr().err
+        == "polardenoise reconstruct: a.star: row 3 points past the end (rows are counted from 1)\n"
     )
 
 

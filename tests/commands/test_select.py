@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from polardenoise.engine.cli import main
+from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.star import read_star
 from polardenoise.engine.particles.star_writing import write_star
-from tests.denoise_files import write_set
+from tests.denoise_files import denoise, save_tiny_model, write_set
 
 COUNT, MANY = 24, 60
 SCORES = np.linspace(0.1, 0.9, COUNT).round(4)
@@ -229,3 +230,96 @@ def test_an_output_from_which_stacks_are_not_found_is_refused(scored, monkeypatc
     assert "would not be found from there" in capsys.readouterr().err
     assert select("--min-score", "0.5", **words, output=folder / "clean.star") == 0
     assert len(read_particles(folder / "clean.star")) == 12
+
+
+def write_scored(folder):
+    """Denoise a set with the smallest of models, as far as `select` looks at it."""
+    source = write_set(folder, count=COUNT)
+    model = save_tiny_model(folder / "model")
+    assert denoise(model, "--group-by", "random", "--set-size", "4") == 0
+    document = read_star("out.star")
+    scores = {"polardenoiseScore": [str(score) for score in SCORES]}
+    write_star(document, "out.star", [(document.tables[-1], scores)])
+    return source
+
+
+def replace_pixels(folder):
+    """Put other pixels under the same names, in the same box."""
+    images = np.random.default_rng(5).standard_normal((COUNT, 32, 32)).astype(np.float32)
+    write_stack(folder / "stack.mrcs", images, 3.0)
+
+
+def test_raw_particles_with_other_pixels_are_refused(tmp_path, monkeypatch, capsys):
+    """The same names with other contents, and another stack: the provenance knows a few images of the input."""
+    monkeypatch.chdir(tmp_path)
+    source = write_scored(tmp_path)
+    capsys.readouterr()
+    assert select("--min-score", "0.5") == 0
+    assert "WARNING" not in capsys.readouterr().out
+    Path("clean.star").unlink()
+    replace_pixels(tmp_path)
+    capsys.readouterr()
+    assert select("--min-score", "0.5") == 2
+    error = capsys.readouterr().err
+    assert (
+        "in.star: 16 of 16 images that were looked at have other pixels than out.star was" in error
+    )
+    assert "(the first in row 1: image " in error
+    assert "stack.mrcs); give the particles that were denoised, or denoise these (rows" in error
+    assert error.count("\n") == 1
+    assert not Path("clean.star").exists()
+    assert source.exists()
+
+
+def test_other_pixels_of_a_part_are_named_by_the_row_of_the_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_set(tmp_path, count=COUNT)
+    model = save_tiny_model(tmp_path / "model")
+    assert denoise(model, "--group-by", "random", "--set-size", "4", "--rows", "8:20") == 0
+    document = read_star("out.star")
+    scores = {"polardenoiseScore": ["0.5"] * 12}
+    write_star(document, "out.star", [(document.tables[-1], scores)])
+    assert select("--min-score", "0.5") == 0
+    replace_pixels(tmp_path)
+    capsys.readouterr()
+    assert select("--min-score", "0.5") == 2
+    assert "12 of 12 images" in (error := capsys.readouterr().err)
+    assert "(the first in row 9: image " in error
+
+
+def test_particles_that_were_extracted_anew_come_with_a_warning(tmp_path, monkeypatch, capsys):
+    """Micrographs, coordinates, poses and defoci say that they are the same; without micrographs nothing does."""
+    monkeypatch.chdir(tmp_path)
+    source = write_set(tmp_path, count=COUNT)
+    document = read_star(source)
+    table = document.tables[-1]
+    places = {
+        "rlnMicrographName": [f"m{row % 3}.mrc" for row in range(COUNT)],
+        "rlnCoordinateX": [str(100 * row) for row in range(COUNT)],
+        "rlnCoordinateY": [str(7 * row * row) for row in range(COUNT)],
+    }
+    write_star(document, source, [(table, places)])
+    model = save_tiny_model(tmp_path / "model")
+    assert denoise(model, "--group-by", "random", "--set-size", "4") == 0
+    document = read_star("out.star")
+    scores = {"polardenoiseScore": [str(score) for score in SCORES]}
+    write_star(document, "out.star", [(document.tables[-1], scores)])
+    replace_pixels(tmp_path)
+    capsys.readouterr()
+    assert select("--min-score", "0.5") == 0
+    told = capsys.readouterr().out
+    assert "WARNING: in.star: 16 of 16 images that were looked at have other pixels" in told
+    assert "micrographs and coordinates say that they are the same particles" in told
+    document = read_star(source)
+    angles = {"rlnAngleRot": [str(float(row)) for row in range(COUNT)]}
+    write_star(document, "others.star", [(document.tables[-1], angles)])
+    assert select("--min-score", "0.5", raw="others.star") == 2
+    assert "give the particles that were denoised" in capsys.readouterr().err
+
+
+def test_a_provenance_whose_sample_makes_no_sense_is_passed_over(scored):
+    sample = {"box": 32, "pixel_size": 3.0, "rows": [0, 99], "digests": ["a", "b"]}
+    for wrong in (None, {}, "x", sample, sample | {"rows": [0]}, sample | {"rows": ["a", -1]}):
+        facts = {"program": "polardenoise", "particles": COUNT, "pixel_sample": wrong}
+        Path("out.json").write_text(json.dumps(facts))
+        assert select("--min-score", "0.5") == 0

@@ -28,6 +28,7 @@ def test_a_hot_pixel_does_not_spread(tmp_path, monkeypatch, model, capsys, value
     assert denoise(model, *options, "--report", "report", output="after.star") == 0
     out = capsys.readouterr().out
     assert "WARNING: 1 image has pixels far beyond all others of it (row 6 of in.star)" in out
+    assert "(rows are counted from 1; --rows counts from 0: row 6 is 5:6)\n" in out
     facts = json.loads((tmp_path / "after.json").read_text())
     assert facts["images_with_hot_pixels"] == 1
     assert "pixels far beyond all others" in (tmp_path / "report" / "index.html").read_text()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise import __version__
 from polardenoise.engine.imaging.background import measure_background
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.fourier import fourier_crop
@@ -21,6 +22,8 @@ def test_only_image_names_change_in_the_text(folder, model):
     source = write_set(folder)
     assert denoise(model, "--set-size", "8", "--class-count", "0") == 0
     before, after = source.read_text().splitlines(), (folder / "out.star").read_text().splitlines()
+    comment = f"# polardenoise {__version__} denoise: denoised images, estimates and not data"
+    assert after.pop(0) == comment
     assert len(before) == len(after)
     row = 0
     for old, new in zip(before, after, strict=True):

@@ -1,5 +1,6 @@
 """Runs that are killed and resumed, cut into rows, shared by processes, or short of memory give the same images."""
 
+import errno
 import json
 import os
 import re
@@ -73,6 +74,45 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     ]
 
 
+def test_a_stopped_run_says_how_many_images_it_keeps(folder, model, monkeypatch, capsys):
+    """Images of a batch of 4 are kept together: of 24, none before the first one is written."""
+    write_set(folder)
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 0, KeyboardInterrupt())
+        assert denoise(model, *OPTIONS) == 130
+    assert "; none of 24 images is kept yet; --resume goes on" in capsys.readouterr().err
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 3, KeyboardInterrupt())
+        assert denoise(model, *OPTIONS) == 130
+    said = re.search(r"interrupted; (\d+) of 24 images are kept; ", capsys.readouterr().err)
+    kept = int(said[1])
+    assert kept in (8, 12)  # what was being written when it was stopped may be lost
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 0, OSError(errno.EIO, "Input/output error"))
+        assert denoise(model, *OPTIONS, "--resume") == 2
+    said = capsys.readouterr()
+    assert f"denoise: {kept} of 24 images are kept from before\n" in said.out
+    hidden = unfinished.name_unfinished(folder / "out.star").name
+    assert f"; {kept} of 24 images are kept, in {hidden}: the same command with" in said.err
+    assert denoise(model, *OPTIONS, "--resume") == 0
+    assert f"denoise: {24 - kept}/{24 - kept} images" in capsys.readouterr().out
+    assert denoise(model, *OPTIONS, "--resume", output="new.star") == 0
+    assert "denoise: none of 24 images is kept from before\n" in capsys.readouterr().out
+
+
+def test_a_search_that_is_stopped_in_its_first_cluster_says_why_nothing_is_kept(
+    folder, model, monkeypatch, capsys
+):
+    write_set(folder)
+    monkeypatch.setattr(
+        "polardenoise.engine.denoise.whole_halves.runner.WholeHalfRunner.run", interrupt
+    )
+    assert denoise(model, "--set-size", "4") == 130
+    error = capsys.readouterr().err
+    assert "; none of 24 images is kept yet (images are kept when their whole cluster is" in error
+    assert error.count("\n") == 1
+
+
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(folder, model):
     """SIGKILL leaves no time to tidy up."""
     write_set(folder, count=200)
@@ -99,7 +139,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(folder, model):
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [(["--seed", "5"], "--seed"), (["--set-size", "3"], "--set-size"), ([], "input")],
+    [
+        (["--seed", "5"], "was begun with --seed 0 (now 5); repeat the command as it was"),
+        (["--set-size", "3"], "--set-size 4 (now 3)"),
+        (["--rows", "2:", "--ignore-halves"], "--ignore-halves off (now on), --rows : (now 2:)"),
+        ([], "another input (the file of the particles, stack.mrcs: not as then)"),
+    ],
 )
 def test_a_run_is_not_resumed_with_other_options_or_input(
     folder, model, monkeypatch, capsys, change, named
@@ -176,7 +221,7 @@ def test_a_complete_run_is_not_done_again(folder, model, monkeypatch):
 def test_two_runs_do_not_write_the_same_output(folder, model, capsys):
     write_set(folder)
     hidden = unfinished.name_unfinished(folder / "out.star")
-    with unfinished.unfinished_run(folder / "out.star", {}, False):
+    with unfinished.unfinished_run(folder / "out.star", {}, False, lambda: "nothing is kept"):
         assert denoise(model) == 2
         assert "another run" in capsys.readouterr().err
     assert not hidden.exists()
@@ -249,7 +294,12 @@ def test_a_bad_pixel_is_named_by_its_row_in_the_file(folder, model, capsys):
     write_stack(folder / "stack.mrcs", stack, 3.0)
     assert denoise(model, "--rows", "0:20") == 0
     assert denoise(model, "--rows", "15:") == 2
-    assert "row 21" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "row 21: image " in error
+    assert error.endswith("(rows are counted from 1; --rows counts from 0: row 21 is 20:21)\n")
+    # As it says, that is the image.
+    assert denoise(model, "--rows", "20:21") == 2
+    assert "row 21: image " in capsys.readouterr().err
 
 
 def test_two_processes_give_the_images_of_one(folder, model):

@@ -145,7 +145,7 @@ def test_matches_name_no_overlapping_neighbours(crowded, folder, model, capsys):
 
 @pytest.mark.parametrize("group", ["random", "rlnClassNumber", "rlnMicrographName"])
 def test_sets_hold_no_overlapping_images(crowded, folder, model, monkeypatch, group):
-    from polardenoise.engine.denoise import pipeline
+    from polardenoise.engine.denoise import open_batches
 
     seen = []
 
@@ -153,7 +153,7 @@ def test_sets_hold_no_overlapping_images(crowded, folder, model, monkeypatch, gr
         seen.append(load_sets(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(pipeline, "load_sets", note_sets)
+    monkeypatch.setattr(open_batches, "load_sets", note_sets)
     assert denoise(model, "--group-by", group, "--set-size", "8") == 0
     sets = seen[0]
     assert sorted(row for one in sets for row in one.rows[: one.kept]) == list(range(72))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise import __version__
 from polardenoise.engine.cli import main
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf, phase_flip
 from polardenoise.engine.imaging.euler_angles import draw_orientations, draw_views
@@ -135,7 +136,8 @@ def test_denoised_sets_are_labelled_consistency(scene, tmp_path):
         out = tmp_path / name
         run(scene / f"{name}.star", "-o", out)
         assert result(out)["fsc_means"] == label
-        assert f"# polardenoise, half maps: {label}\n" in (out / "fsc.star").read_text()
+        comment = f"# polardenoise {__version__} reconstruct: half maps, {label}\n"
+        assert comment in (out / "fsc.star").read_text()
 
 
 @pytest.mark.parametrize(("views", "group", "few"), [(1, "c1", 1), (3, "c1", 3), (3, "o", 0)])

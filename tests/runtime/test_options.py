@@ -17,7 +17,7 @@ from polardenoise.engine.runtime.options import (
     read_options,
     state_options,
 )
-from polardenoise.engine.simulate.options import SimulationPlan
+from polardenoise.engine.simulate.options import SimulationFiles, SimulationPlan
 from polardenoise.engine.train.options import DEFAULT_MINUTES, TrainingPlan
 
 
@@ -103,7 +103,7 @@ def test_without_options_simulate_does_what_its_plan_says():
 
 
 def test_a_training_has_a_length():
-    plan = TrainingPlan((), Path("out"))
+    plan = TrainingPlan(("phantom:1",), Path("out"))
     assert plan.all_minutes == DEFAULT_MINUTES
     assert replace(plan, steps=5).all_minutes is None
     assert replace(plan, minutes=2.0).all_minutes == 2
@@ -166,4 +166,53 @@ def test_a_program_may_give_paths_and_numbers_as_text():
 def test_a_program_is_refused_what_the_command_line_is(value, message):
     with pytest.raises(InputError) as caught:
         DenoisePlan("in.star", "out.star", **value)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_program_may_give_train_and_simulate_paths_and_numbers_as_text():
+    plan = TrainingPlan("phantom:1-2,7", "out", recipe="r.json", like="p.star", steps="5")
+    assert plan.sources == ("phantom:1-2", "phantom:7")
+    assert (plan.output, plan.recipe, plan.like) == (Path("out"), Path("r.json"), Path("p.star"))
+    assert (plan.steps, plan.all_minutes, plan.architecture) == (5, None, None)
+    assert replace(plan, seed=3) == replace(plan, seed="3")
+    pair = TrainingPlan((), "out", pairs=("noisy.star", "clean.star"))
+    assert pair.pairs == (Path("noisy.star"), Path("clean.star"))
+    assert replace(pair, seed=1).pairs == pair.pairs
+    simulation = SimulationPlan(
+        ["phantom:1,2"], pixel_size="2.5", snr="0.1", box="48", particles="60", mtf="0.5"
+    )
+    assert simulation.sources == ("phantom:1", "phantom:2")
+    numbers = (simulation.pixel_size, simulation.snr, simulation.box, simulation.particles)
+    assert numbers == (2.5, 0.1, 48, 60)
+    assert simulation.mtf is not None
+    assert simulation.mtf.frequency[0] == 0
+    assert SimulationPlan("phantom:1", pixel_size="auto").pixel_size is None
+    assert replace(simulation, seed=1).sources == simulation.sources
+    assert SimulationFiles("out", noise_like="p.star").noise_like == Path("p.star")
+
+
+@pytest.mark.parametrize(
+    ("plan", "value", "message"),
+    [
+        (TrainingPlan, {"sources": ()}, "SOURCE: name at least one structure"),
+        (TrainingPlan, {"pairs": ("a.star", "b.star")}, "--pairs: goes without SOURCEs"),
+        (TrainingPlan, {"sources": (), "pairs": "a.star"}, "--pairs: give 2 of them, not 1"),
+        (TrainingPlan, {"steps": 0}, "--steps 0: must be at least 1"),
+        (TrainingPlan, {"minutes": "soon"}, "--minutes soon: give a number"),
+        (TrainingPlan, {"steps": 5, "minutes": 2}, "--steps: leave it out, or --minutes"),
+        (TrainingPlan, {"architecture": "vgg"}, "--architecture vgg: must be one of"),
+        (TrainingPlan, {"preset": "huge"}, "--preset huge: must be one of tiny, base"),
+        (TrainingPlan, {"resume": "no"}, "--resume no: is on or off"),
+        (SimulationPlan, {"sources": ()}, "SOURCE: give at least one"),
+        (SimulationPlan, {"pixel_size": "big"}, "--pixel-size big: give Angstrom, or auto"),
+        (SimulationPlan, {"snr": "faint"}, "--snr faint: give a number"),
+        (SimulationPlan, {"noise": "pink"}, "--noise pink: must be one of gaussian"),
+        (SimulationPlan, {"mtf": 3}, "--mtf 3: give its value at Nyquist"),
+        (SimulationPlan, {"with_ctf": "no"}, "--ctf no: is on or off"),
+    ],
+)
+def test_a_program_is_refused_what_train_and_simulate_are(plan, value, message):
+    needed = {"sources": "phantom:1"} | ({"output": "out"} if plan is TrainingPlan else {})
+    with pytest.raises(InputError) as caught:
+        plan(**needed | value)
     assert str(caught.value).startswith(message)

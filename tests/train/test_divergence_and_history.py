@@ -82,7 +82,9 @@ def test_ctrl_c_is_answered_between_two_steps_and_saves(run, monkeypatch, capsys
     monkeypatch.setattr(signal, "default_int_handler", signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     assert main([*ARGUMENTS, "-o", str(run), "--steps", "9", "--resume"]) == 130
-    assert capsys.readouterr().err.endswith("interrupted; --resume goes on from what is done\n")
+    assert capsys.readouterr().err.endswith(
+        "interrupted; step 5 is kept; --resume goes on from there\n"
+    )
     assert json.loads((run / "resume" / "state.json").read_text())["step"] == 5
     assert load_model(str(run))[1].trained_on["steps"] == 5
 

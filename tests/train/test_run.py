@@ -207,7 +207,8 @@ def test_a_resume_with_other_sources_is_refused(trained, capsys):
         "--resume",
     ]
     assert main([*other, "--steps", "13"]) == 2
-    assert "another source" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "(now without) and without SOURCE phantom:9 (now with); give the same as before" in error
 
 
 def test_a_training_killed_at_once_can_be_resumed(trained, tmp_path, monkeypatch):
@@ -230,7 +231,14 @@ def test_a_training_killed_at_once_can_be_resumed(trained, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("extra", "message"),
-    [(["--architecture", "dncnn"], "another"), (["--preset", "base"], "another recipe")],
+    [
+        (["--architecture", "dncnn"], "--architecture polar-transformer (now dncnn)"),
+        (["--preset", "base"], "images_per_step of the recipe (--preset, --recipe)"),
+        (
+            ["--seed", "4"],
+            "was begun with --seed 3 (now 4); give the same as before, or another -o",
+        ),
+    ],
 )
 def test_a_resume_with_another_network_is_refused(trained, capsys, extra, message):
     assert main([*ARGUMENTS, *extra, "-o", str(trained), "--steps", "13", "--resume"]) == 2
@@ -239,7 +247,7 @@ def test_a_resume_with_another_network_is_refused(trained, capsys, extra, messag
     assert error.count("\n") == 1
 
 
-def test_a_training_that_began_before_a_setting_was_there_goes_on(trained, tmp_path):
+def test_a_training_that_began_before_a_setting_was_there_goes_on(trained, tmp_path, capsys):
     """New settings of a recipe are off where nobody names them, as everything was before."""
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
@@ -248,9 +256,13 @@ def test_a_training_that_began_before_a_setting_was_there_goes_on(trained, tmp_p
     del saved["facts"]["recipe"]["contrast_spread"]
     state.write_text(json.dumps(saved))
     assert main([*ARGUMENTS, "-o", str(folder), "--steps", "13", "--resume"]) == 0
+    saved = json.loads(state.read_text())
     saved["facts"]["recipe"]["contrast_spread"] = 0.5
     state.write_text(json.dumps(saved))
+    capsys.readouterr()
     assert main([*ARGUMENTS, "-o", str(folder), "--steps", "14", "--resume"]) == 2
+    named = "contrast_spread of the recipe (--preset, --recipe) 0.5 (now 0.0)"
+    assert named in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("part", ["state.json", "weights", "second_moments"])

@@ -8,6 +8,7 @@ import numpy as np
 
 from polardenoise.counts import word_count
 from polardenoise.engine.classes.joined_uids import join_uids, read_uids
+from polardenoise.engine.classes.raw_pixels import doubt_raw_pixels
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, is_cryosparc
 from polardenoise.engine.particles.cryosparc.tables import (
     ENDINGS,
@@ -24,15 +25,15 @@ from polardenoise.engine.particles.image_names import is_there
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
 from polardenoise.engine.particles.set_checks import refuse_denoised, refuse_other_order
 from polardenoise.engine.particles.set_document import is_bare_stack
-from polardenoise.engine.particles.star import keep_rows, parse_star
+from polardenoise.engine.particles.star import keep_rows
 from polardenoise.engine.particles.star_tables import find_particle_table
-from polardenoise.engine.particles.star_writing import find_line_end, write_star
+from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.provenance import read_provenance
+from polardenoise.engine.runtime.running_command import comment_maker
 
-#: Says at the head of the output what made it: the rows are the input's, and say nothing.
-COMMENT = "# raw particles, selected by polardenoise"
-BYTE_ORDER_MARK = "\ufeff"
+#: Says at the head of the output what it is: the rows are the input's, and say nothing.
+SELECTED = "raw particles, selected"
 STAR_ENDING = ".star"
 
 
@@ -46,6 +47,9 @@ class RawRows(Protocol):
     @property
     def lacks_halves(self) -> bool:
         """Whether halves were drawn for denoising that the rows do not get."""
+
+    def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
+        """Word that the images are not those that were denoised; refuse them if nothing says what they are."""
 
     def refuse_lost_stacks(self, output: Path) -> None:
         """Refuse an output in a folder from which its stacks would not be found: names are kept as they are."""
@@ -107,7 +111,7 @@ def read_raw_rows(
     if output.suffix == STAR_ENDING:
         particles = read_particles(raw, "none", cryosparc=cryosparc)
         refuse_denoised(particles, "--particles")
-        return StarRows(particles, join_uids(denoised, raw, read_uids(particles)))
+        return StarRows(particles, join_uids(denoised, raw, read_uids(particles)), by_uid=True)
     tables = read_tables(raw, cryosparc.passthrough)
     refuse_denoised_images(tables)
     uids = tables.particles.values["uid"]
@@ -145,16 +149,23 @@ class StarRows:
         The raw set.
     of_row : ndarray
         `(n,)` the row of each denoised particle, from 0.
+    by_uid : bool
+        Whether it was found by uids.
     """
 
     particles: ParticleSet
     of_row: np.ndarray
+    by_uid: bool = False
     lacks_halves: bool = False
 
     @property
     def gains_halves(self) -> bool:
         """Whether the rows have no halves of their own."""
         return not self.particles.has("rlnRandomSubset")
+
+    def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
+        """Hold a few images against what the provenance knows of those that were denoised."""
+        return doubt_raw_pixels(denoised, self.particles, self.of_row, self.by_uid)
 
     def refuse_lost_stacks(self, output: Path) -> None:
         """Refuse an output from whose folder a stack would not be found."""
@@ -173,14 +184,12 @@ class StarRows:
         """
         kept = kept[np.argsort(self.of_row[kept])]
         rows = self.of_row[kept].tolist()
-        lines = keep_rows(self.particles.document, self.particles.table, rows).lines
-        place = 1 if lines[0].startswith(BYTE_ORDER_MARK) else 0
-        comment = COMMENT + find_line_end(lines[0])
-        document = parse_star(output, [*lines[:place], comment, *lines[place:]])
+        document = keep_rows(self.particles.document, self.particles.table, rows)
         columns = {}
         if halves is not None and self.gains_halves:
             columns["rlnRandomSubset"] = [str(half) for half in halves[kept]]
-        write_star(document, output, [(find_particle_table(document), columns)])
+        changes = [(find_particle_table(document), columns)]
+        write_star(document, output, changes, SELECTED)
 
 
 @dataclass(frozen=True)
@@ -202,10 +211,14 @@ class TableRows:
     lacks_halves: bool
     gains_halves: bool = False
 
+    def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
+        """Doubt nothing: the uids are those of the set that was denoised, and no image is read for its rows."""
+        return []
+
     def refuse_lost_stacks(self, output: Path) -> None:
         """Refuse an output from whose folder a stack would not be found that is named from the set's own."""
         refuse_lost_images(self.tables, output)
 
     def write(self, output: Path, kept: np.ndarray, halves: np.ndarray | None) -> None:
         """Write the rows to the bit, each table's in its own order; no field of theirs could tell `halves`."""
-        write_tables(self.tables, self.uids[kept], output, COMMENT)
+        write_tables(self.tables, self.uids[kept], output, comment_maker(SELECTED))

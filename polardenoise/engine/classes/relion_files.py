@@ -22,6 +22,7 @@ from polardenoise.engine.particles.star import write_loop
 from polardenoise.engine.particles.star_columns import CLASS_LABEL, SCORE_LABEL
 from polardenoise.engine.particles.star_writing import write_particles
 from polardenoise.engine.runtime.files import write_text_atomically
+from polardenoise.engine.runtime.running_command import comment_maker
 
 #: Averages that are brought to the box of the particles at once.
 AVERAGES_AT_ONCE = 64
@@ -79,7 +80,8 @@ def write_data(
         f"{index + 1:06d}@{stacks[stack]}"
         for index, stack in zip(particles.index_in_stack, particles.stack_of_row, strict=True)
     ]
-    write_particles(particles, path, names, columns, {})
+    what = "raw particles with scores and classes"
+    write_particles(particles, path, names, columns, {}, what)
 
 
 def word_scores(classes: JoinedClasses | None, score: np.ndarray) -> dict[str, list[str]]:
@@ -150,7 +152,8 @@ def write_model(
         "polardenoiseImagesHalf2": [str(value) for value in sizes[:, 1]],
         "polardenoiseTwinCorrelation": [f"{value:.4f}" for value in classes.shown_correlation],
     }
-    lines = ["\n", "# version 30001\n", "\n", "data_model_general\n", "\n"]
+    comment = comment_maker("2D classes of the raw particles")
+    lines = [f"{comment}\n", "\n", "# version 30001\n", "\n", "data_model_general\n", "\n"]
     lines += [f"_{label:<40} {value}\n" for label, value in general.items()]
     lines += ["\n", "\n", "# version 30001\n", "\n", *write_loop("model_classes", of_classes), "\n"]
     write_text_atomically(path, "".join(lines))

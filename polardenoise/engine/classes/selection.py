@@ -103,6 +103,7 @@ def select_particles(
     if not kept.any():
         raise InputError(word_nothing_left(scored, score, in_classes, least))
     rows.refuse_lost_stacks(output)
+    doubts = rows.doubt_pixels(denoised)
     files.probe()
     halves = denoised.random_subset
     rows.write(output, np.flatnonzero(kept), halves)
@@ -122,6 +123,7 @@ def select_particles(
         "gains_halves": halves is not None and rows.gains_halves,
         "lacks_halves": halves is not None and rows.lacks_halves,
         "verdict": verdict,
+        "doubts": doubts,
     }
 
 

@@ -148,4 +148,4 @@ def summarise(summary: dict[str, Any]) -> str:
             f"\nWARNING: `denoise` said not to trust these images ({summary['verdict'][0]}), and scores say as little: "
             "look at the classes, and choose some by --classes"
         )
-    return line
+    return "\n".join([line, *(f"WARNING: {doubt}" for doubt in summary["doubts"])])

@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from polardenoise.counts import word_count
-from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.options import add_options, read_options
 from polardenoise.engine.train.options import TrainingPlan
 
@@ -23,26 +22,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         command=tuple(arguments.command_line),
         files=arguments.files,
     )
-    refuse_mixed_inputs(plan)
     from polardenoise.engine.train.run import run_training
 
     return run_training(plan)
-
-
-def refuse_mixed_inputs(plan: TrainingPlan) -> None:
-    """Refuse a training that learns from nothing, or from two kinds of things."""
-    if plan.pairs is None:
-        if not plan.sources:
-            raise InputError(
-                "SOURCE: name at least one structure, map, phantom:SEED or MANIFEST.tsv, or give --pairs"
-            )
-        return
-    if plan.sources:
-        raise InputError(
-            f"--pairs: goes without SOURCEs; leave out {' '.join(plan.sources)}, or --pairs"
-        )
-    if plan.like is not None:
-        raise InputError("--like: is for SOURCEs; leave it out with --pairs")
 
 
 def summarise(summary: dict[str, Any]) -> str:

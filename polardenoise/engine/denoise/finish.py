@@ -28,6 +28,7 @@ from polardenoise.engine.denoise.preparation import (
     load_sets,
     open_preparation,
     read_computing,
+    state_sample,
 )
 from polardenoise.engine.denoise.residual import AveragedImages, state_residual, take_averaged
 from polardenoise.engine.denoise.resume_folder import publish
@@ -132,6 +133,7 @@ def finish_run(
         write_star(job, folder / STAR, scores)
         summary |= {
             "run": run,
+            "pixel_sample": state_sample(folder),
             "median_score": score,
             "whole_halves": state_templates(job, folder),
             "seconds": {stage: round(spent, 1) for stage, spent in seconds.items()},
@@ -186,7 +188,8 @@ def write_star(job: Job, path: Path, scores: Columns) -> None:
     if job.box != particles.box:
         rescaled, rescaled_optics = rescaled_columns(particles, job.box)
         columns, optics = columns | rescaled, optics | rescaled_optics
-    write_particles(particles, path, names, columns | scores, optics)
+    what = "denoised images, estimates and not data"
+    write_particles(particles, path, names, columns | scores, optics, what)
 
 
 def write_data_set(job: Job, path: Path, bright: bool) -> None:

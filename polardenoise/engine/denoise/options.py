@@ -46,7 +46,8 @@ def parse_rows(text: str) -> slice:
         return slice(*(int(number) if number else None for number in (first, last)))
     except ValueError as error:
         raise InputError(
-            f"--rows {text[:40]}: give A:B, two row numbers counted from 0, B not included, either may be left out"
+            f"--rows {text[:40]}: give A:B, two row numbers counted from 0, B not included, either may be left out; "
+            "row 21 of a message is 20:21"
         ) from error
 
 
@@ -160,7 +161,8 @@ class DenoisePlan:
         read=parse_rows,
         is_fact=True,
         metavar="A:B",
-        help="denoise these rows only, counted from 0, B not included, either may be left out",
+        help="denoise these rows only, counted from 0, B not included, either may be left out; messages and the report "
+        "count rows from 1: their row 21 is 20:21 here",
     )
     pixel_size: float | None = option(
         default=None,
@@ -214,7 +216,8 @@ class DenoisePlan:
         default=None,
         type=Path,
         metavar="FILE.npz",
-        help="with --group-by neighbours: write neighbours, classes and scores of every particle",
+        help="with --group-by neighbours: write neighbours, classes and scores of every particle; rows in it are those "
+        "of OUT.star, counted from 0",
     )
     command: tuple[str, ...] = ()
     #: Images of pure noise have no contrast: nothing is said of what they seem to have by chance.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from polardenoise.engine.denoise.batches import (
     BatchOfImages,
     BatchRunner,
     NumberedBatch,
-    gather_batches,
     read_batch,
 )
 from polardenoise.engine.denoise.class_stage import find_former_class_files, name_class_files
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
 from polardenoise.engine.denoise.noise.guard import fade_faint_images
+from polardenoise.engine.denoise.open_batches import list_open_batches, tell_kept_images
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.plan import (
     Job,
@@ -30,9 +31,7 @@ from polardenoise.engine.denoise.plan import (
     state_facts,
 )
 from polardenoise.engine.denoise.preparation import (
-    SETS,
     Preparation,
-    load_sets,
     open_preparation,
     prepare_run,
     read_computing,
@@ -45,16 +44,14 @@ from polardenoise.engine.denoise.resume_folder import (
     unfinished_run,
     was_published,
 )
-from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole, read_journals
+from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole
 from polardenoise.engine.denoise.verdict import COUNTED, find_dotted, says_all
-from polardenoise.engine.denoise.whole_halves.estimates import name_final_estimates
 from polardenoise.engine.denoise.whole_halves.rounds import make_templates
 from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
 from polardenoise.engine.denoise.whole_halves.sample import form_sample
-from polardenoise.engine.neighbours.matches import name_matches_file
+from polardenoise.engine.denoise.wording import word_taken_over
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images
-from polardenoise.engine.runtime.arrays import holds_arrays
 from polardenoise.engine.runtime.distributed import Processes
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
@@ -135,7 +132,8 @@ def prepared_folder(job: Job, facts: dict[str, Any], processes: Processes) -> It
     with ExitStack() as held:
         with processes.stage():
             if processes.is_first:
-                held.enter_context(unfinished_run(job.plan.output, facts, job.plan.resume))
+                resume, tell_kept = job.plan.resume, partial(tell_kept_images, job, folder)
+                held.enter_context(unfinished_run(job.plan.output, facts, resume, tell_kept))
                 run, former = hash_facts(facts), find_former_class_files(job)
                 if not finish_publishing(folder, name_outputs(job), run, former):
                     check_disk(job, folder)
@@ -183,19 +181,13 @@ def make_templates_of_halves(job: Job, folder: Path, processes: Processes) -> No
     make_templates(job, WholeHalfRunner(job, clusters), processes)
 
 
-def has_matches(job: Job, folder: Path, number: int) -> bool:
-    """Tell whether the matches of a cluster, and what classes are made of, are on the disk if they are asked for."""
-    return not job.keeps_matches or (
-        holds_arrays(name_matches_file(folder, number))
-        and holds_arrays(name_final_estimates(folder, number))
-    )
-
-
 def write_images(job: Job, folder: Path, processes: Processes) -> None:
     """Denoise this process's share of the batches and write each image to its row's place."""
-    own, computing = list_open_batches(job, folder, processes), read_computing(folder)
-    count = sum(one.kept for _, batch in own for one in batch)
+    own, kept = list_open_batches(job, folder, processes)
+    computing, count = read_computing(folder), sum(one.kept for _, batch in own for one in batch)
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
+    if job.plan.resume:
+        print(f"{stage}: {word_taken_over(kept, kept + count)}", flush=True)
     runner = (
         WholeHalfRunner(job, ClusterRunner(job, folder, computing.precision))
         if job.groups is None
@@ -255,27 +247,6 @@ def finish_estimates(
         for name, found in zip(COUNTED, (faint, dotted), strict=True)
     }
     return bring_back(job, preparation, batch, estimates), counts
-
-
-def list_open_batches(job: Job, folder: Path, processes: Processes) -> list[NumberedBatch]:
-    """List this process's share of the batches that are not complete, or not on the disk as the journal says."""
-    complete = read_journals(folder)
-    own = []
-    with UnfinishedStack(folder, processes.rank, len(job.particles), job.box) as stack:
-        for number, batch in enumerate_batches(job, folder):
-            if number % processes.count != processes.rank:
-                continue
-            rows = np.concatenate([one.rows[: one.kept] for one in batch])
-            is_there = number in complete and stack.holds(complete[number], rows)
-            if not is_there or not has_matches(job, folder, number):
-                own.append((number, batch))
-    return own
-
-
-def enumerate_batches(job: Job, folder: Path) -> Iterator[NumberedBatch]:
-    """List the batches of a run with their numbers."""
-    sets, computing = load_sets(folder / SETS, job.shared.first_row), read_computing(folder)
-    yield from enumerate(gather_batches(sets, job.halves, computing.images_per_batch))
 
 
 def bring_back(

@@ -45,6 +45,7 @@ from polardenoise.engine.runtime.devices import choose_device
 from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 from polardenoise.engine.runtime.file_list import FileList, check_room, list_model_files
 from polardenoise.engine.runtime.options import state_options
+from polardenoise.engine.runtime.row_numbers import say_how_rows_count
 
 #: The fact that a resumed run may leave out: what was kept for pictures and matches is then not needed.
 KEEPS_MATCHES = "--matches or --report"
@@ -205,10 +206,13 @@ def check_plan(plan: DenoisePlan, process: int = 0) -> Job:
         shared=shared,
         folds=choose_folds(halves, groups, shared, plan.seed),
         optics=particles.number_optics_groups(),
-        warnings=(
-            *doubt_set(particles, halves, None if plan.ignore_halves else drawn),
-            *doubt_company(shared, halves, max(set_sizes.values())),
-            *adapted,
+        warnings=tuple(
+            say_how_rows_count(doubt, of_rows_option=True)
+            for doubt in (
+                *doubt_set(particles, halves, None if plan.ignore_halves else drawn),
+                *doubt_company(shared, halves, max(set_sizes.values())),
+                *adapted,
+            )
         ),
         box=box,
         pixel_size=pixel_size,

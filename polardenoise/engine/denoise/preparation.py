@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.counts import choose_verb, word_count
+from polardenoise.engine.classes.pixel_sample import PixelSample, take_pixel_sample
 from polardenoise.engine.denoise.batches import IMAGES_PER_BATCH
 from polardenoise.engine.denoise.contrast import (
     Contrast,
@@ -45,11 +46,13 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.runtime.progress import Progress
+from polardenoise.engine.runtime.row_numbers import say_how_rows_count
 
 WORKING = "working.f32"
 READ = "read.npz"
 SETS = "sets.npz"
 COMPUTING = "computing.json"
+SAMPLE = "pixel_sample.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Preparation:
                 f"others of it ({'the first in ' if len(rows) > 1 else ''}row {first} of {job.particles.star_path}): "
                 "what surrounds them was taken instead; remove the row or extract it again if that is not enough"
             )
-        return doubts
+        return [say_how_rows_count(doubt, of_rows_option=True) for doubt in doubts]
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ def prepare_run(job: Job, folder: Path) -> None:
         write_json(folder / COMPUTING, computing)
     if not (folder / READ).exists():
         read_input(job, folder)
+    if not (folder / SAMPLE).exists():
+        write_json(folder / SAMPLE, msgspec.structs.asdict(take_pixel_sample(job.particles)))
     with open_preparation(job, folder) as preparation:
         found, setting = preparation.contrasts, job.plan.contrast
         asked = "" if setting == "auto" else f"{setting}, as given; found: "
@@ -141,7 +146,7 @@ def prepare_run(job: Job, folder: Path) -> None:
 def forget_what_is_gone(job: Job, folder: Path) -> None:
     """Let the working images of an earlier run count only if they are there, and whole.
 
-    What its journals say is done, `pipeline.list_open_batches` holds against the images themselves.
+    What its journals say is done, `open_batches.list_open_batches` holds against the images themselves.
     """
     if not name_working_images(job, folder).holds(int(job.shared.first_row[-1])):
         (folder / READ).unlink(missing_ok=True)
@@ -163,6 +168,12 @@ def read_computing(folder: Path) -> Computing:
     """Read how the network of a run is run."""
     saved = read_json(folder / COMPUTING, ComputingFile, START_ANEW)
     return Computing(getattr(torch, saved.precision), saved.images_per_batch)
+
+
+def state_sample(folder: Path) -> dict[str, Any]:
+    """State which pixels some images of the input had when it was read, for the provenance."""
+    sample = read_json(folder / SAMPLE, PixelSample, START_ANEW)
+    return msgspec.structs.asdict(sample)
 
 
 def read_input(job: Job, folder: Path, see: SeePixels = pass_over) -> None:

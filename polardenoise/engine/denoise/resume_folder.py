@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from polardenoise.engine.denoise.plan import KEEPS_MATCHES, START_ANEW
 from polardenoise.engine.denoise.resume_stack import read_journals
 from polardenoise.engine.denoise.whole_halves.estimates import PATTERN
+from polardenoise.engine.runtime.changed_facts import list_some, word_changes
 from polardenoise.engine.runtime.errors import InputError, SystemFailureError, says_out_of_memory
 from polardenoise.engine.runtime.files import (
     as_plain_data,
@@ -53,7 +54,9 @@ def name_unfinished(output: Path) -> Path:
 
 
 @contextmanager
-def unfinished_run(output: Path, facts: dict[str, Any], resume: bool) -> Iterator[Path]:
+def unfinished_run(
+    output: Path, facts: dict[str, Any], resume: bool, tell_kept: Callable[[], str]
+) -> Iterator[Path]:
     """Open the folder of a run's unfinished results.
 
     It is kept if the run is killed, interrupted, or stopped by the system, and if any batch has been denoised; else,
@@ -67,6 +70,8 @@ def unfinished_run(output: Path, facts: dict[str, Any], resume: bool) -> Iterato
         All that the result depends on: a run is continued only if they are the same.
     resume : bool
         Whether to go on with what is there. Where nothing is there, the run starts anew.
+    tell_kept : callable
+        Words how much of the run is kept, asked when it is stopped.
 
     Yields
     ------
@@ -93,7 +98,7 @@ def unfinished_run(output: Path, facts: dict[str, Any], resume: bool) -> Iterato
             refuse_strangers(folder)
             refuse_other_facts(output, begun, as_plain_data(facts))
         write_json(folder / FACTS, facts)
-        with keeping_what_is_done(folder):
+        with keeping_what_is_done(folder, tell_kept):
             yield folder
         remove_tree(folder)
 
@@ -109,10 +114,10 @@ def discard_unfinished(output: Path) -> None:
 
 
 @contextmanager
-def keeping_what_is_done(folder: Path) -> Iterator[None]:
+def keeping_what_is_done(folder: Path, tell_kept: Callable[[], str]) -> Iterator[None]:
     """Keep the folder after errors that a run can go on from, and say so; remove it after others."""
     try:
-        with telling_to_resume(folder):
+        with telling_to_resume(folder, tell_kept):
             yield
     except SystemFailureError:
         raise
@@ -218,12 +223,25 @@ def refuse_other_facts(output: Path, begun: dict[str, Any], asked: dict[str, Any
     Matches may be asked for later, or no more: batches whose matches were not kept are computed again.
     """
     begun = begun | {KEEPS_MATCHES: asked.get(KEEPS_MATCHES)}
-    changed = [name for name in begun | asked if begun.get(name) != asked.get(name)]
-    if changed:
+    other = word_other_input(begun.pop("input", None), asked["input"])
+    changes = word_changes(begun, {name: one for name, one in asked.items() if name != "input"})
+    if other or changes:
         raise InputError(
-            f"--resume: {output} was begun with another {', '.join(changed)}; repeat the command as it was, or "
-            f"{START_ANEW}"
+            f"--resume: {output} was begun with {' and '.join(filter(None, (other, changes)))}; repeat the command as "
+            f"it was, or {START_ANEW}"
         )
+
+
+def word_other_input(begun: Any, asked: list[Any]) -> str:
+    """Word what of the input is not what it was, see `plan.state_facts`; empty where all is."""
+    if begun == asked:
+        return ""
+    known = begun if isinstance(begun, list) else []
+    changed = [one for one in asked if one not in known]
+    stacks = [one[0] for one in changed if isinstance(one, list)]
+    files = ["the file of the particles"] if len(stacks) < len(changed) else []
+    said = list_some([*files, *stacks]) or "with other stacks"
+    return f"another input ({said}: not as then)"
 
 
 def publish(folder: Path, final_names: dict[str, Path], run: str, former: list[Path]) -> None:

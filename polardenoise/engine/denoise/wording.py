@@ -50,6 +50,24 @@ def word_set_size(summary: dict[str, Any], less: int = 0) -> str:
     return f"{sizes[0]} to {sizes[-1]}"
 
 
+def word_kept(kept: int, count: int, together: bool) -> str:
+    """Say how many of the images of a run that was stopped are kept, as the beginning of a sentence.
+
+    `together` says that images are searched in clusters, which are kept as a whole.
+    """
+    if kept:
+        return f"{kept} of {word_count(count, 'image')} {choose_verb(kept, 'is', 'are')} kept"
+    why = " (images are kept when their whole cluster is denoised)" if together else ""
+    return f"none of {word_count(count, 'image')} is kept yet{why}"
+
+
+def word_taken_over(kept: int, count: int) -> str:
+    """Say how many of the images of a run that goes on are there already."""
+    if kept:
+        return f"{kept} of {word_count(count, 'image')} {choose_verb(kept, 'is', 'are')} kept from before"
+    return f"none of {word_count(count, 'image')} is kept from before"
+
+
 def list_warnings(summary: dict[str, Any]) -> list[str]:
     """List what speaks against a run, or must be known to use its images: no capital first, no full stop last."""
     warnings = []

@@ -14,12 +14,16 @@ from polardenoise.engine.particles.star import (
     quote_token,
 )
 from polardenoise.engine.runtime.files import replace_when_complete
+from polardenoise.engine.runtime.running_command import comment_maker
+
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def write_star(
     document: StarDocument,
     path: Path | str,
     changes: Sequence[tuple[StarTable, dict[str, list[str]]]],
+    what: str | None = None,
 ) -> None:
     """Write a document with some columns replaced or appended, atomically.
 
@@ -32,6 +36,8 @@ def write_star(
     changes : Sequence[tuple[StarTable, dict[str, list[str]]]]
         For tables of the document, label -> one value for each row. A column the table has is replaced token
         by token; a new one becomes the last. Values with white space are quoted.
+    what : str, optional
+        What the file is: a comment at its head says it, behind what made it. None: there is no such comment.
 
     Raises
     ------
@@ -45,7 +51,20 @@ def write_star(
                     f"{label}: {len(values)} values for {len(table)} rows of data_{table.name}"
                 )
     with replace_when_complete(path) as temporary, open_text(temporary, "w") as file:
-        file.writelines(_changed_lines(document, changes))
+        changed = _changed_lines(document, changes)
+        file.writelines(changed if what is None else _commented_lines(changed, comment_maker(what)))
+
+
+def _commented_lines(lines: Iterator[str], comment: str) -> Iterator[str]:
+    """Put a comment before the lines of a document, behind its byte order mark and with its ends of lines."""
+    first = next(lines, "")
+    if first.startswith(BYTE_ORDER_MARK):
+        yield BYTE_ORDER_MARK
+        first = first.removeprefix(BYTE_ORDER_MARK)
+    if first.rstrip("\r\n") != comment:
+        yield comment + find_line_end(first)
+    yield first
+    yield from lines
 
 
 def _changed_lines(
@@ -130,6 +149,7 @@ def write_particles(
     image_names: list[str],
     new_columns: dict[str, list[str]],
     optics_columns: dict[str, list[str]],
+    what: str | None = None,
 ) -> None:
     """Write the STAR file again with other images, and nothing else touched.
 
@@ -146,6 +166,8 @@ def write_particles(
     optics_columns : dict[str, list[str]]
         Label -> one value for each row of the optics table, replaced or appended there. Without an optics
         table they become particle columns, of one value for all or `n` values.
+    what : str, optional
+        What the file is, as for `write_star`.
     """
     of_particles = {"rlnImageName": image_names, **new_columns}
     changes = [(particles.table, of_particles)]
@@ -154,4 +176,4 @@ def write_particles(
     else:
         for label, values in optics_columns.items():
             of_particles[label] = values * len(particles) if len(values) == 1 else values
-    write_star(particles.document, star_out, changes)
+    write_star(particles.document, star_out, changes, what)

@@ -11,6 +11,7 @@ from polardenoise.engine.imaging.fsc import shell_frequencies
 from polardenoise.engine.particles.star import write_loop
 from polardenoise.engine.runtime.files import write_text_atomically
 from polardenoise.engine.runtime.pictures import make_figure, save_figure
+from polardenoise.engine.runtime.running_command import comment_maker
 
 REFERENCE_LABEL = "polardenoiseFourierShellCorrelationToReference"
 RESOLUTION_OF_SHELL_ZERO = 999.0  # RELION writes this where the wavelength is infinite
@@ -52,7 +53,7 @@ def write_fsc_star(
     if reference_curve is not None:
         columns[REFERENCE_LABEL] = _word(reference_curve)
     general = (
-        f"\n# polardenoise, half maps: {label}\n\n"
+        f"\n{comment_maker(f'half maps, {label}')}\n\n"
         f"data_general\n\n_rlnFinalResolution {resolution:.6f}\n\n\n"
     )
     write_text_atomically(path, "".join([general, *write_loop("fsc", columns), "\n"]))

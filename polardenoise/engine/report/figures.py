@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from polardenoise.engine.runtime.pictures import make_figure
+from polardenoise.engine.runtime.pictures import make_figure, state_maker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +42,10 @@ def draw_picture(image: np.ndarray, grey_range: GreyRange) -> bytes:
     black, white = grey_range
     grey = np.round(255 * np.clip((image - black) / (white - black), 0, 1)).astype(np.uint8)[::-1]
     png = io.BytesIO()
-    Image.fromarray(grey).save(png, "PNG")
+    facts = PngInfo()
+    for key, value in state_maker("png").items():
+        facts.add_text(key, str(value))
+    Image.fromarray(grey).save(png, "PNG", pnginfo=facts)
     return png.getvalue()
 
 
@@ -94,5 +98,5 @@ def _draw_plot(draw: Callable[[Axes], None]) -> bytes:
     draw(axes)
     axes.legend(fontsize=8)
     png = io.BytesIO()
-    figure.savefig(png, dpi=100, format="png")
+    figure.savefig(png, dpi=100, format="png", metadata=state_maker("png"))
     return png.getvalue()

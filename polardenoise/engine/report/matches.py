@@ -27,6 +27,7 @@ from polardenoise.engine.report.html import (
     stack_parts,
 )
 from polardenoise.engine.report.images import find_faint
+from polardenoise.engine.runtime.row_numbers import HOW_ROWS_COUNT
 
 #: Particles whose neighbours are shown, and neighbours of each.
 WITH_NEIGHBOURS, NEIGHBOURS = 3, 6
@@ -149,7 +150,8 @@ def show_neighbours(run: FinishedRun, matches: dict[str, Any], picked: np.ndarra
         "Neighbours",
         "The nearest images of the same half of the first particles above, turned onto them (degrees "
         "counter-clockwise), raw and denoised, in the network's box with phases flipped. They should show the same "
-        "view. The mean of the raw ones owes nothing to the network but the choice and the angles.",
+        "view. The mean of the raw ones owes nothing to the network but the choice and the angles. "
+        f"{HOW_ROWS_COUNT}",
         stack_parts(lines),
         folded=True,
     )

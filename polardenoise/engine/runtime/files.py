@@ -11,7 +11,7 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from polardenoise.engine.runtime.errors import (
     SystemFailureError,
     describe_system_error,
 )
+from polardenoise.engine.runtime.stopping import Terminated
 
 #: What the system says where a disk, a quota or the largest size of a file is reached.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -211,17 +212,43 @@ def naming_a_full_disk(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def telling_to_resume(kept: Path) -> Iterator[None]:
-    """Turn errors of the system into a `SystemFailureError` that says where what is done is kept, and how to go on."""
-    advice = f"what is done is kept in {kept}: the same command with --resume goes on from it"
+def telling_to_resume(folder: Path, tell_kept: Callable[[], str]) -> Iterator[None]:
+    """Have what stops a run say what is kept, and how to go on.
+
+    Errors of the system become a `SystemFailureError` that says it; Ctrl-C and SIGTERM get it as a note, which the
+    command line prints.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is kept.
+    tell_kept : callable
+        Words what is kept, "12 of 24 images are kept".
+    """
     try:
         yield
     except SystemFailureError as error:
-        raise SystemFailureError(f"{error}; {advice}") from error
+        raise SystemFailureError(f"{error}; {advise_to_resume(tell_kept, folder)}") from error
     except OSError as error:
         reason = describe_system_error(error)
         room = "; make room" if error.errno in FULL else ""
-        raise SystemFailureError(f"{reason}{room}; {advice}") from error
+        raise SystemFailureError(
+            f"{reason}{room}; {advise_to_resume(tell_kept, folder)}"
+        ) from error
+    except (KeyboardInterrupt, Terminated) as error:
+        error.add_note(advise_to_resume(tell_kept))
+        raise
+
+
+def advise_to_resume(tell_kept: Callable[[], str], folder: Path | None = None) -> str:
+    """Say what is kept, and in which folder, and how to go on; where nobody can tell how much, that something is."""
+    try:
+        kept = tell_kept()
+    except (OSError, InputError):
+        kept = "what is done is kept"
+    if folder is None:
+        return f"{kept}; --resume goes on from there"
+    return f"{kept}, in {folder}: the same command with --resume goes on from there"
 
 
 def make_folder(folder: Path) -> None:

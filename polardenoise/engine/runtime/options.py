@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polardenoise.engine.runtime.errors import InputError
@@ -112,6 +113,8 @@ def read_options(arguments: argparse.Namespace, plan: type) -> dict[str, Any]:
 def settle_plan(plan: Any) -> None:
     """Check what a program gives to a plan as if it had been typed; paths and numbers may be text.
 
+    Of options that exclude one another one is taken at most.
+
     For `__post_init__` of a plan's frozen class; what the command line has read already stays as it is.
 
     Raises
@@ -119,27 +122,58 @@ def settle_plan(plan: Any) -> None:
     InputError
         If a value cannot be used, in the words of the command line.
     """
+    given: dict[tuple[str, ...], str] = {}
     for name, one in list_options(plan).items():
         value = getattr(plan, name)
         settled = settle_value(name, one, value)
         if settled is not value:
             object.__setattr__(plan, name, settled)
+        if one.one_of and settled != one.unset:
+            if one.one_of in given:
+                raise InputError(f"{given[one.one_of]}: leave it out, or {name_option(name)}")
+            given[one.one_of] = name_option(name)
 
 
 def settle_value(name: str, one: Option, value: Any) -> Any:
     """Give a value of a field as the plan is to hold it; refuse what the option refuses."""
-    flag = one.flags[-1] if one.flags and one.flags[-1].startswith("-") else name_option(name)
+    typed = one.flags[-1] if one.flags else name_option(name)
+    flag = typed if typed.startswith("-") else one.words.get("metavar", typed)
+    if "action" in one.words and value not in (True, False):
+        raise InputError(f"{flag} {str(value)[:40]}: is on or off; give True or False")
+    if "nargs" in one.words:
+        return settle_values(flag, one, value)
     kind, choices = one.words.get("type"), one.words.get("choices")
     if isinstance(value, str) and kind is not None:
-        try:
-            value = kind(value)
-        except ValueError as error:
-            raise InputError(f"{flag} {value[:40]}: give a number") from error
-    if choices is not None and value not in choices:
+        value = read_word(flag, kind, value)
+    if choices is not None and value not in choices and value != one.unset:
         raise InputError(f"{flag} {str(value)[:40]}: must be one of {', '.join(choices)}")
+    if isinstance(value, Path) and kind is None:
+        value = str(value)  # of an option that names a file or says something else
     if one.read is None or not isinstance(value, (str, Real)) or isinstance(value, bool):
         return value
     return one.read(str(value) if isinstance(one.unset, str) else value)
+
+
+def settle_values(flag: str, one: Option, values: Any) -> Any:
+    """Give the values of an option that takes several words; text alone is one of them."""
+    if values is None:
+        return None
+    words = [values] if isinstance(values, (str, Path)) else list(values)
+    kind, wanted = one.words.get("type", str), one.words["nargs"]
+    words = [read_word(flag, kind, word) for word in words]
+    if isinstance(wanted, int) and len(words) != wanted:
+        raise InputError(f"{flag}: give {wanted} of them, not {len(words)}")
+    if wanted == "+" and not words:
+        raise InputError(f"{flag}: give at least one")
+    return one.read(words) if one.read else words
+
+
+def read_word(flag: str, kind: Callable[[Any], Any], word: Any) -> Any:
+    """Make of a word what an option takes, which is text, a path or a number."""
+    try:
+        return kind(word)
+    except ValueError as error:
+        raise InputError(f"{flag} {str(word)[:40]}: give a number") from error
 
 
 def list_given(arguments: argparse.Namespace, plan: type) -> list[str]:

@@ -22,3 +22,18 @@ def running_command(name: str) -> Iterator[None]:
 def name_running_command() -> str:
     """Name the command at work; empty where Python calls the engine without one."""
     return _command.get()
+
+
+def name_maker() -> str:
+    """Name what makes a file: program, version, and the command at work where there is one.
+
+    There is no time in it: the same command makes the same bytes.
+    """
+    from polardenoise import __version__
+
+    return f"polardenoise {__version__} {name_running_command()}".rstrip()
+
+
+def comment_maker(what: str) -> str:
+    """Write the line, without its end, that says at the head of a text file what made it, and what it is."""
+    return f"# {name_maker()}: {what}"

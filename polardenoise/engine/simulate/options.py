@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.options import option
+from polardenoise.engine.runtime.options import option, settle_plan
 from polardenoise.engine.simulate.source_names import split_sources
 
 if TYPE_CHECKING:  # `--help` answers at once
@@ -175,6 +175,10 @@ class SimulationPlan:
         help="standard deviation of the error of the defocus that particles.star says (0)",
     )
 
+    def __post_init__(self) -> None:
+        """Take paths and numbers as text too, and refuse what the command line refuses."""
+        settle_plan(self)
+
 
 @dataclass(frozen=True)
 class SimulationFiles:
@@ -210,3 +214,7 @@ class SimulationFiles:
         help="of one structure, by the program Parakeet: DIR gets its configurations; once they have been run, the same"
         " command makes the particle set of its images. Goes with --box, --pixel-size, --particles, --dose, --seed",
     )
+
+    def __post_init__(self) -> None:
+        """Take paths as text too."""
+        settle_plan(self)

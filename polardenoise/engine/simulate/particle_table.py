@@ -17,6 +17,7 @@ import torch
 from polardenoise.engine.imaging.ctf import CtfParameters
 from polardenoise.engine.imaging.euler_angles import draw_orientations, draw_views
 from polardenoise.engine.particles.star import quote_token, write_loop
+from polardenoise.engine.runtime.running_command import comment_maker
 
 VOLTAGE = 300.0  # kV
 SPHERICAL_ABERRATION = 2.7  # mm
@@ -240,7 +241,8 @@ def write_star(
         "rlnImageSize": [str(box)] * len(groups),
         "rlnImageDimensionality": ["2"] * len(groups),
     }
-    file.writelines(["# version 30001\n\n", *write_loop("optics", optics)])
+    comment = comment_maker("simulated particles")
+    file.writelines([f"{comment}\n\n# version 30001\n\n", *write_loop("optics", optics)])
     with_defocus = with_ctf and table.defocus is not None
     labels = [
         "rlnImageName",

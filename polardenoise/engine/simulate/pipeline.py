@@ -76,7 +76,7 @@ class Randomness:
 
 
 def simulate_particles(
-    plan: SimulationPlan, folder: Path, files: FileList | None = None
+    plan: SimulationPlan, folder: Path | str, files: FileList | None = None
 ) -> dict[str, Any]:
     """Simulate a particle set.
 
@@ -84,7 +84,7 @@ def simulate_particles(
     ----------
     plan : SimulationPlan
         What to simulate.
-    folder : Path
+    folder : Path | str
         Gets ``particles.star|.mrcs`` (noisy), ``clean.star|.mrcs`` (truth), ``volume.mrc`` (several sources:
         ``volume_1.mrc``, ...). Files of these names are replaced, all at the end.
     files : FileList, optional
@@ -101,6 +101,7 @@ def simulate_particles(
         An option or a source that cannot be used; nothing has been written then.
     """
     check_plan(plan)
+    folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, and -o names a folder; choose another name")
     files = list_files(plan, folder, FileList() if files is None else files)

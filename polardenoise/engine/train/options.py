@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from polardenoise.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, DEFAULT_MODEL
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.options import make_file_list, option
+from polardenoise.engine.runtime.options import make_file_list, option, settle_plan
 from polardenoise.engine.simulate.source_names import split_sources
 
 if TYPE_CHECKING:
@@ -125,8 +125,29 @@ class TrainingPlan:
     #: What the command line reads and writes besides.
     files: FileList = field(default_factory=make_file_list)
 
+    def __post_init__(self) -> None:
+        """Take paths and numbers as text too, and refuse what the command line refuses."""
+        settle_plan(self)
+        refuse_mixed_inputs(self)
+
     @property
     def all_minutes(self) -> float | None:
         """Minutes of training in all; None where the steps are counted."""
         unsaid = self.steps is None and self.minutes is None
         return DEFAULT_MINUTES if unsaid else self.minutes
+
+
+def refuse_mixed_inputs(plan: TrainingPlan) -> None:
+    """Refuse a training that learns from nothing, or from two kinds of things."""
+    if plan.pairs is None:
+        if not plan.sources:
+            raise InputError(
+                "SOURCE: name at least one structure, map, phantom:SEED or MANIFEST.tsv, or give --pairs"
+            )
+        return
+    if plan.sources:
+        raise InputError(
+            f"--pairs: goes without SOURCEs; leave out {' '.join(plan.sources)}, or --pairs"
+        )
+    if plan.like is not None:
+        raise InputError("--like: is for SOURCEs; leave it out with --pairs")

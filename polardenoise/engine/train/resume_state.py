@@ -5,8 +5,10 @@ machine to machine with a model of four million parameters (16 MB). The parts ca
 state.json, written last, names them: killed at any moment, the folder holds one whole state, the last or that before.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +20,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from polardenoise.engine.networks.checkpoint import hash_file
+from polardenoise.engine.runtime.changed_facts import word_changes
 from polardenoise.engine.runtime.devices import name_precision
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import (
+    as_plain_data,
     is_real_folder,
     remove_leftovers,
     replace_when_complete,
@@ -28,6 +32,7 @@ from polardenoise.engine.runtime.files import (
 )
 from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.train.loop import TrainingState
+from polardenoise.engine.train.recipe import Recipe
 
 #: What AdamW calls the moments, by the part that they are kept in.
 MOMENTS = {"first_moments": "exp_avg", "second_moments": "exp_avg_sq"}
@@ -127,6 +132,12 @@ def read_resume_state(folder: Path) -> dict[str, Any]:
     return saved
 
 
+def tell_kept_step(folder: Path) -> str:
+    """Word up to which step a training is kept, as its state on the disk says; errors as `read_json`."""
+    step = read_json(folder / "state.json", StateFile, CURE).step
+    return f"step {step} is kept" if step else "no step is kept yet"
+
+
 def refuse_linked_folder(folder: Path) -> None:
     """Refuse a folder of a training that is a link: what lies behind it is not ours.
 
@@ -188,3 +199,40 @@ def check_tensors(
         raise InputError(f"{source}: is of another network; {CURE}")
     if not all(tensor.isfinite().all() for tensor in found.values()):
         raise InputError(f"{source}: holds numbers that are not finite; {CURE}")
+
+
+def list_defaults() -> dict[str, Any]:
+    """List what the settings of a recipe are where it does not name them: those that came after a training began."""
+    defaults = {one.name: one.default for one in fields(Recipe) if one.default is not MISSING}
+    plain: dict[str, Any] = json.loads(json.dumps(as_plain_data(defaults)))
+    return plain
+
+
+def check_same_training(resume: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to go on with another recipe, architecture, seed, other sources or sets than a training began with."""
+    wanted = json.loads(json.dumps(as_plain_data(wanted)))  # as it was saved: lists, no tuples
+    saved = {**saved, "recipe": {**list_defaults(), **saved["recipe"]}}
+    changes = word_changes(name_settings(saved), name_settings(wanted))
+    if changes:
+        raise InputError(
+            f"--resume: {resume} was begun with {changes}; give the same as before, or another -o to "
+            "start anew"
+        )
+
+
+def name_settings(facts: dict[str, Any]) -> dict[str, Any]:
+    """Name the facts of a training as they are given: options, and settings of the recipe each for itself.
+
+    Facts of two trainings that differ do so under these names, too.
+    """
+    named = {
+        f"--{name}" if name in ("architecture", "seed") else name: value
+        for name, value in facts.items()
+        if name != "recipe"
+    }
+    for name, value in facts["recipe"].items():
+        # What is not said of a network's sizes is the architecture's own; two networks are told by what was said.
+        inside = value.items() if name == "sizes" and isinstance(value, dict) else [("", value)]
+        for part, one in inside:
+            named[f"{name}{'.' if part else ''}{part} of the recipe (--preset, --recipe)"] = one
+    return named

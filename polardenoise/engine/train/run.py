@@ -1,10 +1,10 @@
 """A training from its plan to its files: the network, what it learns from, the loop, the model."""
 
-import json
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from polardenoise.engine.networks.registry import (
 from polardenoise.engine.runtime.devices import choose_device, name_precision
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList, list_model_files
-from polardenoise.engine.runtime.files import as_plain_data, make_folder, telling_to_resume
+from polardenoise.engine.runtime.files import make_folder, telling_to_resume
 from polardenoise.engine.runtime.provenance import provenance
 from polardenoise.engine.simulate.source_names import PHANTOM_PREFIX
 from polardenoise.engine.train.acquisition import (
@@ -50,10 +50,12 @@ from polardenoise.engine.train.paired_feed import feed_from_pair
 from polardenoise.engine.train.paired_sets import ParticlePair, read_pair
 from polardenoise.engine.train.recipe import Recipe, choose_preset, lay_file_over
 from polardenoise.engine.train.resume_state import (
+    check_same_training,
     read_resume_state,
     refuse_linked_folder,
     restore_state,
     save_resume_state,
+    tell_kept_step,
 )
 from polardenoise.engine.train.simulated_feed import TrainingFeed, feed_from_sources
 from polardenoise.engine.train.sources import TrainingSources, expand_sources
@@ -133,7 +135,7 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
                 plot_history(history, plan.output / "history.png")
 
         length = begin_length(plan)
-        with telling_to_resume(plan.output):
+        with telling_to_resume(plan.output, partial(tell_kept_step, resume)):
             train(
                 state,
                 feed.draw,
@@ -320,22 +322,3 @@ def start_model(plan: TrainingPlan, architecture: str, recipe: Recipe) -> Denois
         raise InputError(
             f"{plan.recipe}: no {architecture} can {start} with its 'sizes' ({reason}); mend them"
         ) from error
-
-
-def list_defaults() -> dict[str, Any]:
-    """List what the settings of a recipe are where it does not name them: those that came after a training began."""
-    defaults = {one.name: one.default for one in fields(Recipe) if one.default is not MISSING}
-    plain: dict[str, Any] = json.loads(json.dumps(as_plain_data(defaults)))
-    return plain
-
-
-def check_same_training(resume: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Refuse to go on with another recipe, architecture, seed, other sources or sets than a training began with."""
-    wanted = json.loads(json.dumps(as_plain_data(wanted)))  # as it was saved: lists, no tuples
-    saved = {**saved, "recipe": {**list_defaults(), **saved["recipe"]}}
-    for name in {**wanted, **saved}:
-        if saved.get(name) != wanted.get(name):
-            raise InputError(
-                f"{resume}: was trained with another {name.rstrip('s')}; give the same as before, "
-                "or another -o to start anew"
-            )
