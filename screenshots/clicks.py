@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 from screen import Screen, wait_for
@@ -28,13 +30,23 @@ def open_run(window: Window, screen: Screen, label: str, title: str) -> None:
 def select_run(window: Window, screen: Screen, label: str) -> None:
     """Click the box of a finished run: forms opened afterwards take their inputs from it.
 
-    The window learns of outputs some seconds after the end; until then forms would offer *Schedule*, not *Execute*.
+    Until the window knows of its outputs, forms would offer *Schedule*, not *Execute*; by itself the window looks ever
+    more rarely, so *Refresh* is clicked before.
+
+    Raises
+    ------
+    RuntimeError
+        If the window has the run as failed.
     """
+    button = window.ask("refresh_button")
+    screen.click(button["x"], button["y"])
     box = wait_for(lambda: window.ask("box", label=label), f"the box of {label!r}", 30)
     screen.click(box["x"], box["y"])
 
     def knows_outputs() -> bool:
         selected = window.ask("selected")
+        if selected["label"] == label and selected["failure"]:
+            raise RuntimeError(f"the window has {label!r} as failed: {selected['failure']}")
         return selected["label"] == label and bool(selected["outputs"])
 
     wait_for(knows_outputs, f"the choice of {label!r}", 60)
@@ -133,13 +145,37 @@ def press(window: Window, screen: Screen, text: str) -> None:
     screen.click(button["x"], button["y"])
 
 
+def read_runs(project: Any) -> list[Any]:
+    """Read the runs of a project as its database has them.
+
+    `project.getRuns(refresh=True)` would also write there what it believes of them, beside the window. A run that ends
+    while either of the two looks at it is then marked as failed, although its log says *PROTOCOL FINISHED*.
+    """
+    from pyworkflow.protocol import Protocol
+
+    return project.mapper.selectAllBatch(objectFilter=lambda one: isinstance(one, Protocol))
+
+
+def read_own_status(run: Any) -> str:
+    """Read the status that a run itself wrote last, in its own database; empty where there is none yet."""
+    try:
+        with closing(sqlite3.connect(f"file:{run.getDbPath()}?mode=ro", uri=True)) as database:
+            found = database.execute(
+                "SELECT value FROM Objects WHERE parent_id = ? AND name LIKE '%.status'",
+                (run.getObjId(),),
+            ).fetchone()
+    except sqlite3.Error:  # not there, or not whole: it is copied when the run is launched
+        return ""
+    return found[0] if found else ""
+
+
 def wait_until_finished(project: Any, label: str, seconds: float) -> Any:
-    """Wait for the end of a run, as the project has it by then.
+    """Wait for the end of a run, as the run itself tells it.
 
     Parameters
     ----------
     project : Project
-        Scipion's, in this process.
+        Scipion's, in this process, whose folder is the working directory.
     label : str
         Of the run.
     seconds : float
@@ -148,21 +184,29 @@ def wait_until_finished(project: Any, label: str, seconds: float) -> Any:
     Returns
     -------
     Protocol
-        Finished.
+        Finished, with all that its own database has.
 
     Raises
     ------
     RuntimeError
-        If it failed.
+        If it failed, or died: the window says so, and its own database does not say that it finished.
     TimeoutError
         If it did not end.
     """
+    from pyworkflow.protocol import getProtocolFromDb
 
     def find_finished() -> Any:
-        runs = [run for run in project.getRuns(refresh=True) if run.getObjLabel() == label]
-        for run in runs:
+        for run in read_runs(project):
+            if run.getObjLabel() != label:
+                continue
+            # The project's word is older than the run's: it is asked for after that.
+            status = read_own_status(run)
+            if status == "finished":
+                return getProtocolFromDb(project.path, run.getDbPath(), run.getObjId())
+            if status in ("failed", "aborted"):
+                run = getProtocolFromDb(project.path, run.getDbPath(), run.getObjId())
             if run.isFailed() or run.isAborted():
                 raise RuntimeError(f"{label!r} failed: {run.getErrorMessage()}")
-        return runs[0] if runs and runs[0].isFinished() else None
+        return None
 
     return wait_for(find_finished, f"the end of {label!r}", seconds)

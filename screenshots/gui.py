@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from pwem.viewers.mdviewer import viewer as table_views
 from pyworkflow.gui.dialog import ListDialog
 from pyworkflow.gui.project import ProjectWindow
+from pyworkflow.gui.project.constants import ACTION_REFRESH
 from pyworkflow.gui.project.viewprotocols import FormWindow
 from pyworkflow.project import Manager
 from pyworkflow.protocol import LEVEL_ADVANCED, PointerParam
@@ -108,6 +109,10 @@ class Probe:
                 return {"x": int(canvas.winfo_rootx() + x), "y": int(canvas.winfo_rooty() + y)}
         return {}
 
+    def refresh_button(self):
+        """Answer where the button *Refresh* of the window is."""
+        return middle_of(self.window.getViewWidget().viewButtons[ACTION_REFRESH])
+
     def leaf(self, name):
         """Answer where a protocol is in the tree on the left, its branches opened; null where it is not drawn."""
         tree = self.window.getViewWidget().protTree
@@ -118,12 +123,13 @@ class Probe:
         return place_item(tree, item)
 
     def selected(self):
-        """Answer the label of the run that is selected, and the outputs that the window knows of."""
+        """Answer the label of the run that is selected, why it failed, and the outputs that the window knows of."""
         run = self.window.getViewWidget().getSelectedProtocol()
         if run is None:
-            return {"label": "", "outputs": []}
+            return {"label": "", "failure": "", "outputs": []}
         return {
             "label": run.getObjLabel(),
+            "failure": run.getErrorMessage() if run.isFailed() else "",
             "outputs": [name for name, _ in run.iterOutputAttributes()],
         }
 
@@ -319,10 +325,15 @@ def find_button(within, text):
             and str(widget.cget("text")) == text
             and widget.winfo_viewable()
         ):
-            x = widget.winfo_rootx() + widget.winfo_width() // 2
-            y = widget.winfo_rooty() + widget.winfo_height() // 2
-            return {"x": x, "y": y}
+            return middle_of(widget)
     return {}
+
+
+def middle_of(widget):
+    """Give the middle of a widget on the screen."""
+    x = widget.winfo_rootx() + widget.winfo_width() // 2
+    y = widget.winfo_rooty() + widget.winfo_height() // 2
+    return {"x": x, "y": y}
 
 
 def place_item(tree, item):

@@ -159,13 +159,8 @@ def test_it_waits_while_quiet_is_wanted(toy, tmp_path, shipped):
         waited = toy.steps()[-1]
         time.sleep(1.5)
         assert toy.steps()[-1] == waited
-        seconds = float(read_history(toy.state / "one" / "history.csv")[-1]["seconds"])
     wait_until(lambda: toy.steps()[-1] > waited)
     assert "goes on" in toy.log()
-    # Waiting is no training.
-    rows = read_history(toy.state / "one" / "history.csv")
-    after = next(row for row in rows if int(row["step"]) == waited + 1)
-    assert float(after["seconds"]) - seconds < 1.0
     # Whoever waits is stopped all the same, and a second one is not started.
     with keeping_quiet():
         wait_until(lambda: toy.log().count("waits (quiet is wanted)") == 2)

@@ -173,6 +173,7 @@ def test_a_part_of_the_rows_is_found_by_its_provenance(scored):
         (("--proposed", "--min-score", "0.2"), "--proposed, --min-score: both name a least score"),
         (("--min-score", "1.5"), "--min-score 1.5: must be from 0 to 1"),
         (("--min-score", "nan"), "--min-score nan: must be from 0 to 1"),
+        (("--top-fraction", "-0.1"), "--top-fraction -0.1: must be from 0 to 1 and not 0"),
         (("--top-fraction", "0"), "--top-fraction 0: must be from 0 to 1 and not 0"),
         (("--classes", "1,x"), "--classes 1,x: give numbers from 1"),
         (("--classes", "0"), "--classes 0: give numbers from 1"),
@@ -219,6 +220,29 @@ def test_files_that_do_not_fit_are_one_line(scored, capsys):
     broken = Path("out.star").read_text().replace(f" {SCORES[2]} ", " none ")
     Path("broken.star").write_text(broken)
     assert "row 3: _polardenoiseScore is no number" in error_of(scored="broken.star")
+    assert "set.cs: a file of cryoSPARC holds no scores; give the .star" in error_of(
+        scored="set.cs"
+    )
+
+
+@pytest.mark.parametrize("label", ["Score", "Class"])
+@pytest.mark.parametrize("value", ["-3", "1.5", "1e30", "99999999999999999999"])
+def test_scores_and_classes_that_nobody_wrote_are_refused(scored, capsys, label, value):
+    """A score above 1 would be the best of all; a class that is none would leave its row out without a word."""
+    column = [str(number) for number in {"Score": SCORES, "Class": CLASSES}[label]]
+    column[4] = value
+    add_columns(scored, "broken.star", **{f"polardenoise{label}": column})
+    words = {"Score": ("--min-score", "0.5"), "Class": ("--classes", "1")}[label]
+    assert select(*words, scored="broken.star") == 2
+    error = capsys.readouterr().err
+    assert f"broken.star: row 5: _polardenoise{label} is {float(value):g}, " in error
+    assert error.count("\n") == 1
+    assert not Path("clean.star").exists()
+
+
+def test_the_least_share_keeps_the_best_particle(scored):
+    assert select("--top-fraction", "1e-300") == 0
+    assert len(rows_of(Path("clean.star"))) == 1
 
 
 def test_an_output_from_which_stacks_are_not_found_is_refused(scored, monkeypatch, capsys):

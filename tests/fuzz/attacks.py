@@ -19,6 +19,32 @@ Attack = Callable[[Path, random.Random], list[str]]
 TINY = ["--model", MODEL, "--device", "cpu", "--set-size", "4"]
 DENOISE = ["denoise", "in.star", "-o", "out.star", *TINY]
 TRAIN = ["train", "phantom:1", "--preset", "tiny", "--steps", "1", "--device", "cpu", "-o", "new"]
+#: Lists of classes, of which the seeds have one.
+CLASSES = (
+    "1-1",
+    "1-2",
+    "1,",
+    ",1",
+    "1-",
+    "-1",
+    "2-1",
+    "1-999999",
+    "0-1",
+    " 1 , 1 ",
+    "1;2",
+    "1,1" * 4000,
+)
+SELECT = ["select", "done.star", "--particles", "in.star", "-o", "out.star", "--min-score", "0.1"]
+SELECT_DATA_SET = [
+    "select",
+    "scored.star",
+    "--particles",
+    "set.cs",
+    "-o",
+    "out.cs",
+    "--classes",
+    "1",
+]
 SIMULATE = ["--box", "16", "--particles", "4", "-o", "new"]
 
 
@@ -220,6 +246,47 @@ def attack_provenance(folder: Path, generator: random.Random) -> list[str]:
     )
 
 
+def attack_select(folder: Path, generator: random.Random) -> list[str]:
+    """The scores, the raw particles of either kind, the values of options, or the places of what `select` writes."""
+    scored, raw, output = generator.choice(
+        (
+            ("done.star", "in.star", "out.star"),
+            ("done_2d_data.star", "in.star", "out.star"),
+            ("scored.star", "set.cs", "out.cs"),
+            ("scored.star", "set.csg", "out.cs"),
+            ("scored.star", "set.cs", "out.star"),
+            ("set.cs", "set.cs", "out.cs"),
+            ("done.star", "scored.star", "out.star"),
+        )
+    )
+    asked = generator.choice(
+        (["--min-score", "0.1"], ["--classes", "1"], ["--top-fraction", "0.5"], ["--proposed"])
+    )
+    kind = generator.randrange(6)
+    if kind == 0:
+        option = generator.choice(("--min-score", "--classes", "--top-fraction"))
+        value = generator.choice((*NUMBERS, *WORDS, *CLASSES, "0.19", "1e-7", "1.0000001"))
+        asked = [f"{option}={value}", *generator.choice(([], asked))]
+    elif kind == 1:
+        files = ("in.star", "stack.mrcs", "done.json", "set.cs", "set.csg", scored, "done.mrcs")
+        output = generator.choice(
+            (*files, "tmp", "/dev/full", "/dev/null", "x", "x\n.cs", "new/a.cs")
+        )
+    elif kind == 2:
+        (folder / "done.json").write_text(
+            mutate_json((folder / "done.json").read_text(), generator), "utf-8", "surrogateescape"
+        )
+    else:
+        spoilt = generator.choice((scored, raw))
+        if spoilt.endswith(".star"):
+            text = (folder / spoilt).read_text()
+            (folder / spoilt).write_bytes(mutate_star(text, generator))
+        else:
+            spoil(folder / spoilt, generator, generator.choice((900, None)))
+    through = generator.choice(([], [], ["--passthrough", "set.cs"]))
+    return ["select", scored, "--particles", raw, "-o", output, *asked, *through]
+
+
 def attack_options(_folder: Path, generator: random.Random) -> list[str]:
     """Values of options."""
     values = (
@@ -264,6 +331,7 @@ def attack_options(_folder: Path, generator: random.Random) -> list[str]:
             "-o",
         ),
         "reconstruct": ("--symmetry", "--ctf", "--reference", "-o", "--json"),
+        "select": ("--min-score", "--classes", "--top-fraction", "--particles", "-o", "--json"),
         "evaluate": ("--mask-radius", "--plot", "--symmetry", "--json"),
     }
     command = generator.choice(sorted(options))
@@ -273,6 +341,7 @@ def attack_options(_folder: Path, generator: random.Random) -> list[str]:
         "simulate": ["simulate", generator.choice(("phantom:1", *WORDS[12:])), *SIMULATE],
         "train": [*TRAIN, "--pause-after", "0.02"],
         "reconstruct": ["reconstruct", "in.star", "-o", "new"],
+        "select": SELECT,
         "evaluate": ["evaluate", "done.star", "--truth", "in.star"],
     }[command]
     value = generator.choice(values)
@@ -295,6 +364,9 @@ def attack_targets(folder: Path, generator: random.Random) -> list[str]:
             (["evaluate", "done.star", "--truth", "in.star"], "--plot", ".png"),
             (TRAIN, "-o", ""),
             (["models"], "--json", ".json"),
+            (SELECT, "-o", ".star"),
+            (SELECT, "--json", ".json"),
+            (SELECT_DATA_SET, "-o", ".cs"),
         )
     )
     target = folder / f"target{suffix}"
@@ -337,6 +409,7 @@ ATTACKS: dict[str, Attack] = {
     "structure": attack_structure,
     "tables": attack_tables,
     "provenance": attack_provenance,
+    "select": attack_select,
     "options": attack_options,
     "targets": attack_targets,
 }

@@ -27,6 +27,10 @@ PDB = "".join(
 MTF = "data_\nloop_\n_rlnResolutionInversePixel\n_rlnMtfValue\n" + "".join(
     f"{n / 20} {1 - n / 20}\n" for n in range(11)
 )
+GROUP = "group:\n  name: particles\n  type: particle\nresults:\n" + "".join(
+    f"  {name}:\n    metafile: '>set.cs'\n    num_items: 12\n    type: particle.{name}\n"
+    for name in ("alignments3D", "blob", "ctf")
+)
 OLD_DIALECT = (
     "data_images\n\nloop_\n_rlnImageName #1\n_rlnDetectorPixelSize #2\n_rlnMagnification #3\n_rlnDefocusU #4\n"
     "_rlnVoltage #5\n_rlnSphericalAberration #6\n_rlnRandomSubset #7\n_rlnOriginX #8\n_rlnAngleRot #9\n"
@@ -49,9 +53,11 @@ def make_seeds(folder: Path) -> None:
     write_set(folder, count=12, box=32)
     (folder / "old.star").write_text(OLD_DIALECT)
     write_cs(folder / "set.cs", fields_of("in.star", folder))
+    (folder / "set.csg").write_text(GROUP)
     save_tiny_model(folder / MODEL)
     tiny = ("--model", MODEL, "--device", "cpu", "--set-size", "4")
     run("denoise", "in.star", "-o", "done.star", *tiny, "--matches", "done.npz")
+    run("denoise", "set.cs", "-o", "scored.star", *tiny)
     run("simulate", "phantom:1", "-o", "truth", "--box", "32", "--particles", "12")
     run(
         "train", "phantom:1", "-o", "trained", "--preset", "tiny", "--steps", "1", "--device", "cpu"
@@ -94,6 +100,11 @@ def import_all(tiny: tuple[str, ...]) -> None:
         )
     run("train", "phantom:1", "-o", "once/t", "--preset", "tiny", "--steps", "1", "--device", "cpu")
     run("models", "--json", "once/models.json")
+    words = ("--top-fraction", "0.5")
+    run("select", "done.star", "--particles", "in.star", "-o", "once/clean.star", *words)
+    run("select", "scored.star", "--particles", "set.csg", "-o", "once.cs", *words)
+    for name in ("once.cs", "once.csg"):
+        Path(name).unlink()
     shutil.rmtree("once")
 
 

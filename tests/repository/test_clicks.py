@@ -123,7 +123,7 @@ def test_simulate_denoise_reconstruct_by_the_mouse(clicks, project, opened):
     assert window.ask("inputs") == {"inputParticles": given, "referenceParticles": given}
     clicks.click_execute(window, screen)
     screen.wait_for_window("^Info$")
-    assert len(project.getRuns(refresh=True)) == 3
+    assert len(clicks.read_runs(project)) == 3
 
 
 def check_raw(selected, raw, ids):
@@ -181,7 +181,7 @@ def test_denoise_and_select_clean_raw_particles_by_the_mouse(clicks, project, wi
     assert window.ask("inputs")["pickedClasses"] == f"{denoised.strId()}.outputClasses"
     clicks.click_execute(window, screen)
     screen.wait_for_window("^Info$")
-    assert len(project.getRuns(refresh=True)) == 3
+    assert len(clicks.read_runs(project)) == 3
     window.ask("close_forms")
     screen.wait_until_closed("ProtPolarSelect$")
 

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -87,6 +88,38 @@ def test_ctrl_c_is_answered_between_two_steps_and_saves(run, monkeypatch, capsys
     )
     assert json.loads((run / "resume" / "state.json").read_text())["step"] == 5
     assert load_model(str(run))[1].trained_on["steps"] == 5
+
+
+def test_waiting_is_no_training(run, monkeypatch):
+    """On a clock of the test's own: a step takes two seconds, and hours are waited before the second new one."""
+    now, waits = [0.0], []
+    eager, step = train_module.train, train_module.take_step
+
+    def sleep(_seconds):
+        now[0] += 3600
+
+    def take_step(*arguments):
+        now[0] += 2
+        return step(*arguments)
+
+    def must_wait():
+        if now[0] >= 2 and len(waits) < 3:
+            waits.append(now[0])
+            return True
+        return False
+
+    def train(*arguments, **named):
+        eager(*arguments, **(named | {"must_wait": must_wait, "seconds_between_reports": 0.0}))
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr(train_module, "time", clock)
+    monkeypatch.setattr(train_module, "take_step", take_step)
+    monkeypatch.setattr(training_run, "train", train)
+    before = float(history_module.read_history(run / "history.csv")[-1]["seconds"])
+    assert main([*ARGUMENTS, "-o", str(run), "--steps", "6", "--resume"]) == 0
+    assert waits == [2, 3602, 7202]
+    rows = [float(row["seconds"]) for row in history_module.read_history(run / "history.csv")[-3:]]
+    assert rows == pytest.approx([before + 2, before + 4, before + 6], abs=0.11)
 
 
 def test_a_stop_after_a_divergence_saves_nothing(run, monkeypatch):

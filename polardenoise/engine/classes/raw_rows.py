@@ -60,6 +60,10 @@ class RawRows(Protocol):
 
 def refuse_other_files(scored: Path, raw: Path, output: Path, cryosparc: CryosparcFiles) -> None:
     """Refuse an output that the raw particles cannot be written to, and particles whose rows nothing can hold."""
+    if is_cryosparc(scored):
+        raise InputError(
+            f"{scored}: a file of cryoSPARC holds no scores; give the .star that `denoise` wrote of it"
+        )
     if is_bare_stack(raw):
         raise InputError(
             f"--particles {raw}: has no rows of a STAR file to keep; give the _2d_data.star that lies beside {scored}, "

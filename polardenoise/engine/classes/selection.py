@@ -21,6 +21,9 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.provenance import read_provenance
 
+#: Of classes; what `--classes` can name.
+MOST_CLASSES = 999_999
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -179,7 +182,9 @@ def read_scores(denoised: ParticleSet, selection: Selection) -> np.ndarray:
     asked = selection.proposed or any(one is not None for one in wanted)
     if score is None and not asked:
         return np.zeros(len(denoised))
-    return refuse_missing(denoised, score, SCORE_LABEL)
+    score = refuse_missing(denoised, score, SCORE_LABEL)
+    refuse_rows(denoised, SCORE_LABEL, score, (score < 0) | (score > 1), "not from 0 to 1")
+    return score
 
 
 def refuse_missing(denoised: ParticleSet, values: np.ndarray | None, label: str) -> np.ndarray:
@@ -197,11 +202,24 @@ def refuse_missing(denoised: ParticleSet, values: np.ndarray | None, label: str)
     return values
 
 
+def refuse_rows(
+    denoised: ParticleSet, label: str, values: np.ndarray, bad: np.ndarray, what: str
+) -> None:
+    """Refuse a set where a row has a number that `denoise` writes nowhere."""
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{denoised.star_path}: row {row + 1}: _{label} is {values[row]:g}, {what}; denoise again"
+        )
+
+
 def choose_classes(denoised: ParticleSet, classes: Sequence[int]) -> np.ndarray:
     """Tell which particles are in one of the classes, `(n,)` bool; all where none is named."""
     if not classes:
         return np.ones(len(denoised), dtype=bool)
     number = refuse_missing(denoised, denoised.numbers(CLASS_LABEL), CLASS_LABEL)
+    no_class = (number < 1) | (number > MOST_CLASSES) | (number != np.floor(number))
+    refuse_rows(denoised, CLASS_LABEL, number, no_class, "no number of a class")
     unknown = sorted(set(classes) - set(number.astype(int)))
     if unknown:
         raise InputError(

@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     selection = Selection(
         parse_classes(arguments.classes),
-        check_share("--min-score", arguments.min_score, 0.0),
-        check_share("--top-fraction", arguments.top_fraction, 1e-6),
+        check_share("--min-score", arguments.min_score),
+        check_share("--top-fraction", arguments.top_fraction, is_nothing_refused=True),
         arguments.proposed,
     )
     if selection.proposed and selection.min_score is not None:
@@ -111,10 +111,11 @@ def parse_classes(text: str | None) -> tuple[int, ...]:
     return tuple(sorted(classes))
 
 
-def check_share(option: str, value: float | None, least: float) -> float | None:
-    """Give a number from 0 to 1 back, or None; refuse others."""
-    if value is not None and not least <= value <= 1:
-        raise InputError(f"{option} {value:g}: must be from 0 to 1{' and not 0' if least else ''}")
+def check_share(option: str, value: float | None, is_nothing_refused: bool = False) -> float | None:
+    """Give a number from 0 to 1 back, or None; refuse others, and 0 where nothing would be left."""
+    if value is not None and (not 0 <= value <= 1 or (is_nothing_refused and value == 0)):
+        but = " and not 0" if is_nothing_refused else ""
+        raise InputError(f"{option} {value:g}: must be from 0 to 1{but}")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -114,6 +115,12 @@ def convert_data(data: Any, shape: type[Shape], source: str, cure: str) -> Shape
 
 
 def shorten(reason: object) -> str:
-    """Put somebody else's reason, or a word out of a file, on one line of bounded length."""
-    line = " ".join(str(reason).split())
+    """Put somebody else's reason, or a word out of a file, on one line of bounded length, without places in memory.
+
+    Examples
+    --------
+    >>> shorten("malformed node: <ast.Name object at 0x7f7f7ca99a50>")
+    'malformed node: <ast.Name object>'
+    """
+    line = re.sub(r" at 0x[0-9a-f]+(?=>)", "", " ".join(str(reason).split()))
     return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 3] + "..."
