@@ -30,10 +30,10 @@ from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.denoise.whole_halves.weight_learning import LEARNING_IMAGES
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics, match_images
+from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cluster
 from polardenoise.engine.neighbours.clusters import LANDMARKS, LARGEST_CLUSTER
-from polardenoise.engine.neighbours.encoded_cluster import encode_cluster
 from polardenoise.engine.neighbours.folds import FOLDS
-from polardenoise.engine.neighbours.search import denoise_encoded_cluster
+from polardenoise.engine.neighbours.set_sizes import MOST_TOGETHER
 from polardenoise.engine.neighbours.template_denoising import denoise_by_guess, see_images
 from polardenoise.engine.neighbours.templates import (
     MOST_TEMPLATES,
@@ -149,13 +149,19 @@ class NoiseCluster:
         seen = see_images(templates, self.images, self.ctf_rings, off_centre=False)
         guess = seen.guess(seen.expected.new_ones(len(seen.expected), self.images.shape[-1] // 2))
         with mixed_precision(self.images.device, precision):
-            denoise_by_guess(self.model, seen, guess, IMAGES_PER_SET)
+            denoise_by_guess(self.model, seen, guess, IMAGES_PER_SET, most=MOST_TOGETHER)
 
     def make_first_estimates(self, precision: torch.dtype) -> None:
-        """Denoise the images among their neighbours."""
+        """Denoise the images among their neighbours, and through the estimates of all others."""
         with mixed_precision(self.images.device, precision):
-            cluster = encode_cluster(self.model, self.images, self.ctf_rings)
-            denoise_encoded_cluster(self.model, cluster, IMAGES_PER_SET, seed=0)
+            denoise_centred_cluster(
+                self.model,
+                self.images,
+                self.ctf_rings,
+                IMAGES_PER_SET,
+                seed=0,
+                most=MOST_TOGETHER,
+            )
 
     def match_landmarks(self) -> None:
         """Compare the images with landmarks, by which clusters are formed."""
