@@ -229,8 +229,8 @@ class ProtPolarReconstruct(EngineRunner, ProtReconstruct3D):
             )
         if summary.get("fsc_means") == OF_FEW_VIEWS:
             return (
-                "add particles of other views, or give the molecule's symmetry: of these few views no resolution "
-                "can be told"
+                "add particles of other views, or, if the molecule has one, its symmetry: of these few views no "
+                "resolution can be told"
             )
         if summary.get("halves", "").startswith("drawn"):
             return (

@@ -154,6 +154,16 @@ def test_halves_that_were_drawn_go_with_the_rows(tmp_path, monkeypatch):
     assert np.array_equal(read_particles("clean.star").random_subset, halves[SCORES >= 0.5])
 
 
+def test_a_half_of_which_nothing_is_left_is_told(scored, capsys):
+    halves = (np.arange(COUNT) < 12) + 1
+    add_columns(scored, "out.star", rlnRandomSubset=[str(half) for half in halves])
+    assert select("--min-score", "0.5", "--json", "said.json") == 0
+    assert "WARNING: nothing is left of half 2" in capsys.readouterr().out
+    assert any("half 2" in doubt for doubt in json.loads(Path("said.json").read_text())["doubts"])
+    assert select("--min-score", "0.1") == 0
+    assert "nothing is left" not in capsys.readouterr().out
+
+
 def test_a_part_of_the_rows_is_found_by_its_provenance(scored):
     rows = rows_of("out.star")
     text = Path("out.star").read_text()
@@ -333,7 +343,8 @@ def test_particles_that_were_extracted_anew_come_with_a_warning(tmp_path, monkey
     assert select("--min-score", "0.5") == 0
     told = capsys.readouterr().out
     assert "WARNING: in.star: 16 of 16 images that were looked at have other pixels" in told
-    assert "micrographs and coordinates say that they are the same particles" in told
+    assert "micrographs and coordinates are the same, as of particles that were polished" in told
+    assert "if these were not, they are others" in told
     document = read_star(source)
     angles = {"rlnAngleRot": [str(float(row)) for row in range(COUNT)]}
     write_star(document, "others.star", [(document.tables[-1], angles)])

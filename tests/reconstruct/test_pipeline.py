@@ -151,6 +151,7 @@ def test_half_maps_of_a_few_views_are_no_resolution(tmp_path, capsys, views, gro
     assert run(star, "-o", out, "--symmetry", group) == 0
     summary, said = result(out), capsys.readouterr().out
     assert f"symmetry: {group}\n" in said
+    assert ("agree in it whether the molecule has it or not" in said) == (group != "c1")
     if not few:
         assert summary["directions_measured"] > 0.8
         assert (summary["warnings"], summary["fsc_means"]) == ([], "resolution")
@@ -163,7 +164,7 @@ def test_half_maps_of_a_few_views_are_no_resolution(tmp_path, capsys, views, gro
     assert f"warning: {warning}" in said
     assert summary["fsc_means"] == "of too few views, not resolution"
     assert f"(of too few views, not resolution; Nyquist {2 * PIXEL_SIZE:.2f} A)" in said
-    assert "half maps: of too few views, not resolution" in (out / "fsc.star").read_text()
+    assert "half maps, of too few views, not resolution" in (out / "fsc.star").read_text()
 
 
 @pytest.mark.parametrize(("group", "count"), [("c1", 5), ("d2", 2)])

@@ -68,8 +68,11 @@ def doubt_raw_pixels(
         raise InputError(
             f"--particles {particles.star_path}: {found}; give the particles that were denoised, or denoise these"
         )
-    why = "uids" if by_uid else "micrographs and coordinates"
-    doubt = f"{particles.star_path}: {found}; {why} say that they are the same particles"
+    why = "uids are" if by_uid else "micrographs and coordinates are"
+    doubt = (
+        f"{particles.star_path}: {found}; {why} the same, as of particles that were polished or extracted anew: if "
+        "these were not, they are others, and the scores are not theirs"
+    )
     return [say_how_rows_count(doubt)]
 
 

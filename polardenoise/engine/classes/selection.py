@@ -109,6 +109,7 @@ def select_particles(
     doubts = rows.doubt_pixels(denoised)
     files.probe()
     halves = denoised.random_subset
+    doubts += doubt_empty_half(halves, kept)
     rows.write(output, np.flatnonzero(kept), halves)
     return {
         "output": str(output),
@@ -200,6 +201,17 @@ def refuse_missing(denoised: ParticleSet, values: np.ndarray | None, label: str)
             f"{denoised.star_path}: row {bad[0] + 1}: _{label} is no number; denoise again"
         )
     return values
+
+
+def doubt_empty_half(halves: np.ndarray | None, kept: np.ndarray) -> list[str]:
+    """Word that one of two halves `(n,)` has nothing left among those kept `(n,)`: two half maps need both."""
+    if halves is None:
+        return []
+    lost = set(np.unique(halves)) - set(np.unique(halves[kept]))
+    return [
+        f"nothing is left of half {half}: half maps need particles of both; keep more"
+        for half in sorted(lost)
+    ]
 
 
 def refuse_rows(

@@ -209,5 +209,10 @@ def summarise(summary: dict[str, Any]) -> str:
             "the map agrees with the reference to "
             f"{summary['fsc_0.5_to_reference_angstrom']:.2f} A at FSC 0.5"
         )
+    if summary["symmetry"] != "c1":
+        lines.append(
+            f"both half maps were given symmetry {summary['symmetry']}, and agree in it whether the molecule has it or "
+            "not"
+        )
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
     return "\n".join([*lines, f"maps and curves in {summary['output']}"])

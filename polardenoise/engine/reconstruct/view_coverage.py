@@ -115,5 +115,5 @@ def doubt_views(share: float, angles: np.ndarray, symmetry: Tensor, angstrom: fl
     return [
         f"the particles are seen from too few sides{from_views}: both halves have measured {share:.0%} of all "
         f"directions at {angstrom:.2f} A, {ENOUGH:.0%} are needed; the FSC says nothing of the rest of the map, and is "
-        "no resolution: add particles of other views, or give the molecule's --symmetry"
+        "no resolution: add particles of other views, or, if the molecule has one, its --symmetry"
     ]
