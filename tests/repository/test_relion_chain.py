@@ -106,7 +106,8 @@ def test_rows_columns_and_tokens_are_those_of_the_input(projected, denoised):
     # The score and the class of each particle come last.
     added = [line for line in after if line.startswith("_polardenoise")]
     assert [line.split()[0] for line in added] == ["_polardenoiseScore", "_polardenoiseClass"]
-    after = [line for line in after if line not in added]
+    assert after[0].startswith("# polardenoise ")  # what made it
+    after = [line for line in after[1:] if line not in added]
     assert len(before) == len(after)
     row = 0
     for old, new in zip(before, after, strict=True):
