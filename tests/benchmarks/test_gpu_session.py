@@ -117,8 +117,9 @@ def test_both_are_trained_at_once_and_the_deeper_network_starts_from_the_trained
     model, card = load_model(str(tmp_path / "out" / "gpu" / "model"))
     blocks = (6, 8) if turn == "first" else (started.config.before, started.config.after)
     assert (model.config.before, model.config.after) == blocks
-    joined = card.trained_on["recipe"]["joined_share"]
-    assert (joined > 0) == (turn == "second")
+    recipe = card.trained_on["recipe"]
+    unlisted = (0.0, 0.0) if turn == "first" else (0.25, 0.7)
+    assert (recipe["shrinking"], recipe["joined_share"]) == unlisted
     assert card.noise_energy
     _, card = load_model(str(tmp_path / "out" / "gpu-dncnn" / "model"))
     assert card.architecture == "dncnn"

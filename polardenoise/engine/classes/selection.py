@@ -221,7 +221,7 @@ def refuse_rows(
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{denoised.star_path}: row {row + 1}: _{label} is {values[row]:g}, {what}; denoise again"
+            f"{denoised.star_path}: row {denoised.row_number(row)}: _{label} is {values[row]:g}, {what}; denoise again"
         )
 
 

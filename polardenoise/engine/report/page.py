@@ -204,8 +204,8 @@ def show_gallery(run: FinishedRun, rows: np.ndarray) -> Section:
         picked, drawn = word_count(len(rows), "image"), "Y is"
     return Section(
         "Particles",
-        f"{picked} (rows are counted from 1), side by side: raw, denoised (an estimate, not data), and what was taken "
-        f"away. {drawn} up, in the units of the input. The residual is raw less denoised, in the "
+        f"{picked}, side by side: raw, denoised (an estimate, not data), and what was taken away. "
+        f"{drawn} up, in the units of the input. The residual is raw less denoised, in the "
         "greys of the raw image; the estimate has greys of its own, and is far weaker than the noise (values of black "
         f"and white: hold the pointer on a picture).{without} A residual in which the particle can be seen says that "
         f"the estimate lacks signal. {HOW_ROWS_COUNT}",

@@ -10,13 +10,11 @@ from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.runtime.devices import mixed_precision
+from polardenoise.engine.train.recipe import FLOOR_SNR
 from polardenoise.engine.train.simulated_sets import TrainingBatch
 
 #: From a network, a batch and the precision of the convolutions to the scalar that a step makes smaller.
 Objective = Callable[[Denoiser, TrainingBatch, torch.dtype], Tensor]
-
-#: `Recipe.floor_snr` where nothing else is said.
-FLOOR_SNR = 0.03
 
 
 def measure_objective(

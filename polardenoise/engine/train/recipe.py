@@ -24,6 +24,9 @@ Voltage = Annotated[float, Meta(ge=10, le=5000)]
 Aberration = Annotated[float, Meta(ge=-20, le=50)]
 ViewMode = Literal["one", "few", "cone", "random"]
 
+#: `Recipe.floor_snr` where nothing else is said.
+FLOOR_SNR = 0.03
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -147,7 +150,7 @@ class Recipe:
     joined_share: Share = 0.0
     whitening_error: Annotated[float, Meta(ge=0, le=4)] = 0.0
     noise_spectrum: tuple[tuple[Frequency, Power], ...] = ()
-    floor_snr: Ratio = 0.03
+    floor_snr: Ratio = FLOOR_SNR
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 8e-4
     warmup_steps: Annotated[int, Meta(ge=0, le=10**9)] = 300
     weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.01

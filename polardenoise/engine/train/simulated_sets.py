@@ -35,6 +35,7 @@ from polardenoise.engine.train.unlisted_molecules import (
     add_second_parts,
     draw_deformations,
     draw_joined,
+    move_spectra,
 )
 from polardenoise.engine.train.whitening import draw_whitening_errors, whiten_sets
 
@@ -314,11 +315,8 @@ def project_sets(stack: TransformStack, draws: SetDraws, optics: Optics) -> Tens
     squared = along_y[:, None] ** 2 + along_x**2
     envelope = strength[:, None, None] * torch.exp(-decay[:, None, None] * squared)
     # Shifts move the centre from pixel 0 to box // 2 as well.
-    x, y = send_to_device(draws.shifts.reshape(-1, 2) + box // 2, device).unbind(1)
-    ramp_x = torch.exp(-2j * torch.pi * x[:, None] * along_x)
-    ramp_y = torch.exp(-2j * torch.pi * y[:, None] * along_y)
-    spectra = spectra * envelope * ramp_x[:, None, :] * ramp_y[:, :, None]
-    return spectra.unflatten(0, size)
+    shifts = send_to_device(draws.shifts.reshape(-1, 2) + box // 2, device)
+    return move_spectra(spectra * envelope, shifts).unflatten(0, size)
 
 
 def stack_sets(sets: list[TrainingBatch]) -> TrainingBatch:

@@ -151,8 +151,8 @@ def add_second_parts(
     device = spectra.device
     on_device = send_to_device(rows, device)
     images = spectra.shape[1]
-    kept = joined.sizes[rows, None, None, None]
-    matrices = torch.from_numpy(kept) * (joined.turned[rows][:, None].mT @ scaled[rows])
+    sizes = torch.from_numpy(joined.sizes[rows, None, None, None])
+    matrices = sizes * (joined.turned[rows][:, None].mT @ scaled[rows])
     second = take_spectra(
         stack,
         send_to_device(np.repeat(joined.molecules[rows], images), device),
@@ -163,22 +163,24 @@ def add_second_parts(
     # A projection along z of what lies at t has its centre at the x and y of t as the image sees it.
     places = joined.places[rows]
     moved = (scaled[rows].mT @ places[:, None, :, None])[..., :2, 0]  # (rows, images, 2)
-    half_way = shift_phases(send_to_device((moved / 2).numpy(), device), stack.box)
-    half_way = torch.where(belongs > 0, half_way, torch.ones_like(half_way))
+    half_way = send_to_device((moved / 2).float().numpy(), device) * belongs[..., 0]
     ratio = send_to_device(joined.power_ratios[rows].astype(np.float32), device)
-    factor = (
-        ratio * sum_power(first * belongs) / sum_power(second * belongs).clamp(min=1e-20)
-    ).sqrt()
-    whole = first * half_way.conj() + second * half_way * belongs * factor[:, None, None, None]
+    shown = sum_power(second * belongs).clamp(min=1e-20)
+    factor = (ratio * sum_power(first * belongs) / shown).sqrt()
+    second = second * belongs * factor[:, None, None, None]
+    whole = move_spectra(first, -half_way) + move_spectra(second, half_way)
     return spectra.index_copy(0, on_device, whole)
 
 
-def shift_phases(shifts: Tensor, box: int) -> Tensor:
-    """Give what a transform `(..., N, N // 2 + 1)` is multiplied by to move its image by `(..., 2)` pixels, x and y."""
-    along_y = torch.fft.fftfreq(box, device=shifts.device)
-    along_x = torch.fft.rfftfreq(box, device=shifts.device)
-    x, y = shifts[..., None, None, :].float().unbind(-1)
-    return torch.exp(-2j * torch.pi * (x * along_x + y * along_y[:, None]))
+def move_spectra(spectra: Tensor, shifts: Tensor) -> Tensor:
+    """Move the images of transforms `(..., N, N // 2 + 1)` by `(..., 2)` pixels, x and y."""
+    box = spectra.shape[-2]
+    along_y = torch.fft.fftfreq(box, device=spectra.device)
+    along_x = torch.fft.rfftfreq(box, device=spectra.device)
+    x, y = shifts.unbind(-1)
+    ramp_x = torch.exp(-2j * torch.pi * x[..., None] * along_x)
+    ramp_y = torch.exp(-2j * torch.pi * y[..., None] * along_y)
+    return spectra * ramp_x[..., None, :] * ramp_y[..., :, None]
 
 
 def sum_power(spectra: Tensor) -> Tensor:
