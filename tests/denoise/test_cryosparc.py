@@ -84,7 +84,9 @@ def test_another_passthrough_is_another_run(folder, model, fields, capsys):
     assert "noisy input" in capsys.readouterr().out  # found again, with its passthrough
     first = facts["run"]
     write_cs(folder / "J3" / "blobs.cs", fields | {"extra/x": fields["uid"]})
-    assert denoise(model, *words, "--resume", source="J3/own.cs") == 0
+    assert denoise(model, *words, "--resume", source="J3/own.cs") == 2
+    assert "was made with another input" in capsys.readouterr().err
+    assert denoise(model, *words, source="J3/own.cs") == 0
     assert json.loads((folder / "out.json").read_text())["run"] != first
 
 

@@ -16,11 +16,13 @@ import torch
 from polardenoise.engine.denoise import batches, preparation
 from polardenoise.engine.denoise import resume_folder as unfinished
 from polardenoise.engine.neighbours import clusters
-from polardenoise.engine.networks.checkpoint import load_model
+from polardenoise.engine.networks.checkpoint import ModelCard, load_model, save_model
+from polardenoise.engine.networks.registry import build_model
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
-from tests.denoise_files import denoise, images_of, write_set
+from polardenoise.engine.runtime.files import Kept
+from tests.denoise_files import TINY, denoise, images_of, write_set
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 OUTPUTS = ("out.mrcs", "out.star")
@@ -80,7 +82,7 @@ def test_a_stopped_run_says_how_many_images_it_keeps(folder, model, monkeypatch,
     with monkeypatch.context() as patched:
         interrupt_after(patched, 0, KeyboardInterrupt())
         assert denoise(model, *OPTIONS) == 130
-    assert "; none of 24 images is kept yet; --resume goes on" in capsys.readouterr().err
+    assert "; none of 24 images is kept yet; repeat the command\n" in capsys.readouterr().err
     with monkeypatch.context() as patched:
         interrupt_after(patched, 3, KeyboardInterrupt())
         assert denoise(model, *OPTIONS) == 130
@@ -110,6 +112,7 @@ def test_a_search_that_is_stopped_in_its_first_cluster_says_why_nothing_is_kept(
     assert denoise(model, "--set-size", "4") == 130
     error = capsys.readouterr().err
     assert "; none of 24 images is kept yet (images are kept when their whole cluster is" in error
+    assert error.endswith("denoised); repeat the command\n")  # and nothing of going on
     assert error.count("\n") == 1
 
 
@@ -142,7 +145,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(folder, model):
     [
         (["--seed", "5"], "was begun with --seed 0 (now 5); repeat the command as it was"),
         (["--set-size", "3"], "--set-size 4 (now 3)"),
-        (["--rows", "2:", "--ignore-halves"], "--ignore-halves off (now on), --rows : (now 2:)"),
+        (
+            ["--rows", "2:", "--ignore-halves"],
+            "--ignore-halves off (now on), all rows (now --rows 2:)",
+        ),
         ([], "another input (the file of the particles, stack.mrcs: not as then)"),
     ],
 )
@@ -208,20 +214,123 @@ def test_a_resumed_run_keeps_its_precision_whatever_the_processor_can_do(
     assert (folder / "out.mrcs").read_bytes() != expected
 
 
-def test_a_complete_run_is_not_done_again(folder, model, monkeypatch):
+def bytes_of_all(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_complete_run_is_not_done_again_and_says_so(folder, model, monkeypatch, capsys):
     write_set(folder)
     assert denoise(model, *OPTIONS) == 0
+    before = bytes_of_all(folder)
     done = interrupt_after(monkeypatch, 100, KeyboardInterrupt())
+    capsys.readouterr()
     assert denoise(model, *OPTIONS, "--resume") == 0
+    assert (
+        "out.star: complete, of the same input and options: nothing was done"
+        in (capsys.readouterr().out.splitlines()[0])
+    )
     assert not done
-    assert denoise(model, *OPTIONS, "--seed", "2", "--resume") == 0
-    assert done
+    assert bytes_of_all(folder) == before
+    assert denoise(model, *OPTIONS, "--resume", output="new.star") == 0
+    assert "nothing was done" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (["--seed", "5"], "was made with --seed 0 (now 5); repeat"),
+        (["--rows", "0:4"], "was made with all rows (now --rows 0:4); repeat"),
+        (["--model", "other"], "was made with --model tiny (now second); repeat"),
+        (["--model", "namesake"], "was made with --model tiny (SHA-256 "),
+        ([], "was made with another input (the file of the particles, stack.mrcs: not as then)"),
+    ],
+)
+def test_a_complete_result_is_not_replaced_by_a_resume_with_other_options_or_input(
+    folder, model, capsys, change, named
+):
+    """Of 24 rows, 4 would be left."""
+    write_set(folder)
+    for name, seed in (("second", 1), ("tiny", 2)):
+        torch.manual_seed(seed)
+        network = build_model("polar-transformer", TINY)
+        save_model(
+            folder / {"second": "other", "tiny": "namesake"}[name],
+            network,
+            ModelCard(name, "polar-transformer", {}),
+        )
+    assert denoise(model, *OPTIONS) == 0
+    if not change:
+        write_set(folder, seed=1)
+    before = bytes_of_all(folder)
+    capsys.readouterr()
+    assert denoise(model, *OPTIONS, *change, "--resume") == 2
+    error = capsys.readouterr().err
+    assert f"--resume: out.star is complete, and {named}" in error
+    assert "name another -o, or leave --resume out to denoise anew and replace it" in error
+    assert error.count("\n") == 1
+    assert bytes_of_all(folder) == before
+    assert not unfinished.name_unfinished(folder / "out.star").exists()
+    assert denoise(model, *OPTIONS, *change) == 0  # as it says
+
+
+def test_a_result_of_which_nothing_says_how_it_was_made_is_not_replaced_by_a_resume(
+    folder, model, capsys
+):
+    write_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    stated = json.loads((folder / "out.json").read_text())
+    del stated["made_with"]
+    for left in (json.dumps(stated), None):
+        (folder / "out.json").unlink()
+        if left is not None:
+            (folder / "out.json").write_text(left)
+        before = bytes_of_all(folder)
+        assert denoise(model, *OPTIONS, "--resume") == 2
+        assert "out.json does not say what it was made with; name" in capsys.readouterr().err
+        assert bytes_of_all(folder) == before
+
+
+@pytest.mark.parametrize("change", ["a row less", "a line more"])
+def test_a_star_file_that_was_changed_since_is_not_taken_for_the_result_nor_replaced(
+    folder, model, capsys, change
+):
+    write_set(folder)
+    assert denoise(model, *OPTIONS) == 0
+    lines = (folder / "out.star").read_text().splitlines(keepends=True)
+    lines = lines[:-1] if change == "a row less" else [*lines, "# mine\n"]
+    (folder / "out.star").write_text("".join(lines))
+    before = bytes_of_all(folder)
+    capsys.readouterr()
+    assert denoise(model, *OPTIONS, "--resume") == 2
+    error = capsys.readouterr().err
+    assert "out.star was changed since this very command wrote it; nothing was done" in error
+    assert error.count("\n") == 1
+    assert bytes_of_all(folder) == before
+
+
+def test_the_work_of_another_run_stays_where_a_complete_result_is_asked_for(
+    folder, model, monkeypatch
+):
+    """A is complete, B of the same name was stopped: A does not take B's work away, and B goes on."""
+    write_set(folder)
+    first, second = OPTIONS, (*OPTIONS, "--seed", "5")
+    assert denoise(model, *first) == 0
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 3, KeyboardInterrupt())
+        assert denoise(model, *second) == 130
+    assert denoise(model, *first, "--resume") == 0
+    done = interrupt_after(monkeypatch, 100, KeyboardInterrupt())
+    assert denoise(model, *second, "--resume") == 0
+    assert 0 < len(done) <= 4
+    assert json.loads((folder / "out.json").read_text())["seed"] == 5
 
 
 def test_two_runs_do_not_write_the_same_output(folder, model, capsys):
     write_set(folder)
     hidden = unfinished.name_unfinished(folder / "out.star")
-    with unfinished.unfinished_run(folder / "out.star", {}, False, lambda: "nothing is kept"):
+    with unfinished.unfinished_run(
+        folder / "out.star", {}, False, lambda: Kept("nothing is kept", is_any=False)
+    ):
         assert denoise(model) == 2
         assert "another run" in capsys.readouterr().err
     assert not hidden.exists()
@@ -410,7 +519,7 @@ def test_a_resumed_run_may_get_a_report_and_matches_or_lose_them(folder, model, 
             assert all(np.array_equal(found[name], matches[name]) for name in matches)
 
 
-def test_a_complete_run_whose_stack_is_cut_short_is_done_again(folder, model):
+def test_a_complete_run_whose_stack_is_cut_short_is_done_again_and_says_why(folder, model, capsys):
     write_set(folder)
     assert denoise(model, *OPTIONS) == 0
     expected = bytes_of_outputs(folder)
@@ -418,3 +527,4 @@ def test_a_complete_run_whose_stack_is_cut_short_is_done_again(folder, model):
         file.truncate(5000)
     assert denoise(model, *OPTIONS, "--resume") == 0
     assert bytes_of_outputs(folder) == expected
+    assert "out.star: complete, but out.mrcs is cut short, and" in capsys.readouterr().out

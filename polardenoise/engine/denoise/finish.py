@@ -38,6 +38,7 @@ from polardenoise.engine.denoise.whole_halves.template_file import state_templat
 from polardenoise.engine.denoise.wording import list_warnings
 from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.neighbours.matches import join_matches, list_matches_files
+from polardenoise.engine.networks.checkpoint import hash_file
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.cryosparc.as_star import UID_LABEL
 from polardenoise.engine.particles.cryosparc.new_images import write_images_slot
@@ -55,6 +56,8 @@ DATA_SET = "particles.cs"
 PROVENANCE = "provenance.json"
 MATCHES = "matches.npz"
 REPORT = "report"
+#: Endings of outputs that are tables.
+TABLES = (".star", ".cs")
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def finish_run(
         write_star(job, folder / STAR, scores)
         summary |= {
             "run": run,
+            "made_with": facts,
             "pixel_sample": state_sample(folder),
             "median_score": score,
             "whole_halves": state_templates(job, folder),
@@ -144,6 +148,7 @@ def finish_run(
         summary["residual"] = state_residual(averaged, job.halves)
         summary["warnings"] = list_warnings(summary)
         write_data_set(job, folder / DATA_SET, summary["contrast"] == "bright")
+        summary["tables"] = hash_tables(job, folder)
         write_json(
             folder / PROVENANCE, provenance(list(job.plan.command), seed=job.plan.seed, **summary)
         )
@@ -176,6 +181,12 @@ def name_outputs(job: Job) -> dict[str, Path]:
         PROVENANCE: plan.output.with_suffix(".json"),
     }
     return {name: path for name, path in names.items() if path is not None}
+
+
+def hash_tables(job: Job, folder: Path) -> dict[str, str]:
+    """Hash the tables that a run has written into its folder, by their names there: people change such files."""
+    names = [name for name, path in name_outputs(job).items() if path.suffix in TABLES]
+    return {name: hash_file(folder / name) for name in names}
 
 
 def write_star(job: Job, path: Path, scores: Columns) -> None:

@@ -14,6 +14,7 @@ from polardenoise.engine.denoise.wording import word_kept
 from polardenoise.engine.neighbours.matches import name_matches_file
 from polardenoise.engine.runtime.arrays import holds_arrays
 from polardenoise.engine.runtime.distributed import Processes
+from polardenoise.engine.runtime.files import Kept
 
 
 def has_matches(job: Job, folder: Path, number: int) -> bool:
@@ -56,12 +57,13 @@ def enumerate_batches(job: Job, folder: Path) -> Iterator[NumberedBatch]:
     yield from enumerate(gather_batches(sets, job.halves, computing.images_per_batch))
 
 
-def tell_kept_images(job: Job, folder: Path) -> str:
-    """Word how many images of a run that was stopped `--resume` need not denoise again.
+def tell_kept_images(job: Job, folder: Path) -> Kept:
+    """Say how many images of a run that was stopped `--resume` need not denoise again.
 
     Their pixels are not read for it, as they are when the run goes on: what a crash of the machine has lost of them is
     not known here.
     """
     complete = read_journals(folder)
     kept = sum(one.images for one in complete.values() if has_matches(job, folder, one.number))
-    return word_kept(kept, len(job.shared), together=job.groups is None)
+    words = word_kept(kept, len(job.shared), together=job.groups is None)
+    return Kept(words, is_any=kept > 0)

@@ -17,8 +17,9 @@ from polardenoise.engine.denoise.batches import (
     NumberedBatch,
     read_batch,
 )
-from polardenoise.engine.denoise.class_stage import find_former_class_files, name_class_files
+from polardenoise.engine.denoise.class_stage import find_former_class_files
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
+from polardenoise.engine.denoise.complete_result import NOTHING_DONE, is_complete
 from polardenoise.engine.denoise.finish import ReportWriter, finish_run, name_outputs
 from polardenoise.engine.denoise.noise.guard import fade_faint_images
 from polardenoise.engine.denoise.open_batches import list_open_batches, tell_kept_images
@@ -36,7 +37,7 @@ from polardenoise.engine.denoise.preparation import (
     prepare_run,
     read_computing,
 )
-from polardenoise.engine.denoise.report_folder import PAGE, check_report_folder
+from polardenoise.engine.denoise.report_folder import check_report_folder
 from polardenoise.engine.denoise.resume_folder import (
     discard_unfinished,
     finish_publishing,
@@ -44,8 +45,8 @@ from polardenoise.engine.denoise.resume_folder import (
     unfinished_run,
     was_published,
 )
-from polardenoise.engine.denoise.resume_stack import UnfinishedStack, is_whole
-from polardenoise.engine.denoise.verdict import COUNTED, find_dotted, says_all
+from polardenoise.engine.denoise.resume_stack import UnfinishedStack
+from polardenoise.engine.denoise.verdict import COUNTED, find_dotted
 from polardenoise.engine.denoise.whole_halves.rounds import make_templates
 from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
 from polardenoise.engine.denoise.whole_halves.sample import form_sample
@@ -99,7 +100,8 @@ def denoise_particles(
         facts = state_facts(job)
         complete = plan.resume and is_complete(job, facts)
         if complete and processes.is_first:
-            discard_unfinished(plan.output)
+            discard_unfinished(plan.output, facts)
+            print(f"{plan.output}: {NOTHING_DONE}", flush=True)
     if not complete:
         with timing_stages() as seconds, prepared_folder(job, facts, processes) as folder:
             if not was_published(folder, hash_facts(facts)):
@@ -139,34 +141,6 @@ def prepared_folder(job: Job, facts: dict[str, Any], processes: Processes) -> It
                     check_disk(job, folder)
                     prepare_run(job, folder)
         yield folder
-
-
-def is_complete(job: Job, facts: dict[str, Any]) -> bool:
-    """Tell whether the outputs of exactly this run are there already, the stack in its full size.
-
-    A report, matches and classes are made of what the folder of a run holds, which goes with its end: where one of them
-    is missing all is done again, and a line says so.
-    """
-    plan = job.plan
-    outputs = [plan.output.with_suffix(suffix) for suffix in (".star", ".mrcs", ".json")]
-    others = [
-        path for path in (plan.data_set, plan.matches, plan.report and plan.report / PAGE) if path
-    ]
-    others += name_class_files(job).values() if job.writes_classes else []
-    if not all(path.exists() for path in outputs):
-        return False
-    if not is_whole(job.stack, len(job.particles), job.box):
-        return False
-    if not says_all(read_provenance(plan.output), hash_facts(facts)):
-        return False
-    missing = next((path for path in others if not path.exists()), None)
-    if missing is not None:
-        print(
-            f"{plan.output}: complete, but {missing} is not there, and a finished run does not keep what that is made "
-            "of: all images are denoised again",
-            flush=True,
-        )
-    return missing is None
 
 
 def make_templates_of_halves(job: Job, folder: Path, processes: Processes) -> None:

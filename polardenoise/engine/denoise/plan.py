@@ -360,7 +360,7 @@ def state_facts(job: Job) -> dict[str, Any]:
             *map(state_stack, job.particles.headers),
         ],
         **state_options(job.plan),
-        "model": job.card.weights_sha256,
+        "--model": {"name": job.card.name, "sha256": job.card.weights_sha256},
         "--device": job.device.type,
         KEEPS_MATCHES: job.keeps_matches,
     }

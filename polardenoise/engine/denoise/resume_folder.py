@@ -24,6 +24,7 @@ from polardenoise.engine.denoise.whole_halves.estimates import PATTERN
 from polardenoise.engine.runtime.changed_facts import list_some, word_changes
 from polardenoise.engine.runtime.errors import InputError, SystemFailureError, says_out_of_memory
 from polardenoise.engine.runtime.files import (
+    Kept,
     as_plain_data,
     copy_folder,
     is_real_folder,
@@ -55,7 +56,7 @@ def name_unfinished(output: Path) -> Path:
 
 @contextmanager
 def unfinished_run(
-    output: Path, facts: dict[str, Any], resume: bool, tell_kept: Callable[[], str]
+    output: Path, facts: dict[str, Any], resume: bool, tell_kept: Callable[[], Kept]
 ) -> Iterator[Path]:
     """Open the folder of a run's unfinished results.
 
@@ -71,7 +72,7 @@ def unfinished_run(
     resume : bool
         Whether to go on with what is there. Where nothing is there, the run starts anew.
     tell_kept : callable
-        Words how much of the run is kept, asked when it is stopped.
+        Says how much of the run is kept, asked when it is stopped.
 
     Yields
     ------
@@ -103,18 +104,20 @@ def unfinished_run(
         remove_tree(folder)
 
 
-def discard_unfinished(output: Path) -> None:
-    """Remove what a run has left whose results are there from another one; not while a run is at work on it."""
+def discard_unfinished(output: Path, facts: dict[str, Any]) -> None:
+    """Remove what a run has left whose results are there already; not of another run, and not while one is at work."""
     folder = name_unfinished(output)
     if is_real_folder(folder):
         with contextlib.suppress(InputError):
             open_own_folder(folder)
             with locked(folder):
-                remove_tree(folder)
+                begun = read_facts(folder)
+                if begun is None or not word_other_facts(begun, as_plain_data(facts)):
+                    remove_tree(folder)
 
 
 @contextmanager
-def keeping_what_is_done(folder: Path, tell_kept: Callable[[], str]) -> Iterator[None]:
+def keeping_what_is_done(folder: Path, tell_kept: Callable[[], Kept]) -> Iterator[None]:
     """Keep the folder after errors that a run can go on from, and say so; remove it after others."""
     try:
         with telling_to_resume(folder, tell_kept):
@@ -218,18 +221,23 @@ def read_own(path: Path) -> dict[str, Any] | None:
 
 
 def refuse_other_facts(output: Path, begun: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Fail if a run would go on with other input, model or options than it was begun with.
+    """Fail if a run would go on with other input, model or options than it was begun with."""
+    changes = word_other_facts(begun, asked)
+    if changes:
+        raise InputError(
+            f"--resume: {output} was begun with {changes}; repeat the command as it was, or {START_ANEW}"
+        )
+
+
+def word_other_facts(begun: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Word what of two runs is not the same, see `plan.state_facts`; empty where all is.
 
     Matches may be asked for later, or no more: batches whose matches were not kept are computed again.
     """
     begun = begun | {KEEPS_MATCHES: asked.get(KEEPS_MATCHES)}
     other = word_other_input(begun.pop("input", None), asked["input"])
     changes = word_changes(begun, {name: one for name, one in asked.items() if name != "input"})
-    if other or changes:
-        raise InputError(
-            f"--resume: {output} was begun with {' and '.join(filter(None, (other, changes)))}; repeat the command as "
-            f"it was, or {START_ANEW}"
-        )
+    return " and ".join(filter(None, (other, changes)))
 
 
 def word_other_input(begun: Any, asked: list[Any]) -> str:

@@ -35,14 +35,35 @@ def word_change(name: str, before: Any, now: Any) -> str:
     """Word one setting with the value that a run was begun with and the one that is asked for now."""
     if name == "sources" and isinstance(before, list) and isinstance(now, list):
         return word_other_sources(before, now)
-    if name == "--rows":  # both ends
-        before, now = (
-            ":".join("" if end is None else str(end) for end in one)
-            if isinstance(one, list)
-            else one
-            for one in (before, now)
-        )
+    if name == "--rows":
+        return f"{word_rows(before)} (now {word_rows(now)})"
+    if name == "--model":
+        before, now = word_models(before, now)
     return f"{name} {word_value(before)} (now {word_value(now)})"
+
+
+def word_rows(ends: Any) -> str:
+    """Word the rows that a run takes, of which both ends are known, where there are any.
+
+    Examples
+    --------
+    >>> word_rows([2, None]), word_rows([None, None])
+    ('--rows 2:', 'all rows')
+    """
+    known = ["" if end is None else str(end) for end in ends] if isinstance(ends, list) else []
+    return f"--rows {':'.join(known)}" if any(known) else "all rows"
+
+
+def word_models(before: Any, now: Any) -> list[str]:
+    """Word two models by their names; where these are the same, by the hashes of their weights as well."""
+    models = [one if isinstance(one, dict) else {} for one in (before, now)]
+    names = [str(one.get("name", "of another kind")) for one in models]
+    if names[0] != names[1]:
+        return names
+    return [
+        f"{name} (SHA-256 {str(one.get('sha256'))[:DIGITS]}...)"
+        for name, one in zip(names, models, strict=True)
+    ]
 
 
 def word_other_sources(before: Sequence[str], now: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -211,8 +212,24 @@ def naming_a_full_disk(path: Path) -> Iterator[None]:
         ) from error
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a run that is stopped.
+
+    Attributes
+    ----------
+    words : str
+        How much of how much, "12 of 24 images are kept".
+    is_any : bool
+        Whether it is anything.
+    """
+
+    words: str
+    is_any: bool = True
+
+
 @contextmanager
-def telling_to_resume(folder: Path, tell_kept: Callable[[], str]) -> Iterator[None]:
+def telling_to_resume(folder: Path, tell_kept: Callable[[], Kept]) -> Iterator[None]:
     """Have what stops a run say what is kept, and how to go on.
 
     Errors of the system become a `SystemFailureError` that says it; Ctrl-C and SIGTERM get it as a note, which the
@@ -223,7 +240,7 @@ def telling_to_resume(folder: Path, tell_kept: Callable[[], str]) -> Iterator[No
     folder : Path
         Where it is kept.
     tell_kept : callable
-        Words what is kept, "12 of 24 images are kept".
+        Says what is kept.
     """
     try:
         yield
@@ -240,15 +257,17 @@ def telling_to_resume(folder: Path, tell_kept: Callable[[], str]) -> Iterator[No
         raise
 
 
-def advise_to_resume(tell_kept: Callable[[], str], folder: Path | None = None) -> str:
+def advise_to_resume(tell_kept: Callable[[], Kept], folder: Path | None = None) -> str:
     """Say what is kept, and in which folder, and how to go on; where nobody can tell how much, that something is."""
     try:
         kept = tell_kept()
     except (OSError, InputError):
-        kept = "what is done is kept"
+        kept = Kept("what is done is kept")
+    if not kept.is_any:
+        return f"{kept.words}; repeat the command"
     if folder is None:
-        return f"{kept}; --resume goes on from there"
-    return f"{kept}, in {folder}: the same command with --resume goes on from there"
+        return f"{kept.words}; --resume goes on from there"
+    return f"{kept.words}, in {folder}: the same command with --resume goes on from there"
 
 
 def make_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ from polardenoise.engine.runtime.changed_facts import word_changes
 from polardenoise.engine.runtime.devices import name_precision
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.files import (
+    Kept,
     as_plain_data,
     is_real_folder,
     remove_leftovers,
@@ -132,10 +133,10 @@ def read_resume_state(folder: Path) -> dict[str, Any]:
     return saved
 
 
-def tell_kept_step(folder: Path) -> str:
-    """Word up to which step a training is kept, as its state on the disk says; errors as `read_json`."""
+def tell_kept_step(folder: Path) -> Kept:
+    """Say up to which step a training is kept, as its state on the disk says; errors as `read_json`."""
     step = read_json(folder / "state.json", StateFile, CURE).step
-    return f"step {step} is kept" if step else "no step is kept yet"
+    return Kept(f"step {step} is kept") if step else Kept("no step is kept yet", is_any=False)
 
 
 def refuse_linked_folder(folder: Path) -> None:
