@@ -118,6 +118,12 @@ def test_unused_images_may_be_anything(folder, images):
         (one_image(SIZE).replace("1@a", "0@a"), "row 1: image name 0@a.mrcs"),
         (one_image(SIZE).replace("1@a", "x@a"), "row 1: image name x@a.mrcs"),
         (one_image(SIZE).replace("1@a.mrcs", "1@"), "row 1: the image name is empty"),
+        (
+            one_image(SIZE).replace("1@a.mrcs", "1"),
+            "row 1: image name 1 is no NUMBER@STACK, such as 000012@Extract/mic.mrcs, nor the name of a file",
+        ),
+        (one_image(SIZE).replace("1@a.mrcs", "c.mrcs"), "row 1: image name c.mrcs is no NUMBER@"),
+        (one_image(SIZE).replace("a.mrcs", "c.mrcs"), "row 1: stack c.mrcs is not there"),
         (one_image(SIZE).replace(" 1.5", ""), "row 1 of table data_ has 1 value for 2 columns"),
         (one_image(SIZE).split("1@")[0], "has no rows"),
         (one_image(SIZE) + "\n" + one_image(SIZE), "2 tables are called data_; join them into one"),

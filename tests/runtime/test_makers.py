@@ -12,7 +12,7 @@ from polardenoise.engine.particles.star import read_star
 from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.report.figures import draw_picture, plot_scores
 from polardenoise.engine.runtime.pictures import make_figure, save_figure
-from polardenoise.engine.runtime.running_command import running_command
+from polardenoise.engine.runtime.running_command import running_command, warn, word_warnings
 from tests.denoise_files import write_set
 
 
@@ -76,3 +76,15 @@ def test_a_simulation_and_a_selection_say_so(tmp_path, monkeypatch):
     assert main([*words, "-o", "clean.star"]) == 0
     lines = (tmp_path / "clean.star").read_text().splitlines()
     assert lines[0] == f"# polardenoise {__version__} select: raw particles, selected"
+
+
+def test_a_command_warns_once_of_each_thing(capsys):
+    """Printed at once, and left out of the summary; a summary of another command says it again."""
+    with running_command("denoise"):
+        warn("half 1 is small")
+        assert word_warnings(["half 1 is small", "halves are ignored"]) == [
+            "WARNING: halves are ignored"
+        ]
+    assert capsys.readouterr().out == "WARNING: half 1 is small\n"
+    with running_command("denoise"):
+        assert word_warnings(["half 1 is small"]) == ["WARNING: half 1 is small"]

@@ -211,6 +211,20 @@ def test_a_resume_with_other_sources_is_refused(trained, capsys):
     assert "(now without) and without SOURCE phantom:9 (now with); give the same as before" in error
 
 
+@pytest.mark.parametrize("steps", ["12", "5"])
+def test_a_resume_that_asks_for_no_more_steps_trains_nothing_and_says_so(
+    trained, tmp_path, capsys, steps
+):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    capsys.readouterr()
+    assert main([*ARGUMENTS, "-o", str(folder), "--steps", steps, "--resume"]) == 0
+    said = capsys.readouterr().out
+    assert "train: step 12 is kept, and no more is asked for: nothing is trained\n" in said
+    kept, before = load_model(str(folder))[0], load_model(str(trained))[0]
+    for one, other in zip(kept.parameters(), before.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_training_killed_at_once_can_be_resumed(trained, tmp_path, monkeypatch):
     """Before the first step there is already something to go on from, and the end is the same."""
     from polardenoise.engine.train import loop as train_module

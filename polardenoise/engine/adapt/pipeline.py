@@ -34,6 +34,7 @@ from polardenoise.engine.runtime.devices import choose_precision, name_precision
 from polardenoise.engine.runtime.file_list import list_model_files
 from polardenoise.engine.runtime.files import Outputs, make_folder, temporary_folder, write_json
 from polardenoise.engine.runtime.provenance import provenance
+from polardenoise.engine.runtime.running_command import warn
 
 #: Share of the minutes that is kept for writing.
 KEPT = 0.05
@@ -58,7 +59,7 @@ def adapt_particles(plan: AdaptPlan) -> dict[str, Any]:
     adaptation = check_adaptation(plan)
     job = adaptation.job
     for warning in job.warnings:
-        print(f"warning: {warning}", flush=True)
+        warn(warning)
     digests = np.zeros(len(job.particles), dtype=np.int64)
 
     def take_digests(rows: np.ndarray, pixels: np.ndarray) -> None:

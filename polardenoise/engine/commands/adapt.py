@@ -7,6 +7,7 @@ from typing import Any
 from polardenoise.counts import word_count
 from polardenoise.engine.adapt.options import AdaptPlan
 from polardenoise.engine.runtime.options import add_options, read_options
+from polardenoise.engine.runtime.running_command import word_warnings
 
 HELP = "adapt a model to a particle set, random halves apart, without clean data"
 
@@ -49,7 +50,7 @@ def summarise(summary: dict[str, Any]) -> str:
             )
         else:
             lines.append(f"half {half}: left as it was: {'; '.join(gates['refusals'])}")
-    lines += [f"WARNING: {warning}" for warning in summary["warnings"]]
+    lines += word_warnings(summary["warnings"])
     if summary["adapted"]:
         seed = f" --seed {summary['seed']}" if summary["halves_from"] == "drawn" else ""
         lines.append(

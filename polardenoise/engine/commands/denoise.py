@@ -19,6 +19,7 @@ from polardenoise.engine.denoise.wording import (
 )
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.options import add_options, read_options
+from polardenoise.engine.runtime.running_command import word_warnings
 
 if TYPE_CHECKING:
     from polardenoise.engine.denoise.finish import ReportWriter
@@ -106,7 +107,7 @@ def summarise(summary: dict[str, Any]) -> str:
             "counts once"
         )
     lines.append(word_overlaps(summary))
-    lines += [f"WARNING: {warning}" for warning in summary["warnings"]]
+    lines += word_warnings(summary["warnings"])
     data_set = name_data_set(Path(summary["input"]), Path(summary["output"]))
     if data_set is not None:
         lines.append(f"{data_set}: names the new images by uid, for your cryoSPARC project")

@@ -58,6 +58,7 @@ from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.prefetch import reading_ahead, writing_behind
 from polardenoise.engine.runtime.progress import Progress, timing_stages
 from polardenoise.engine.runtime.provenance import read_provenance
+from polardenoise.engine.runtime.running_command import warn
 
 #: Values of the images that are brought back to their own box at once.
 VALUES_AT_ONCE = 2**24
@@ -122,7 +123,7 @@ def check_together(plan: DenoisePlan, processes: Processes) -> Job:
             check_report_folder(plan)
             job = check_plan(plan, processes.local_rank)
             for warning in job.warnings:
-                print(f"warning: {warning}", flush=True)
+                warn(warning)
     with processes.stage():
         return job if processes.is_first else check_plan(plan, processes.local_rank)
 

@@ -47,6 +47,7 @@ from polardenoise.engine.runtime.files import write_json
 from polardenoise.engine.runtime.input_files import read_json
 from polardenoise.engine.runtime.progress import Progress
 from polardenoise.engine.runtime.row_numbers import say_how_rows_count
+from polardenoise.engine.runtime.running_command import warn
 
 WORKING = "working.f32"
 READ = "read.npz"
@@ -138,7 +139,7 @@ def prepare_run(job: Job, folder: Path) -> None:
             print(f"contrast: {asked}{word_contrasts(found.halves)}", flush=True)
         print(f"noise: {word_noise(preparation.colours)}", flush=True)
         for doubt in preparation.doubt(job):
-            print(f"warning: {doubt}", flush=True)
+            warn(doubt)
         if not (folder / SETS).exists():
             save_sets(folder / SETS, form_job_sets(job, preparation.scratch))
 

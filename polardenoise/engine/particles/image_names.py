@@ -95,7 +95,7 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
     for number, file in enumerate(names.files):
         rows = order[bounds[number] : bounds[number + 1]]  # ascending
         row_text = f"row {rows[0] + 1} of {names.star_path}"
-        path = _locate(names.star_path, file, int(rows[0]))
+        path = _locate(names, file, int(rows[0]))
         try:
             header = read_stack_header(path)
         except InputError as error:
@@ -130,8 +130,9 @@ def check_stacks(names: ImageNames) -> tuple[tuple[StackHeader, ...], np.ndarray
     return tuple(headers), index_in_stack
 
 
-def _locate(star_path: Path, file: str, row: int) -> Path:
+def _locate(names: ImageNames, file: str, row: int) -> Path:
     """Find a stack from the working directory, else from the STAR file's folder."""
+    star_path = names.star_path
     here, beside = Path(file), star_path.parent / file
     if is_there(here) and is_there(beside) and not here.samefile(beside):
         raise InputError(
@@ -141,6 +142,11 @@ def _locate(star_path: Path, file: str, row: int) -> Path:
     for candidate in (here, beside):
         if is_there(candidate):
             return candidate
+    if names.place_of_row[row] == ONLY_IMAGE:
+        raise InputError(
+            f"{star_path}: row {row + 1}: image name {shorten(file)} is no NUMBER@STACK, such as "
+            "000012@Extract/mic.mrcs, nor the name of a file that is there; correct rlnImageName"
+        )
     raise InputError(
         f"{star_path}: row {row + 1}: stack {shorten(file)} is not there, neither from {Path.cwd()} nor from the STAR"
         " file's folder; run in the project's folder or correct the name"

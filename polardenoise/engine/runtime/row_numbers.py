@@ -9,6 +9,9 @@ ROW = re.compile(r"(?<!-)\brows? (\d+)\b")
 #: Of another table than that of the particles, which `--rows` knows nothing of.
 OTHER_TABLE = re.compile(r"\bdata_optics\b")
 
+#: Of a message that says already how it counts.
+SAYS_HOW = "counted from"
+
 #: For a page that names rows.
 HOW_ROWS_COUNT = (
     "Rows are counted from 1, in the whole file; --rows, and the arrays of --matches, count from 0."
@@ -33,12 +36,10 @@ def say_how_rows_count(message: str, of_rows_option: bool = False) -> str:
     'a.star: has 21 rows'
     """
     found = ROW.search(message)
-    if found is None:
+    if found is None or SAYS_HOW in message:
         return message
     clause = "rows are counted from 1"
     number = int(found[1])
-    if of_rows_option and number > 0:
-        clause += "; --rows counts from 0"
-        if not OTHER_TABLE.search(message):
-            clause += f": row {number} is {number - 1}:{number}"
+    if of_rows_option and number > 0 and not OTHER_TABLE.search(message):
+        clause += f"; --rows counts from 0: row {number} is {number - 1}:{number}"
     return f"{message} ({clause})"

@@ -1,22 +1,39 @@
-"""The command that is at work: what it writes says so, and it replaces nothing that another command wrote."""
+"""The command that is at work: what it writes says so, it replaces nothing of others, and warns once of each thing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _command: ContextVar[str] = ContextVar("command", default="")
+#: What the command at work has warned of; None where there is none.
+_warned: ContextVar[list[str] | None] = ContextVar("warned", default=None)
 
 
 @contextmanager
 def running_command(name: str) -> Iterator[None]:
     """Have a command, such as "simulate", be the one at work within a block."""
-    token = _command.set(name)
+    token, warned = _command.set(name), _warned.set([])
     try:
         yield
     finally:
+        _warned.reset(warned)
         _command.reset(token)
+
+
+def warn(doubt: str) -> None:
+    """Print a warning as soon as it is known: whoever reads it may stop the run."""
+    print(f"WARNING: {doubt}", flush=True)
+    warned = _warned.get()
+    if warned is not None:
+        warned.append(doubt)
+
+
+def word_warnings(doubts: Iterable[str]) -> list[str]:
+    """Word, for a summary, the warnings that the command at work has not printed yet, a line each."""
+    warned = _warned.get() or []
+    return [f"WARNING: {doubt}" for doubt in doubts if doubt not in warned]
 
 
 def name_running_command() -> str:

@@ -135,6 +135,8 @@ def run_training(plan: TrainingPlan) -> dict[str, Any]:
                 plot_history(history, plan.output / "history.png")
 
         length = begin_length(plan)
+        if saved is not None and length.fraction(state.step, state.seconds) >= 1.0:
+            print(f"train: step {state.step} is kept, and no more is asked for: nothing is trained")
         with telling_to_resume(plan.output, partial(tell_kept_step, resume)):
             train(
                 state,
