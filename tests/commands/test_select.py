@@ -121,6 +121,79 @@ def test_nothing_is_proposed_under_a_verdict(humped, capsys):
     assert select("--classes", "1") == 0
 
 
+def write_in_order(source, target, order, image=None):
+    """Write a STAR file with some of its rows in another order, an image of the rows another one perhaps."""
+    lines = Path(source).read_text().splitlines(keepends=True)
+    rows = [line for line in lines if "@" in line]
+    first = next(place for place, line in enumerate(lines) if "@" in line)
+    lines[first : first + len(rows)] = [rows[row] for row in order]
+    Path(target).write_text("".join(lines))
+
+
+SHUFFLED = np.random.default_rng(3).permutation(COUNT)
+
+
+@pytest.mark.parametrize("order", [SHUFFLED, np.arange(COUNT)[::-1]])
+def test_raw_rows_in_another_order_are_joined_by_their_images(scored, order):
+    """Sorted by micrograph, say: kept are the rows of the same images, all columns, in the order of that file."""
+    write_in_order(scored, "sorted.star", order)
+    assert select("--min-score", "0.5", raw="sorted.star") == 0
+    expected = [
+        row
+        for row, place in zip(rows_of("sorted.star"), order, strict=True)
+        if SCORES[place] >= 0.5
+    ]
+    assert rows_of("clean.star") == expected
+    assert sorted(expected) == sorted(np.array(rows_of(scored))[SCORES >= 0.5].tolist())
+    assert read_star("clean.star").tables[-1].labels == read_star(scored).tables[-1].labels
+
+
+def test_halves_that_were_drawn_go_to_the_rows_of_their_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = write_set(tmp_path, count=COUNT, subset=False)
+    halves = np.arange(COUNT) // 3 % 2 + 1
+    add_columns(source, "out.star", rlnRandomSubset=[str(half) for half in halves])
+    write_in_order(source, "sorted.star", SHUFFLED)
+    assert select("--min-score", "0.5", raw="sorted.star") == 0
+    kept = SHUFFLED[SCORES[SHUFFLED] >= 0.5]
+    assert np.array_equal(read_particles("clean.star").random_subset, halves[kept])
+
+
+def test_raw_rows_that_were_not_denoised_are_left_out_and_counted(scored, capsys):
+    write_in_order("out.star", "part.star", [7, 3, 12, 20])
+    assert select("--min-score", "0.1", scored="part.star", raw="in.star") == 0
+    assert rows_of("clean.star") == [rows_of(scored)[row] for row in (3, 7, 12, 20)]
+    said = capsys.readouterr().out
+    assert (
+        "clean.star: 4 of 4 raw particles kept; 20 more of in.star were not denoised, and" in said
+    )
+
+
+@pytest.mark.parametrize("twice", ["scored", "raw"])
+def test_an_image_in_two_rows_of_files_in_different_order_is_refused(scored, capsys, twice):
+    """In the same order they are joined by that."""
+    again = [*range(COUNT), 5]
+    write_in_order("out.star", "often.star", again)
+    write_in_order("in.star", "raw.star", again)
+    assert select("--min-score", "0.1", scored="often.star", raw="raw.star") == 0
+    assert len(rows_of("clean.star")) == COUNT + 1
+    Path("clean.star").unlink()
+    if twice == "scored":
+        write_in_order("in.star", "raw.star", SHUFFLED)
+        named = "often.star: row 25: "
+    else:
+        write_in_order("out.star", "often.star", range(COUNT))
+        write_in_order("in.star", "raw.star", again[::-1])
+        named = "raw.star: row 20: "
+    capsys.readouterr()
+    assert select("--min-score", "0.1", scored="often.star", raw="raw.star") == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert "is also that of row " in error
+    assert error.count("\n") == 1
+    assert not Path("clean.star").exists()
+
+
 def test_scores_of_images_that_are_not_to_be_trusted_come_with_a_warning(scored, capsys):
     scores = np.linspace(0.1, 0.9, COUNT).round(4)
     add_columns(scored, "out.star", polardenoiseScore=[str(score) for score in scores])
@@ -223,8 +296,14 @@ def test_files_that_do_not_fit_are_one_line(scored, capsys):
     rows = rows_of(scored)
     text = scored.read_text()
     scored.with_name("short.star").write_text(text.replace(rows[3] + "\n", ""))
+    assert "out.star: row 4: its raw image " in (error := error_of(raw="short.star"))
+    assert "is in no row of --particles short.star (1 of 24 are not); give" in error
+    (scored.parent / "copy.mrcs").write_bytes((scored.parent / "stack.mrcs").read_bytes())
+    anew = text.replace("stack.mrcs", "copy.mrcs")  # as if it had been extracted anew
+    rows = [row.replace("stack.mrcs", "copy.mrcs") for row in rows]
+    scored.with_name("short.star").write_text(anew.replace(rows[3] + "\n", ""))
     assert "short.star: has 23 rows, but out.star has 24" in error_of(raw="short.star")
-    swapped = text.replace(rows[3], "?").replace(rows[5], rows[3]).replace("?", rows[5])
+    swapped = anew.replace(rows[3], "?").replace(rows[5], rows[3]).replace("?", rows[5])
     scored.with_name("swapped.star").write_text(swapped)
     assert "in another order" in error_of(raw="swapped.star")
     broken = Path("out.star").read_text().replace(f" {SCORES[2]} ", " none ")
@@ -319,6 +398,38 @@ def test_other_pixels_of_a_part_are_named_by_the_row_of_the_file(tmp_path, monke
     assert select("--min-score", "0.5") == 2
     assert "12 of 12 images" in (error := capsys.readouterr().err)
     assert "(the first in row 9: image " in error
+
+
+@pytest.mark.parametrize("name", ["out.star", "out_2d_data.star"])
+@pytest.mark.parametrize("order", [np.arange(COUNT), SHUFFLED])
+def test_a_part_that_was_denoised_is_found_in_the_whole_raw_set(
+    tmp_path, monkeypatch, capsys, name, order
+):
+    """By what `denoise --rows` wrote: the denoised images, and the raw ones, whose file has no provenance."""
+    monkeypatch.chdir(tmp_path)
+    source = write_set(tmp_path, count=COUNT)
+    model = save_tiny_model(tmp_path / "model")
+    assert denoise(model, "--set-size", "4", "--rows", "8:20") == 0
+    scores = np.array([float(one) for one in read_particles(name).column("polardenoiseScore")])
+    least = str(np.sort(scores)[6])
+    write_in_order(source, "raw.star", order)
+    capsys.readouterr()
+    assert select("--min-score", least, scored=name, raw="raw.star") == 0
+    good = {8 + row for row in np.flatnonzero(scores >= float(least)).tolist()}
+    assert rows_of("clean.star") == [rows_of(source)[row] for row in order if row in good]
+    assert len(good) == 6
+    said = capsys.readouterr().out
+    assert "6 of 12 raw particles kept" in said
+    assert "12 more of raw.star were not denoised, and left out" in said
+    assert "other pixels" not in said
+
+
+def test_a_verdict_is_known_of_the_file_of_raw_images_too(humped, capsys):
+    reason = "images do not agree with their neighbours (median score 0.02)"
+    Path("out.json").write_text(json.dumps({"program": "polardenoise", "verdict": [reason]}))
+    Path("out.star").rename("out_2d_data.star")
+    assert select("--proposed", scored="out_2d_data.star") == 2
+    assert reason in capsys.readouterr().err
 
 
 def test_particles_that_were_extracted_anew_come_with_a_warning(tmp_path, monkeypatch, capsys):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from polardenoise.engine.classes.scored_set import read_run
 from polardenoise.engine.particles.cryosparc.as_star import UID_LABEL
 from polardenoise.engine.particles.cryosparc.fields import find_repeated, find_rows
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.input_files import shorten
-from polardenoise.engine.runtime.provenance import read_provenance
 
 UID = re.compile(r"[0-9]{1,20}")
 
@@ -86,7 +86,7 @@ def join_uids(denoised: ParticleSet, raw: Path, uids: np.ndarray) -> np.ndarray:
 
 def is_part(scored: Path, of_row: np.ndarray) -> bool:
     """Tell whether these raw rows, from 0, are those that `denoise --rows` took, as the provenance says."""
-    first = read_provenance(scored).get("first_row")
+    first = read_run(scored).get("first_row")
     if not isinstance(first, int):
         return False
     return bool((np.sort(of_row) == first + np.arange(len(of_row))).all())

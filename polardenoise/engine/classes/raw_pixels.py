@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from polardenoise.counts import choose_verb
@@ -13,15 +11,13 @@ from polardenoise.engine.classes.pixel_sample import (
     read_pixel_sample,
     take_pixel_sample,
 )
+from polardenoise.engine.classes.scored_set import names_raw_images, read_run
 from polardenoise.engine.particles.particle_images import name_image
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import ESTIMATES, PLACES, SAME_PIXEL_SIZE, find_values
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.provenance import read_provenance
 from polardenoise.engine.runtime.row_numbers import say_how_rows_count
 
-#: The end of the name of the STAR file of classes, whose images are the raw ones, and that of the denoised set.
-OF_RAW_IMAGES, OF_DENOISED_IMAGES = "_2d_data.star", ".star"
 MICROGRAPH = "rlnMicrographName"
 
 
@@ -79,11 +75,8 @@ def doubt_raw_pixels(
 def find_sample(denoised: ParticleSet) -> PixelSample | None:
     """Find what is known of the images that a set was denoised from; None where nothing is."""
     path = denoised.star_path
-    of_raw = path.name.endswith(OF_RAW_IMAGES)
-    beside = path.with_name(path.name.removesuffix(OF_RAW_IMAGES) + OF_DENOISED_IMAGES)
-    facts = read_provenance(Path(beside) if of_raw else path)
-    sample = read_pixel_sample(facts, len(denoised))
-    if sample is None and of_raw:
+    sample = read_pixel_sample(read_run(path), len(denoised))
+    if sample is None and names_raw_images(path):
         return take_pixel_sample(denoised)
     return sample
 

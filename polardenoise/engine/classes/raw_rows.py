@@ -6,9 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from polardenoise.counts import word_count
+from polardenoise.engine.classes.joined_images import join_raw_rows
 from polardenoise.engine.classes.joined_uids import join_uids, read_uids
 from polardenoise.engine.classes.raw_pixels import doubt_raw_pixels
+from polardenoise.engine.classes.scored_set import read_run
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, is_cryosparc
 from polardenoise.engine.particles.cryosparc.tables import (
     ENDINGS,
@@ -22,14 +23,13 @@ from polardenoise.engine.particles.cryosparc.tables import (
     write_tables,
 )
 from polardenoise.engine.particles.image_names import is_there
-from polardenoise.engine.particles.particle_set import ParticleSet, read_particles, select_rows
-from polardenoise.engine.particles.set_checks import refuse_denoised, refuse_other_order
+from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
+from polardenoise.engine.particles.set_checks import refuse_denoised
 from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.particles.star import keep_rows
 from polardenoise.engine.particles.star_tables import find_particle_table
 from polardenoise.engine.particles.star_writing import write_star
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.provenance import read_provenance
 from polardenoise.engine.runtime.running_command import comment_maker
 
 #: Says at the head of the output what it is: the rows are the input's, and say nothing.
@@ -47,6 +47,10 @@ class RawRows(Protocol):
     @property
     def lacks_halves(self) -> bool:
         """Whether halves were drawn for denoising that the rows do not get."""
+
+    @property
+    def not_denoised(self) -> int:
+        """How many raw rows are of no denoised particle: they are left out."""
 
     def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
         """Word that the images are not those that were denoised; refuse them if nothing says what they are."""
@@ -107,11 +111,13 @@ def read_raw_rows(
     Raises
     ------
     InputError
-        If they are denoised, or not the same particles: in the same order, or, where they are of cryoSPARC, of the same
-        uids.
+        If they are denoised, or not the same particles: of the same images, or in the same order; or, where they are of
+        cryoSPARC, of the same uids.
     """
     if not is_cryosparc(raw):
-        return StarRows(*read_pair(denoised, raw))
+        particles = read_particles(raw, "none")
+        refuse_denoised(particles, "--particles")
+        return StarRows(particles, join_raw_rows(denoised, particles))
     if output.suffix == STAR_ENDING:
         particles = read_particles(raw, "none", cryosparc=cryosparc)
         refuse_denoised(particles, "--particles")
@@ -120,27 +126,8 @@ def read_raw_rows(
     refuse_denoised_images(tables)
     uids = tables.particles.values["uid"]
     # Where halves were given to `denoise`, the rows hold them already.
-    drawn = read_provenance(denoised.star_path).get("halves") == "drawn"
+    drawn = read_run(denoised.star_path).get("halves") == "drawn"
     return TableRows(tables, uids[join_uids(denoised, raw, uids)], drawn)
-
-
-def read_pair(denoised: ParticleSet, raw: Path) -> tuple[ParticleSet, np.ndarray]:
-    """Read a raw STAR file, and refuse one that has not the same particles in the same order; give the rows of these.
-
-    Where a part of the rows was denoised, the provenance beside the result says which.
-    """
-    particles, scored = read_particles(raw, "none"), denoised.star_path
-    refuse_denoised(particles, "--particles")
-    first, count = read_provenance(scored).get("first_row"), len(denoised)
-    if count < len(particles) and isinstance(first, int) and 0 <= first <= len(particles) - count:
-        particles = select_rows(particles, slice(first, first + count))
-    if count != len(particles):
-        raise InputError(
-            f"--particles {raw}: has {word_count(len(particles), 'row')}, but {scored} has {count}; give the particles "
-            "that were denoised"
-        )
-    refuse_other_order(denoised, particles)
-    return particles, np.arange(count)
 
 
 @dataclass(frozen=True)
@@ -167,13 +154,19 @@ class StarRows:
         """Whether the rows have no halves of their own."""
         return not self.particles.has("rlnRandomSubset")
 
+    @property
+    def not_denoised(self) -> int:
+        """How many rows are of no denoised particle."""
+        return len(self.particles) - len(self.of_row)
+
     def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
         """Hold a few images against what the provenance knows of those that were denoised."""
         return doubt_raw_pixels(denoised, self.particles, self.of_row, self.by_uid)
 
     def refuse_lost_stacks(self, output: Path) -> None:
         """Refuse an output from whose folder a stack would not be found."""
-        for name in self.particles.column("rlnImageName") or []:
+        names = self.particles.column("rlnImageName") or []
+        for name in [names[row] for row in self.of_row]:
             file = Path(name.partition("@")[2])
             if not is_there(file) and not is_there(output.parent / file):
                 raise InputError(
@@ -214,6 +207,11 @@ class TableRows:
     uids: np.ndarray
     lacks_halves: bool
     gains_halves: bool = False
+
+    @property
+    def not_denoised(self) -> int:
+        """How many rows are of no denoised particle."""
+        return len(self.tables.particles.values["uid"]) - len(self.uids)
 
     def doubt_pixels(self, denoised: ParticleSet) -> list[str]:
         """Doubt nothing: the uids are those of the set that was denoised, and no image is read for its rows."""

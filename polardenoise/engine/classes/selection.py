@@ -14,12 +14,12 @@ from polardenoise.engine.classes.raw_rows import (
     read_raw_rows,
     refuse_other_files,
 )
+from polardenoise.engine.classes.scored_set import name_raw_file, read_run
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.star_columns import CLASS_LABEL, SCORE_LABEL
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_list import FileList
-from polardenoise.engine.runtime.provenance import read_provenance
 
 #: Of classes; what `--classes` can name.
 MOST_CLASSES = 999_999
@@ -62,7 +62,8 @@ def select_particles(
     scored : Path
         STAR file of `denoise`, with scores and classes.
     raw : Path
-        The particles that were denoised: a STAR file, same rows, same order; or a data set of cryoSPARC, same uids.
+        The particles that were denoised: a STAR file, of the same images or in the same order; or a data set of
+        cryoSPARC, of the same uids.
     output : Path
         What to write: a STAR file or, of a data set, another one.
     selection : Selection
@@ -85,7 +86,7 @@ def select_particles(
     cryosparc = cryosparc or CryosparcFiles()
     refuse_other_files(scored, raw, output, cryosparc)
     inputs, outputs = list_raw_files(raw, output, cryosparc)
-    files.read("OUT.star", scored)
+    files.read("OUT.star", scored, name_raw_file(scored))
     files.read("--particles", *inputs)
     for path, kind in outputs.items():
         files.write("-o", path, kind)
@@ -116,6 +117,7 @@ def select_particles(
         "files": [str(path) for path in outputs],
         "input": str(raw),
         "particles": len(score),
+        "not_denoised": rows.not_denoised,
         "kept": int(kept.sum()),
         "in_other_classes": int((~in_classes).sum()),
         "below_min_score": int((in_classes & ~good).sum()),
@@ -172,7 +174,7 @@ def refuse_nothing_proposed(scored: Path, score: np.ndarray, verdict: Sequence[s
 
 def read_verdict(scored: Path) -> list[str]:
     """Read why `denoise` said not to trust its images; empty where it did not."""
-    reasons = read_provenance(scored).get("verdict")
+    reasons = read_run(scored).get("verdict")
     return [str(reason) for reason in reasons] if isinstance(reasons, list) else []
 
 

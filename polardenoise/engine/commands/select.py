@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="RAW.star",
-        help="the particles that were denoised: their rows are written; .star, or cryoSPARC's .csg or .cs",
+        help="the particles that were denoised, in any order: their rows are kept; .star, or cryoSPARC's .csg or .cs",
     )
     parser.add_argument(
         "-o",
@@ -135,6 +135,9 @@ def summarise(summary: dict[str, Any]) -> str:
         line += f" at the proposed score of {summary['min_score']:g}"
     if parts:
         line += f"; {', '.join(parts)}"
+    more = summary["not_denoised"]
+    if more:
+        line += f"; {more} more of {summary['input']} {choose_verb(more, 'was', 'were')} not denoised, and left out"
     if summary["halves"]:
         line += f"; halves {' and '.join(map(str, summary['halves']))}"
     if summary["gains_halves"]:

@@ -239,8 +239,10 @@ def check_match(particles: ParticleSet, truth: ParticleSet) -> None:
     refuse_other_order(particles, truth)
 
 
-def refuse_other_order(particles: ParticleSet, truth: ParticleSet) -> None:
-    """Refuse two sets of as many rows whose rows are not the same particles.
+def refuse_other_order(
+    particles: ParticleSet, truth: ParticleSet, of_row: np.ndarray | None = None
+) -> None:
+    """Refuse two sets whose rows are not the same particles; `of_row` `(n,)` are rows of the second, as they stand.
 
     A particle is where it is: micrographs and coordinates must agree wherever both sets have them (micrographs may have
     other names). Poses and defoci may have been refined since. But where the rows of one set have the very values of
@@ -251,11 +253,13 @@ def refuse_other_order(particles: ParticleSet, truth: ParticleSet) -> None:
     InputError
         Names the first row and column that differ.
     """
+    of_row = np.arange(len(particles)) if of_row is None else of_row
     for label, rounding in (*PLACES.items(), *ESTIMATES.items()):
         if label == "rlnMicrographName":
-            first, second = number_micrographs(particles, truth)
+            first, second = number_micrographs(particles, truth, of_row)
         else:
             first, second = find_values(particles, label), find_values(truth, label)
+            second = None if second is None else second[of_row]
         if first is None or second is None:
             continue
         differ = np.flatnonzero(np.abs(first - second) > rounding)
@@ -263,10 +267,12 @@ def refuse_other_order(particles: ParticleSet, truth: ParticleSet) -> None:
         if not differ.size or (label in ESTIMATES and not moved):
             continue
         row = int(differ[0])
-        texts = [shorten((one.column(label) or [])[row]) for one in (truth, particles)]
+        places = (truth, int(of_row[row])), (particles, row)
+        texts = [shorten((one.column(label) or [])[place]) for one, place in places]
         raise InputError(
-            f"{truth.star_path}: row {row + 1}: {label} is {texts[0]} there and {texts[1]} in {particles.star_path}"
-            f"{', whose rows are in another order' if moved else ''}; give the same particles in the same order"
+            f"{truth.star_path}: row {of_row[row] + 1}: {label} is {texts[0]} there and {texts[1]} in "
+            f"{particles.star_path}{', whose rows are in another order' if moved else ''}; give the same "
+            "particles in the same order"
         )
 
 
@@ -279,11 +285,17 @@ def find_values(particles: ParticleSet, label: str) -> np.ndarray | None:
 
 
 def number_micrographs(
-    particles: ParticleSet, truth: ParticleSet
+    particles: ParticleSet, truth: ParticleSet, of_row: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Give the micrographs of two sets numbers, `(n,)` each: by their names or, where these differ, as they come."""
-    first, second = (one.column("rlnMicrographName") for one in (particles, truth))
-    if first is None or second is None or min(len(set(first)), len(set(second))) < 2:
+    """Give the micrographs of two sets numbers, `(n,)` each: by their names or, where these differ, as they come.
+
+    `of_row` `(n,)` is the row of the second for each of the first.
+    """
+    first, whole = (one.column("rlnMicrographName") for one in (particles, truth))
+    if first is None or whole is None:
+        return None, None
+    second = [whole[row] for row in of_row]
+    if min(len(set(first)), len(set(second))) < 2:
         return None, None
     if set(first) == set(second):
         numbers = number_tokens([*first, *second]).astype(np.float64)
