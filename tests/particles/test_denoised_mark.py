@@ -102,6 +102,43 @@ def test_simulated_particles_and_class_averages_have_no_mark(folder):
     assert mark_of("out_2d_data.star") is None
 
 
+def test_the_truth_of_a_simulation_is_not_taken_for_recorded_particles(folder, capsys):
+    """Its micrographs and poses are those of the noisy set: what tells is the label of its stack."""
+    words = ["simulate", "phantom:1", "-o", "set", "--particles", "24", "--box", "32"]
+    assert main(words) == 0
+    assert denoise("model", "--set-size", "4", source="set/particles.star", output="of.star") == 0
+    select = ["select", "of.star", "--top-fraction", "0.5", "-o", "kept.star", "--particles"]
+    capsys.readouterr()
+    for command in (
+        [*select, "set/clean.star"],
+        ["evaluate", "of.star", "--truth", "set/clean.star", "--noisy", "set/clean.star"],
+        ["train", "--pairs", "set/clean.star", "set/clean.star", "-o", "run", "--steps", "1"],
+        ["simulate", "phantom:2", "-o", "b", "--box", "32", "--noise-like", "set/clean.star"],
+    ):
+        assert main(command) == 2, command
+        error = capsys.readouterr().err
+        assert "set/clean.star: holds simulated images without their noise (the header of " in error
+        assert error.count("\n") == 1
+    assert main([*select, "set/particles.star"]) == 0
+    kept, raw = (
+        Path(name).read_text().splitlines() for name in ("kept.star", "set/particles.star")
+    )
+    assert {line for line in kept if "@" in line} < {line for line in raw if "@" in line}
+
+
+def test_the_simulation_of_another_molecule_is_not_taken_for_the_raw_particles(folder, capsys):
+    """Of one seed they have the same coordinates and poses."""
+    for number in ("1", "2"):
+        words = ["simulate", f"phantom:{number}", "-o", f"set{number}", "--particles", "24"]
+        assert main([*words, "--box", "32"]) == 0
+    assert denoise("model", "--set-size", "4", source="set1/particles.star", output="of.star") == 0
+    select = ["select", "of.star", "--top-fraction", "0.5", "-o", "kept.star", "--particles"]
+    capsys.readouterr()
+    assert main([*select, "set2/particles.star"]) == 2
+    assert "give the particles that were denoised" in capsys.readouterr().err
+    assert not Path("kept.star").exists()
+
+
 def test_what_the_provenance_speaks_of_is_the_output_and_not_an_input_of_its_name(folder):
     """`set.mrc` gives `set.star`, `set.mrcs` and `set.json`: the first is as raw as it was, and denoised again."""
     shutil.copy("stack.mrcs", "set.mrc")

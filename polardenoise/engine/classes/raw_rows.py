@@ -24,7 +24,7 @@ from polardenoise.engine.particles.cryosparc.tables import (
 )
 from polardenoise.engine.particles.image_names import is_there
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
-from polardenoise.engine.particles.set_checks import refuse_denoised
+from polardenoise.engine.particles.set_checks import refuse_computed
 from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.particles.star import keep_rows
 from polardenoise.engine.particles.star_tables import find_particle_table
@@ -116,11 +116,11 @@ def read_raw_rows(
     """
     if not is_cryosparc(raw):
         particles = read_particles(raw, "none")
-        refuse_denoised(particles, "--particles")
+        refuse_computed(particles, "--particles")
         return StarRows(particles, join_raw_rows(denoised, particles))
     if output.suffix == STAR_ENDING:
         particles = read_particles(raw, "none", cryosparc=cryosparc)
-        refuse_denoised(particles, "--particles")
+        refuse_computed(particles, "--particles")
         return StarRows(particles, join_uids(denoised, raw, read_uids(particles)), by_uid=True)
     tables = read_tables(raw, cryosparc.passthrough)
     refuse_denoised_images(tables)

@@ -167,6 +167,7 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.particles.set_checks import (
         check_match,
         common_pixel_size,
+        refuse_computed,
         refuse_denoised,
     )
 
@@ -183,7 +184,7 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     noisy = found
     if arguments.noisy is not None:
         noisy = read_particles(arguments.noisy)
-        refuse_denoised(noisy, "--noisy")
+        refuse_computed(noisy, "--noisy")
         check_match(noisy, denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
     for particles in (denoised, truth, noisy):

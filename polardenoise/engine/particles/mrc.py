@@ -139,6 +139,8 @@ class StackWriter:
         Angstrom per pixel, for the header.
     outputs : Outputs, optional
         What the stack is to take its name together with.
+    label : bytes, optional
+        What the header says of the images, as for `make_header`.
     """
 
     def __init__(
@@ -148,8 +150,9 @@ class StackWriter:
         box: int,
         pixel_size: float,
         outputs: Outputs | None = None,
+        label: bytes | None = None,
     ) -> None:
-        self.path, self._outputs = Path(path), outputs
+        self.path, self._outputs, self._label = Path(path), outputs, label
         self.count, self.box, self.pixel_size = count, box, float(pixel_size)
         self._written = np.zeros(count, dtype=bool)
         self._statistics = PixelStatistics()
@@ -211,7 +214,8 @@ class StackWriter:
                 raise ValueError(f"{self.path}: {missing} images were never written")
             shape = (self.count, self.box, self.box)
             self._file.seek(0)
-            self._file.write(make_header(shape, self.pixel_size, self._statistics, is_volume=False))
+            head = make_header(shape, self.pixel_size, self._statistics, False, self._label)
+            self._file.write(head)
 
 
 def write_stack(path: Path | str, images: Any, pixel_size: float) -> None:

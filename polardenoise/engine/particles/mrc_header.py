@@ -16,7 +16,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import dtype_from_mode, machine_stamp_from_byte_order
 
 from polardenoise.engine.runtime.errors import InputError
-from polardenoise.engine.runtime.file_kinds import DENOISED_LABEL, name_label
+from polardenoise.engine.runtime.file_kinds import DENOISED_LABEL, TRUTH_LABEL, name_label
 
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
@@ -48,6 +48,8 @@ class StackHeader:
         Bytes, time of change, inode and device of the file when its header was read; zeros where that was not seen.
     is_denoised : bool
         Whether a label says that `denoise` has made these images.
+    is_truth : bool
+        Whether a label says that these are simulated images without their noise.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class StackHeader:
     complete: int
     state: tuple[int, int, int, int] = (0, 0, 0, 0)
     is_denoised: bool = False
+    is_truth: bool = False
 
     @property
     def image_bytes(self) -> int:
@@ -114,6 +117,7 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
         complete=min((file_bytes - offset) // (columns * rows * pixel_type.itemsize), count),
         # Any of the ten labels: programs that change a stack put theirs before or behind those that they find.
         is_denoised=DENOISED_LABEL in header["label"].tobytes(),
+        is_truth=TRUTH_LABEL in header["label"].tobytes(),
     )
 
 

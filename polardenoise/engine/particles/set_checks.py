@@ -210,6 +210,18 @@ def refuse_denoised(particles: ParticleSet, option: str = "") -> None:
         )
 
 
+def refuse_computed(particles: ParticleSet, option: str = "") -> None:
+    """Refuse denoised images, and the truth of a simulation, where recorded ones are wanted; as `refuse_denoised`."""
+    refuse_denoised(particles, option)
+    for header in particles.headers:
+        if header.is_truth:
+            given = f"{option} {particles.star_path}".lstrip()
+            raise InputError(
+                f"{given}: holds simulated images without their noise (the header of {header.path} says so); give the "
+                "noisy particles, which simulate writes beside them"
+            )
+
+
 def check_match(particles: ParticleSet, truth: ParticleSet) -> None:
     """Refuse two sets that cannot be the same particles in the same order.
 

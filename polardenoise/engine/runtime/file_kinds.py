@@ -19,6 +19,8 @@ PROGRAM = "polardenoise"
 LABEL = PROGRAM.encode()
 #: The same label, of 80 characters at most, in stacks of denoised images: it goes where the pixels go.
 DENOISED_LABEL = LABEL + b" denoise: denoised images, estimates and not data"
+#: And that of stacks of simulated particles without their noise.
+TRUTH_LABEL = LABEL + b" simulate: truth without noise, and not data"
 HEAD_BYTES = 65_536
 
 

@@ -24,7 +24,7 @@ from polardenoise.engine.imaging.noise_spectrum import (
 from polardenoise.engine.particles.mrc import read_stack_header
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
-from polardenoise.engine.particles.set_checks import most_common_pixel_size, refuse_denoised
+from polardenoise.engine.particles.set_checks import most_common_pixel_size, refuse_computed
 from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.runtime.errors import InputError
 
@@ -67,7 +67,7 @@ def measure_noise_spectrum(star_path: Path) -> NoiseSpectrum:
         If it cannot be read, or its images have no noise in their corners (denoised, masked, or too small).
     """
     particles = read_particles(star_path)
-    refuse_denoised(particles)
+    refuse_computed(particles)
     if particles.box < SMALLEST_BOX:
         raise InputError(
             f"{star_path}: images of {particles.box} px show too little background for a noise spectrum;"
@@ -114,7 +114,7 @@ def measure_box_spectrum(path: Path) -> NoiseSpectrum:
         If they cannot be read, are denoised or too small, or one of them is blank.
     """
     particles = read_empty_boxes(path)
-    refuse_denoised(particles)
+    refuse_computed(particles)
     box = particles.box
     if box < SMALLEST_BOX:
         raise InputError(

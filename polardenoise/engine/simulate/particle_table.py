@@ -208,7 +208,13 @@ def draw_halves(group: np.ndarray, generator: np.random.Generator) -> np.ndarray
 
 
 def write_star(
-    file: TextIO, table: SimulationTable, stack: str, box: int, pixel_size: float, with_ctf: bool
+    file: TextIO,
+    table: SimulationTable,
+    stack: str,
+    box: int,
+    pixel_size: float,
+    with_ctf: bool,
+    micrographs: str = "micrograph",
 ) -> None:
     """Write a particle set in the dialect of RELION 3.1 and later.
 
@@ -226,6 +232,8 @@ def write_star(
         Angstrom.
     with_ctf : bool
         Whether these images carry the CTF: without it no defocus columns are written.
+    micrographs : str
+        What micrographs are called, but for their numbers.
     """
     groups, group = table.find_optics_groups()
     numbers = [str(number) for number in range(1, len(groups) + 1)]
@@ -271,13 +279,19 @@ def write_star(
                 stack,
                 with_defocus,
                 group,
+                micrographs,
             )
         )
     file.write("\n")
 
 
 def _rows(
-    table: SimulationTable, rows: range, stack: str, with_defocus: bool, group: np.ndarray
+    table: SimulationTable,
+    rows: range,
+    stack: str,
+    with_defocus: bool,
+    group: np.ndarray,
+    micrographs: str,
 ) -> Iterator[str]:
     """Format some rows; `group` is each row's optics group, from 0."""
     with_phase = with_defocus and table.microscope[:, 3].any()
@@ -285,7 +299,7 @@ def _rows(
         x, y = table.coordinates[row]
         words = [
             quote_token(f"{row + 1:06d}@{stack}"),
-            f"micrograph_{table.micrograph[row] + 1:05d}.mrc",
+            f"{micrographs}_{table.micrograph[row] + 1:05d}.mrc",
             f"{x:.6f} {y:.6f}",
             *(f"{angle:.6f}" for angle in table.angles[row]),
             *(f"{origin:.6f}" for origin in table.origins[row]),

@@ -29,6 +29,7 @@ from polardenoise.engine.particles.image_names import name_in_star, refuse_unquo
 from polardenoise.engine.particles.mrc import StackWriter, write_volume
 from polardenoise.engine.particles.star import open_text
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.file_kinds import TRUTH_LABEL
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.files import Outputs, naming_a_full_disk
 from polardenoise.engine.runtime.progress import Progress
@@ -49,7 +50,7 @@ from polardenoise.engine.simulate.seen_images import (
     see_through_microscope,
     show_neighbours,
 )
-from polardenoise.engine.simulate.source_names import PHANTOM_PREFIX
+from polardenoise.engine.simulate.source_names import PHANTOM_PREFIX, name_micrographs
 from polardenoise.engine.simulate.sources import Density, read_density
 
 PIXELS_AT_ONCE = 2**20
@@ -224,11 +225,13 @@ def write_outputs(
         stacks = {}
         for name, with_ctf in (("clean", False), ("particles", plan.with_ctf)):
             path = folder / f"{name}.mrcs"
-            writer = StackWriter(path, plan.particles, plan.box, pixel_size, outputs)
+            label = TRUTH_LABEL if name == "clean" else None
+            writer = StackWriter(path, plan.particles, plan.box, pixel_size, outputs, label)
             stacks[name] = opened.enter_context(writer)
             star = outputs.lend(path.with_suffix(".star"))
             with naming_a_full_disk(star), open_text(star, "w") as file:
-                write_star(file, table, name_in_star(path), plan.box, pixel_size, with_ctf)
+                named = name_in_star(path), plan.box, pixel_size, with_ctf
+                write_star(file, table, *named, name_micrographs(plan.sources))
         for path, density in targets.items():
             write_volume(outputs.lend(path), density.volume * amplitude, pixel_size)
         progress = opened.enter_context(Progress("simulate", plan.particles))

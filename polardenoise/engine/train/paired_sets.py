@@ -29,7 +29,7 @@ from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.particles.set_checks import (
     CTF_FREE_STATES,
     check_match,
-    refuse_denoised,
+    refuse_computed,
 )
 from polardenoise.engine.particles.shared_pixels import SharedPixels, find_shared_pixels
 from polardenoise.engine.particles.token_numbers import number_tokens
@@ -123,7 +123,7 @@ def read_pair(noisy_star: Path, clean_star: Path, seed: int) -> ParticlePair:
         raise InputError(
             f"--pairs {noisy_star}: holds CTF-corrected images; give the particles that they came from"
         )
-    refuse_denoised(noisy, "--pairs")
+    refuse_computed(noisy, "--pairs")
     drawn = noisy.random_subset is None
     if noisy.random_subset is None:
         image, units = find_inseparable(noisy)

@@ -26,6 +26,7 @@ from polardenoise.engine.particles.image_names import name_in_star, refuse_unquo
 from polardenoise.engine.particles.mrc import StackWriter
 from polardenoise.engine.particles.star import open_text
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.file_kinds import TRUTH_LABEL
 from polardenoise.engine.runtime.file_list import FileList
 from polardenoise.engine.runtime.files import Outputs, write_text_atomically
 from polardenoise.engine.simulate import particle_table as table
@@ -162,10 +163,11 @@ def gather_particles(
     with Outputs() as outputs, ExitStack() as opened:
         stacks = {}
         for path in paths:
-            writer = StackWriter(path, len(particles), box, pixel_size, outputs)
+            noisy = path.stem == "particles"
+            label = None if noisy else TRUTH_LABEL
+            writer = StackWriter(path, len(particles), box, pixel_size, outputs, label)
             stacks[path.stem] = opened.enter_context(writer)
             with open_text(outputs.lend(path.with_suffix(".star")), "w") as file:
-                noisy = path.stem == "particles"
                 table.write_star(file, particles, name_in_star(path), box, pixel_size, noisy)
         start, corners = 0, ~disk_mask(box, box / 2).numpy()
         for one in micrographs:
