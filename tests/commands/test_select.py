@@ -8,6 +8,7 @@ import pytest
 
 from polardenoise.engine.cli import main
 from polardenoise.engine.particles.mrc import write_stack
+from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.particles.star import read_star
 from polardenoise.engine.particles.star_writing import write_star
@@ -334,15 +335,45 @@ def test_the_least_share_keeps_the_best_particle(scored):
     assert len(rows_of(Path("clean.star"))) == 1
 
 
-def test_an_output_from_which_stacks_are_not_found_is_refused(scored, monkeypatch, capsys):
-    (scored.parent / "elsewhere").mkdir()
-    monkeypatch.chdir(scored.parent / "elsewhere")
-    folder = scored.parent
+@pytest.mark.parametrize("namesake", [False, True])
+def test_an_output_in_another_folder_finds_its_images(scored, monkeypatch, namesake):
+    """The raw set lies where nobody may write; a stack of its name that lies beside the output is another one."""
+    folder, elsewhere = scored.parent, scored.parent / "elsewhere"
+    elsewhere.mkdir()
+    if namesake:
+        write_stack(elsewhere / "stack.mrcs", np.zeros((COUNT, 32, 32), np.float32), 3.0)
+    expected = read_images(read_particles(scored), np.flatnonzero(SCORES >= 0.5))
     words = {"scored": folder / "out.star", "raw": folder / "in.star"}
-    assert select("--min-score", "0.5", **words, output="clean.star") == 2
-    assert "would not be found from there" in capsys.readouterr().err
+    (folder / "work").mkdir()
+    monkeypatch.chdir(folder / "work")
+    folder.chmod(0o555)
+    try:
+        assert select("--min-score", "0.5", **words, output=elsewhere / "clean.star") == 0
+    finally:
+        folder.chmod(0o755)
+    for place in (folder / "work", folder, elsewhere):
+        if namesake and place == folder:
+            continue
+        monkeypatch.chdir(place)
+        assert np.array_equal(
+            read_images(read_particles(elsewhere / "clean.star"), slice(None)), expected
+        )
+    others = [
+        [word for word in row.split() if "@" not in word]
+        for row in rows_of(elsewhere / "clean.star")
+    ]
+    raw = [row for row, keeps in zip(rows_of(scored), SCORES >= 0.5, strict=True) if keeps]
+    assert others == [[word for word in row.split() if "@" not in word] for row in raw]
+
+
+def test_an_output_beside_its_images_keeps_their_names(scored, monkeypatch):
+    folder = scored.parent
+    (folder / "work").mkdir()
+    monkeypatch.chdir(folder / "work")
+    words = {"scored": folder / "out.star", "raw": folder / "in.star"}
     assert select("--min-score", "0.5", **words, output=folder / "clean.star") == 0
-    assert len(read_particles(folder / "clean.star")) == 12
+    raw = [row for row, keeps in zip(rows_of(scored), SCORES >= 0.5, strict=True) if keeps]
+    assert rows_of(folder / "clean.star") == raw
 
 
 def write_scored(folder):

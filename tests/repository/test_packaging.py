@@ -135,3 +135,13 @@ def test_forms_for_issues_have_what_github_asks_for(name):
     named = [part["id"] for part in form["body"] if part["type"] != "markdown"]
     assert len(set(named)) == len(named) > 0
     assert all(part["attributes"].get("label") for part in form["body"] if "id" in part)
+
+
+def test_the_environments_that_the_pages_make_are_not_committed():
+    """By `python3 -m venv NAME` of the README and the documentation."""
+    pages = [REPOSITORY / "README.rst", *(REPOSITORY / "docs").glob("*.rst")]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    names = {name for text in texts for name in re.findall(r"-m venv ([\w.-]+)", text)}
+    ignored = (REPOSITORY / ".gitignore").read_text(encoding="utf-8").split()
+    assert "env" in names
+    assert {f"{name}/" for name in names} <= set(ignored)

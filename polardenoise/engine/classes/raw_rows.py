@@ -22,7 +22,11 @@ from polardenoise.engine.particles.cryosparc.tables import (
     refuse_lost_images,
     write_tables,
 )
-from polardenoise.engine.particles.image_names import is_there
+from polardenoise.engine.particles.image_names import (
+    is_there,
+    name_in_star,
+    refuse_unquotable_stack,
+)
 from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
 from polardenoise.engine.particles.set_checks import refuse_computed
 from polardenoise.engine.particles.set_document import is_bare_stack
@@ -56,7 +60,7 @@ class RawRows(Protocol):
         """Word that the images are not those that were denoised; refuse them if nothing says what they are."""
 
     def refuse_lost_stacks(self, output: Path) -> None:
-        """Refuse an output in a folder from which its stacks would not be found: names are kept as they are."""
+        """Refuse an output in a folder from which its stacks would not be found, where names are kept as they are."""
 
     def write(self, output: Path, kept: np.ndarray, halves: np.ndarray | None) -> None:
         """Write the rows of some denoised particles, `(m,)` from 0; `halves` are those of all of them, `(n,)`."""
@@ -130,6 +134,34 @@ def read_raw_rows(
     return TableRows(tables, uids[join_uids(denoised, raw, uids)], drawn)
 
 
+def name_lost_images(particles: ParticleSet, rows: list[int], folder: Path) -> dict[str, list[str]]:
+    """Name the images of rows so that a STAR file in a folder finds them; nothing where it does as they are named."""
+    names = particles.column("rlnImageName") or []
+    files = {int(particles.stack_of_row[row]): split_name(names[row])[1] for row in rows}
+    new = {stack: name_for(particles.stacks[stack], file, folder) for stack, file in files.items()}
+    if new == files:
+        return {}
+    places = [(split_name(names[row])[0], new[int(particles.stack_of_row[row])]) for row in rows]
+    return {"rlnImageName": [number + file for number, file in places]}
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split an image name into its number, with the @, and its file; into nothing and the file where it has none."""
+    file = name.partition("@")[2] or name
+    return name.removesuffix(file), file
+
+
+def name_for(stack: Path, file: str, folder: Path) -> str:
+    """Name a stack for a STAR file in a folder: as it was called, else from the working directory, else in full."""
+    for name in (file, name_in_star(stack)):
+        found = [one for one in (Path(name), folder / name) if is_there(one)]
+        if found and all(one.samefile(stack) for one in found):
+            return name
+    full = stack.resolve()
+    refuse_unquotable_stack("--particles", full)
+    return str(full)
+
+
 @dataclass(frozen=True)
 class StarRows:
     """The row of a STAR file, or of that which a data set of cryoSPARC amounts to, of every denoised particle.
@@ -164,25 +196,18 @@ class StarRows:
         return doubt_raw_pixels(denoised, self.particles, self.of_row, self.by_uid)
 
     def refuse_lost_stacks(self, output: Path) -> None:
-        """Refuse an output from whose folder a stack would not be found."""
-        names = self.particles.column("rlnImageName") or []
-        for name in [names[row] for row in self.of_row]:
-            file = Path(name.partition("@")[2])
-            if not is_there(file) and not is_there(output.parent / file):
-                raise InputError(
-                    f"-o {output}: {file} lies beside {self.particles.star_path} and would not be found from there; "
-                    "write the output into that folder, or run in the project's folder"
-                )
+        """Refuse nothing: stacks that would not be found are written by names that lead to them."""
 
     def write(self, output: Path, kept: np.ndarray, halves: np.ndarray | None) -> None:
         """Write the rows, in the raw set's order, with the random halves that were drawn for denoising.
 
-        Reconstructing with other halves than images were denoised, and aligned, in would mix them.
+        Reconstructing with other halves than images were denoised, and aligned, in would mix them. Stacks that would
+        not be found from the output's folder get names that lead to them.
         """
         kept = kept[np.argsort(self.of_row[kept])]
         rows = self.of_row[kept].tolist()
         document = keep_rows(self.particles.document, self.particles.table, rows)
-        columns = {}
+        columns = name_lost_images(self.particles, rows, output.parent)
         if halves is not None and self.gains_halves:
             columns["rlnRandomSubset"] = [str(half) for half in halves[kept]]
         changes = [(find_particle_table(document), columns)]

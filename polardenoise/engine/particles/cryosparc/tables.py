@@ -142,7 +142,7 @@ def refuse_lost_images(tables: DataTables, output: Path) -> None:
         if not is_there(output.parent / stack):
             raise InputError(
                 f"-o {output}: {shorten(stack)} lies beside {source} and would not be found from there; write the "
-                "output into that folder"
+                "output into that folder, or name a .star, which names them in full"
             )
 
 
