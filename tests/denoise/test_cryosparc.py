@@ -55,6 +55,25 @@ def test_what_the_set_says_of_its_pixels_stays_to_the_bit(folder, model, fields)
     assert (read_cs("out.cs")["blob/psize_A"] == fields["blob/psize_A"]).all()
 
 
+def test_fields_are_named_as_the_data_set_has_them(folder, model, fields, capsys):
+    """What `denoise` and `reconstruct` say of a .cs knows no columns of RELION."""
+    assert denoise(model, source="J3/set.cs") == 0
+    said = capsys.readouterr().out
+    assert "overlaps were not checked: the file has no location/micrograph_path" in said
+    assert "halves: alignments3D/split" in said
+    assert "rln" not in said
+    bare = {k: v for k, v in fields.items() if not k.startswith(("alignments3D", "ctf/"))}
+    write_cs(folder / "J3" / "bare.cs", bare)
+    for words, named in (
+        (["reconstruct", "J3/bare.cs", "-o", "map"], "no angles (alignments3D/pose)"),
+        (["denoise", "J3/bare.cs", "-o", "b.star", "--ctf-state", "raw"], "has no ctf/df1_A"),
+    ):
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert named in error
+        assert "rln" not in error
+
+
 def test_the_run_goes_on_and_its_data_set_is_written_again(folder, model, fields, capsys):
     assert denoise(model, source="J3/set.cs") == 0
     before = (folder / "out.cs").read_bytes()

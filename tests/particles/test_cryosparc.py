@@ -190,8 +190,13 @@ SPOILED = [
     (lambda f: f | {"blob/idx": f["blob/path"]}, "blob/idx holds |S"),
     (lambda f: f | {"ctf/df2_A": f["blob/shape"]}, "ctf/df2_A holds uint32 of shape (2,)"),
     (lambda f: {name: values[:0] for name, values in f.items()}, "has no rows"),
-    (lambda f: spoil(f, "blob/shape", slice(None), 300), "rlnImageSize is 300"),
+    (lambda f: spoil(f, "blob/shape", slice(None), 300), "blob/shape is 300"),
     (lambda f: spoil(f, "blob/psize_A", 3, -1), "row 4"),
+    (
+        lambda f: spoil(f, "ctf/accel_kv", 3, 3e5),
+        "row 4: ctf/accel_kv (as rlnVoltage) is not between",
+    ),
+    (lambda f: spoil(f, "ctf/df1_A", 3, 3e5), "row 4: ctf/df1_A and ctf/df2_A differ by more than"),
 ]
 
 

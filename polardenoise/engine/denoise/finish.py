@@ -41,6 +41,7 @@ from polardenoise.engine.neighbours.matches import join_matches, list_matches_fi
 from polardenoise.engine.networks.checkpoint import hash_file
 from polardenoise.engine.networks.registry import is_joint
 from polardenoise.engine.particles.cryosparc.as_star import UID_LABEL
+from polardenoise.engine.particles.cryosparc.column_names import name_column
 from polardenoise.engine.particles.cryosparc.new_images import write_images_slot
 from polardenoise.engine.particles.half_sets import count_overlaps
 from polardenoise.engine.particles.image_names import name_in_star
@@ -237,6 +238,7 @@ def summarise_run(
         names = [name for name, sign in (("bright", 1), ("dark", -1)) if (signs == sign).any()]
     overlapping, across = count_overlaps(shared, job.halves)
     growth = max(particles.box / handling.box, 1.0)
+    column = name_column(particles.star_path, "rlnRandomSubset")
     sizes = list_pixel_sizes(particles)
     return {
         "doubts": [*job.warnings, *preparation.doubt(job)],
@@ -267,7 +269,7 @@ def summarise_run(
         "images_together": list_images_together(job, sets),
         "joint": is_joint(job.card.architecture),
         "searched": job.groups is None,
-        "halves": "ignored" if plan.ignore_halves else "drawn" if job.drawn else "rlnRandomSubset",
+        "halves": "ignored" if plan.ignore_halves else "drawn" if job.drawn else column,
         "half_counts": [int((job.halves == half).sum()) for half in np.unique(job.halves)],
         "ctf_state": handling.ctf_state,
         "ctf_output": "kept" if handling.keeps_ctf else "corrected",

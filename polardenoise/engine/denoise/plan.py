@@ -28,6 +28,7 @@ from polardenoise.engine.networks.checkpoint import (
 )
 from polardenoise.engine.networks.denoiser import Denoiser
 from polardenoise.engine.networks.registry import is_joint
+from polardenoise.engine.particles.cryosparc.column_names import name_column
 from polardenoise.engine.particles.half_sets import doubt_halves, doubt_lone_half, find_inseparable
 from polardenoise.engine.particles.image_names import refuse_unquotable_stack
 from polardenoise.engine.particles.mrc_header import StackHeader
@@ -229,8 +230,9 @@ def choose_handling(plan: DenoisePlan, particles: ParticleSet, card: ModelCard) 
             f"{plan.particles}: holds CTF-corrected images; denoise the particles that they came from"
         )
     if state != "none" and particles.ctf is None:
+        column = name_column(plan.particles, "rlnDefocusU")
         raise InputError(
-            f"--ctf-state {state}: {plan.particles} has no rlnDefocusU; add CTF columns or use --ctf-state none"
+            f"--ctf-state {state}: {plan.particles} has no {column}; add CTF columns or use --ctf-state none"
         )
     return Handling(card.sizes["box"], state, plan.ctf_output == "kept")
 

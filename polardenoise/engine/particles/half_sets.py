@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from polardenoise.engine.particles.cryosparc.column_names import name_column
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.shared_pixels import (
     SharedPixels,
@@ -63,9 +64,10 @@ def doubt_halves(particles: ParticleSet, halves: np.ndarray) -> list[str]:
         divided = np.unique(units[halves != first[units]])
         if len(divided):
             row = particles.row_number(np.flatnonzero(np.isin(units, divided))[0])
+            column = name_column(particles.star_path, "rlnRandomSubset")
             some = f"{what}s stand" if len(divided) > 1 else f"{what} stands"
             doubts.append(
-                f"{len(divided)} {some} in both halves (rlnRandomSubset; the first in row {row}): the halves are not "
+                f"{len(divided)} {some} in both halves ({column}; the first in row {row}): the halves are not "
                 "independent, and their FSC means nothing"
             )
     return doubts

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polardenoise.counts import choose_verb, word_count
+from polardenoise.engine.particles.cryosparc.column_names import name_columns
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.star_columns import LIMITS
 from polardenoise.engine.particles.token_numbers import number_tokens
@@ -58,12 +59,13 @@ def find_places(particles: ParticleSet) -> MicrographPlaces:
     x, y = (particles.numbers(f"rlnCoordinate{axis}") for axis in "XY")
     names = particles.column("rlnMicrographName")
     if names is None or x is None or y is None:
-        missing = "rlnMicrographName" if names is None else "rlnCoordinateX and rlnCoordinateY"
-        return know_nothing(count, f"overlaps were not checked: the file has no {missing}")
+        missing = ("rlnMicrographName",) if names is None else ("rlnCoordinateX", "rlnCoordinateY")
+        named = name_columns(particles.star_path, *missing)
+        return know_nothing(count, f"overlaps were not checked: the file has no {named}")
     centre = np.stack([x, y], 1)
     # No box has its centre in a corner of its micrograph: zeros stand for nothing.
-    named = np.fromiter((name not in NO_NAMES for name in names), dtype=bool, count=count)
-    known = (np.abs(centre) <= LARGEST_COORDINATE).all(1) & centre.any(1) & named
+    has_name = np.fromiter((name not in NO_NAMES for name in names), dtype=bool, count=count)
+    known = (np.abs(centre) <= LARGEST_COORDINATE).all(1) & centre.any(1) & has_name
     if known.sum() > 1 and (centre[known] == centre[known][0]).all():
         return know_nothing(count, "overlaps were not checked: all coordinates are the same")
     size, doubt = find_micrograph_pixel_size(particles)
@@ -100,7 +102,7 @@ def find_micrograph_pixel_size(particles: ParticleSet) -> tuple[np.ndarray | Non
         found = particles.numbers(label)
         if found is not None and ((found >= least) & (found <= most)).all():
             return found, ""
-    unknown = f"the file states no usable {PIXEL_SIZE_LABELS[0]}"
+    unknown = f"the file states no usable {name_columns(particles.star_path, PIXEL_SIZE_LABELS[0])}"
     if says_binned(particles):
         return None, f"overlaps were not checked: {unknown}, and the images were binned"
     taken = "coordinates were taken for pixels of the images"

@@ -15,6 +15,7 @@ import numpy as np
 
 from polardenoise.counts import word_count
 from polardenoise.engine.imaging.ctf import CtfParameters
+from polardenoise.engine.particles.cryosparc.column_names import name_column
 from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles, Fields
 from polardenoise.engine.particles.cryosparc.new_images import keep_image_fields
 from polardenoise.engine.particles.image_names import check_stacks
@@ -285,10 +286,11 @@ def refuse_other_size(particles: ParticleSet) -> None:
     if rows.size:
         row = int(rows[0])
         header = particles.headers[particles.stack_of_row[row]]
+        label = name_column(particles.star_path, "rlnImageSize")
         said = f" (its header says {header.pixel_size:.4g} A a pixel)" if header.pixel_size else ""
         raise InputError(
-            f"{particles.star_path}: row {row + 1}: rlnImageSize is {sizes[row]:g}, but the images of {header.path} "
-            f"are {particles.box} px{said}; correct rlnImageSize and the pixel size ({particles.pixel_size[row]:.4g} A)"
+            f"{particles.star_path}: row {row + 1}: {label} is {sizes[row]:g}, but the images of {header.path} "
+            f"are {particles.box} px{said}; correct {label} and the pixel size ({particles.pixel_size[row]:.4g} A)"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polardenoise.counts import word_count
+from polardenoise.engine.particles.cryosparc.column_names import name_column
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.star_columns import CTF_STATE_LABEL
 from polardenoise.engine.particles.token_numbers import number_by_appearance, number_tokens
@@ -131,14 +132,15 @@ def doubt_ctf(particles: ParticleSet) -> list[str]:
     first, second = (one.numpy() for one in (ctf.defocus_u, ctf.defocus_v))
     furthest = np.maximum(np.abs(first), np.abs(second))
     doubts = doubt_astigmatism(particles)
+    defoci = [name_column(particles.star_path, f"rlnDefocus{one}") for one in "UV"]
     for bad, said in (
         (
             np.abs(first - second) > MUCH_ASTIGMATISM,
-            f"rlnDefocusU and rlnDefocusV differ by more than {MUCH_ASTIGMATISM:g} A",
+            f"{' and '.join(defoci)} differ by more than {MUCH_ASTIGMATISM:g} A",
         ),
         (
             furthest > MUCH_DEFOCUS,
-            f"rlnDefocusU or rlnDefocusV is further from 0 than {MUCH_DEFOCUS:g} A",
+            f"{' or '.join(defoci)} is further from 0 than {MUCH_DEFOCUS:g} A",
         ),
     ):
         rows = np.flatnonzero(bad)
@@ -151,7 +153,7 @@ def doubt_ctf(particles: ParticleSet) -> list[str]:
     if 0 < furthest.max() < LITTLE_DEFOCUS:
         doubts.append(
             f"{particles.star_path}: row {particles.row_number(int(furthest.argmax()))}: no defocus is further from 0 "
-            f"than that of {furthest.max():g} A: if rlnDefocusU and rlnDefocusV are in micrometres, multiply them by "
+            f"than that of {furthest.max():g} A: if {' and '.join(defoci)} are in micrometres, multiply them by "
             "10000"
         )
     return doubts
@@ -281,10 +283,11 @@ def refuse_other_order(
         row = int(differ[0])
         places = (truth, int(of_row[row])), (particles, row)
         texts = [shorten((one.column(label) or [])[place]) for one, place in places]
+        named = name_column(truth.star_path, label)
         raise InputError(
-            f"{truth.star_path}: row {of_row[row] + 1}: {label} is {texts[0]} there and {texts[1]} in "
-            f"{particles.star_path}{', whose rows are in another order' if moved else ''}; give the same "
-            "particles in the same order"
+            f"{truth.star_path}: row {of_row[row] + 1}: {named} is {texts[0]} there and {texts[1]} in "
+            f"{particles.star_path}{', whose rows are in another order' if moved else ''}; give the same particles in "
+            "the same order"
         )
 
 

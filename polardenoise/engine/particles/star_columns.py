@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from polardenoise.engine.imaging.ctf import CtfParameters
+from polardenoise.engine.particles.cryosparc.column_names import name_column, name_columns
 from polardenoise.engine.runtime.errors import InputError, UnclearCtfError
 
 CTF_STATES = ("none", "raw", "flipped", "corrected")
@@ -121,9 +122,11 @@ class ParticleColumns:
     def refuse_outside(self, values: np.ndarray, label: str, cure: str) -> None:
         """Raise an `InputError` where values `(n,)` of a column are not what a microscope can have, see `LIMITS`."""
         least, most = LIMITS[label]
+        own = name_column(self.path, label)
+        named = label if own == label else f"{own} (as {label})"
         self.refuse_where(
             (values < least) | (values > most),
-            f"{label} is not between {least:g} and {most:g}; {cure}",
+            f"{named} is not between {least:g} and {most:g}; {cure}",
         )
 
     def refuse_where(self, bad: np.ndarray, complaint: str) -> None:
@@ -230,8 +233,8 @@ def find_ctf(columns: ParticleColumns) -> CtfParameters | None:
     astigmatism = np.abs(values[0] - values[1])
     columns.refuse_where(
         astigmatism > MOST_ASTIGMATISM,
-        f"rlnDefocusU and rlnDefocusV differ by more than {MOST_ASTIGMATISM:g} A, which no microscope does; correct "
-        "the one that is wrong, or remove the row",
+        f"{name_columns(columns.path, 'rlnDefocusU', 'rlnDefocusV')} differ by more than {MOST_ASTIGMATISM:g} A, which "
+        "no microscope does; correct the one that is wrong, or remove the row",
     )
     return CtfParameters(*(torch.from_numpy(np.ascontiguousarray(value)) for value in values))
 

@@ -18,6 +18,7 @@ from polardenoise.engine.imaging.backprojection import (
 from polardenoise.engine.imaging.ctf import compute_ctf
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
+from polardenoise.engine.particles.cryosparc.column_names import name_column, name_columns
 from polardenoise.engine.particles.half_sets import find_inseparable
 from polardenoise.engine.particles.mrc import read_volume
 from polardenoise.engine.particles.particle_images import read_images
@@ -78,7 +79,8 @@ def choose_ctf(particles: ParticleSet, option: str) -> tuple[str, list[str]]:
         ]
     if particles.ctf is None:
         raise InputError(
-            f"{particles.star_path}: --ctf on needs rlnDefocusU, which is not there; use --ctf auto"
+            f"{particles.star_path}: --ctf on needs {name_column(particles.star_path, 'rlnDefocusU')}, which is not "
+            "there; use --ctf auto"
         )
     if stated != "none":
         return stated, []
@@ -108,12 +110,13 @@ def split_halves(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray, str]:
     InputError
         If a half is empty.
     """
-    subset, origin = particles.random_subset, "rlnRandomSubset"
+    column = name_column(particles.star_path, "rlnRandomSubset")
+    subset, origin = particles.random_subset, column
     if subset is None:
         image, units = find_inseparable(particles)
         generator = np.random.default_rng(SEED_OF_DRAWN_HALVES)
         subset = generator.permutation(int(units.max()) + 1)[units][image] % 2 + 1
-        origin = f"drawn, seed {SEED_OF_DRAWN_HALVES} (no rlnRandomSubset)"
+        origin = f"drawn, seed {SEED_OF_DRAWN_HALVES} (no {column})"
     rows1, rows2 = np.flatnonzero(subset == 1), np.flatnonzero(subset == 2)
     if len(particles) == 1:
         raise InputError(
@@ -127,7 +130,7 @@ def split_halves(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray, str]:
             )
         empty = 2 if len(rows1) else 1
         raise InputError(
-            f"{particles.star_path}: no particle is in half {empty} (rlnRandomSubset); "
+            f"{particles.star_path}: no particle is in half {empty} ({column}); "
             "two half maps need both: correct the column, or remove it to have halves drawn"
         )
     return rows1, rows2, origin
@@ -226,10 +229,8 @@ def require_poses(particles: ParticleSet) -> np.ndarray:
         If it has none.
     """
     if particles.angles is None:
-        raise InputError(
-            f"{particles.star_path}: no angles (rlnAngleRot, rlnAngleTilt, rlnAnglePsi); "
-            "align the particles first"
-        )
+        labels = name_columns(particles.star_path, "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+        raise InputError(f"{particles.star_path}: no angles ({labels}); align the particles first")
     return particles.angles
 
 
