@@ -213,12 +213,12 @@ def test_what_is_proposed_is_seen_and_taken_by_select(folder, model, capsys):
         assert kept.tolist() == read_particles(source).index_in_stack[good].tolist()
 
 
-def check_nothing_proposed(folder, model, capsys, reason):
+def check_nothing_proposed(folder, model, capsys, reason, told_as):
     """The summary, its JSON, the model of classes and the report say alike that nothing is proposed, and why."""
     assert denoise(model, "--report", "r") == 0
     lines = capsys.readouterr().out.splitlines()
     (told,) = [line for line in lines if line.startswith("proposed: ")]
-    assert told.startswith(f"proposed: nothing, {reason}")
+    assert told.startswith(f"proposed: nothing, {told_as}")
     said = json.loads((folder / "out.json").read_text())["classes"]
     assert said["proposed"] is None
     assert said["nothing_proposed"].startswith(reason)
@@ -232,13 +232,16 @@ def check_nothing_proposed(folder, model, capsys, reason):
 @pytest.mark.usefixtures("trusted")
 def test_nothing_is_proposed_for_few_images(folder, model, capsys):
     write_set(folder)
-    check_nothing_proposed(folder, model, capsys, "24 particles are too few to tell good ones")
+    reason = "24 particles are too few to tell good ones"
+    check_nothing_proposed(folder, model, capsys, reason, reason)
 
 
 def test_nothing_is_proposed_under_a_verdict(folder, model, capsys):
+    """What the verdict says stands in the first line of the summary, and not once more."""
     write_set(folder, count=60)
     reason = "`denoise` said not to trust these images (a half has 30 images"
-    check_nothing_proposed(folder, model, capsys, reason)
+    told_as = "scores say as little as the images: look"
+    check_nothing_proposed(folder, model, capsys, reason, told_as)
 
 
 def test_a_file_of_somebody_else_is_not_replaced(folder, model, capsys):

@@ -157,8 +157,11 @@ def word_proposal(summary: dict[str, Any]) -> str:
     """Say which particles and classes look good enough; nobody has to take it so."""
     proposed = summary["classes"]["proposed"]
     if proposed is None:
+        why_not = summary["classes"]["nothing_proposed"]
+        if summary["verdict"]:  # it stands above
+            why_not = "scores say as little as the images"
         return (
-            f"proposed: nothing, {summary['classes']['nothing_proposed']}: look at the classes, and choose some by "
+            f"proposed: nothing, {why_not}: look at the classes, and choose some by "
             "`polardenoise select --classes`"
         )
     count, of_classes = proposed["particles"], len(proposed["classes"])
