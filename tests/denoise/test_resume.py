@@ -82,7 +82,10 @@ def test_a_stopped_run_says_how_many_images_it_keeps(folder, model, monkeypatch,
     with monkeypatch.context() as patched:
         interrupt_after(patched, 0, KeyboardInterrupt())
         assert denoise(model, *OPTIONS) == 130
-    assert "; none of 24 images is kept yet; repeat the command\n" in capsys.readouterr().err
+    assert (
+        "; none of 24 images is kept yet; repeat the command, with --resume or without\n"
+        in capsys.readouterr().err
+    )
     with monkeypatch.context() as patched:
         interrupt_after(patched, 3, KeyboardInterrupt())
         assert denoise(model, *OPTIONS) == 130
@@ -112,7 +115,9 @@ def test_a_search_that_is_stopped_in_its_first_cluster_says_why_nothing_is_kept(
     assert denoise(model, "--set-size", "4") == 130
     error = capsys.readouterr().err
     assert "; none of 24 images is kept yet (images are kept when their whole cluster is" in error
-    assert error.endswith("denoised); repeat the command\n")  # and nothing of going on
+    assert error.endswith(
+        "denoised); repeat the command, with --resume or without\n"
+    )  # and nothing of going on
     assert error.count("\n") == 1
 
 

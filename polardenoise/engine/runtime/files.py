@@ -264,7 +264,7 @@ def advise_to_resume(tell_kept: Callable[[], Kept], folder: Path | None = None) 
     except (OSError, InputError):
         kept = Kept("what is done is kept")
     if not kept.is_any:
-        return f"{kept.words}; repeat the command"
+        return f"{kept.words}; repeat the command, with --resume or without"
     if folder is None:
         return f"{kept.words}; --resume goes on from there"
     return f"{kept.words}, in {folder}: the same command with --resume goes on from there"
