@@ -58,9 +58,12 @@ def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
 
     Frequencies past the last ring, in the corners, take the last factor.
     """
-    box = images.shape[-1]
-    ring = ring_index(box, images.device).clamp_max(box // 2 - 1)
-    return filter_images(images, factors[:, ring])  # (n, box, box // 2 + 1)
+    return filter_images(images, lay_out_rings(factors, images.shape[-1]))
+
+
+def lay_out_rings(factors: Tensor, box: int) -> Tensor:
+    """Lay factors `(n, box // 2)` of rings out over half transforms, `(n, box, box // 2 + 1)`; corners as above."""
+    return factors[:, ring_index(box, factors.device).clamp_max(box // 2 - 1)]
 
 
 def average_over_transform(ring_power: Tensor) -> Tensor:

@@ -96,13 +96,21 @@ def take_projections(
     Tensor
         `(n, N, N)` float32 on the transform's device; nothing at or above the Nyquist frequency.
     """
-    box = transform.box
     device = transform.coefficients.device
     matrices = matrices_from_angles(angles.double()).to(device, torch.float32)
-    if magnification is not None:
-        scale = magnification.to(device, torch.float32)
-        matrices = matrices * scale[:, None, None]
+    if magnification is None:
+        return project_at(transform, matrices)
+    scale = magnification.to(device, torch.float32)[:, None, None]
+    return project_at(transform, matrices * scale) * scale**3
 
+
+def project_at(transform: VolumeTransform, matrices: Tensor) -> Tensor:
+    """Project a prepared volume at the poses `(n, 3, 3)` that rotation matrices give: `(n, N, N)` float32.
+
+    The matrices carry image coordinates into volume coordinates, as `matrices_from_angles` gives them; a factor on one
+    scales its frequencies. Nothing comes at or above the Nyquist frequency.
+    """
+    box, device = transform.box, transform.coefficients.device
     plane, known = list_slice_frequencies(box, device)
     frequencies = matrices[:, :, :2] @ plane  # (n, 3, m) x, y, z in cycles per pixel
 
@@ -116,8 +124,6 @@ def take_projections(
     samples = F.grid_sample(
         transform.coefficients, grid[None, None], mode="bilinear", align_corners=True
     )[0, :, 0]  # (2, n, m)
-    if magnification is not None:
-        samples = samples * (scale**3)[:, None]
     slices = torch.zeros(len(matrices), box * (box // 2 + 1), dtype=torch.complex64, device=device)
     slices[:, known] = torch.complex(samples[0], samples[1] * mirrored)
     images = torch.fft.irfft2(slices.reshape(-1, box, box // 2 + 1), s=(box, box))

@@ -77,7 +77,7 @@ def see_images(
     Parameters
     ----------
     templates : sequence of Templates
-        Of images that share no pixels with these, the best ones last: by these images are moved, and doubted.
+        Of images that share no pixels with these, the best ones last: by these images are moved.
     images : Tensor
         `(n, box, box)`, phases flipped, noise of variance 1.
     ctf_rings : Tensor
@@ -86,14 +86,23 @@ def see_images(
         Whether particles lie off the centres of their images: they are moved there by what the templates show.
     """
     displacements = images.new_zeros(len(images), 2)
-    centred = images
     for _ in range(CENTRING_PASSES if off_centre else 0):
-        shown = expect_images(templates[-1].only_first(), centred, ctf_rings).estimates[0]
-        displacements = find_by_templates(centred, ctf_rings, shown, displacements)
-        centred = shift_images(images, -displacements)
+        displacements = centre_by_templates(templates[-1], images, ctf_rings, displacements)
+    centred = shift_images(images, -displacements) if off_centre else images
     seen = [expect_images(own, centred, ctf_rings) for own in templates]
     expected = torch.cat([one.estimates for one in seen])
-    return SeenImages(centred, ctf_rings, displacements, expected, seen[-1].evidence.sigmoid())
+    # What one of them explains is not noise, whatever the others make of it.
+    evidence = torch.stack([one.evidence for one in seen]).amax(0)
+    return SeenImages(centred, ctf_rings, displacements, expected, evidence.sigmoid())
+
+
+def centre_by_templates(
+    templates: Templates, images: Tensor, ctf_rings: Tensor, displacements: Tensor
+) -> Tensor:
+    """Find how far the particles lie off the centre, `(n, 2)` pixels, from what templates show at displacements."""
+    centred = shift_images(images, -displacements)
+    shown = expect_images(templates.only_first(), centred, ctf_rings).estimates[0]
+    return find_by_templates(centred, ctf_rings, shown, displacements)
 
 
 def find_by_templates(

@@ -1,7 +1,6 @@
-"""Estimates of the images that are templates, cluster by cluster and round by round on the disk.
+"""Estimates of the images that are templates, cluster by cluster on the disk.
 
-Each cluster has a file of its own in each round, which is complete or not there: a run that goes on computes those that
-are not.
+Each cluster has a file of its own, which is complete or not there: a run that goes on computes those that are not.
 """
 
 from dataclasses import dataclass
@@ -33,9 +32,9 @@ class TemplateEstimates:
     displacements: Tensor
 
 
-def name_estimates_file(folder: Path, number: int, cluster: int) -> Path:
-    """Name the file with the estimates of a cluster in a round."""
-    return folder / PATTERN.replace("*", f"{number}.{cluster:06d}")
+def name_sample_estimates(folder: Path, cluster: int) -> Path:
+    """Name the file with the estimates of a cluster of the sample."""
+    return folder / PATTERN.replace("*", f"sample.{cluster:06d}")
 
 
 def name_final_estimates(folder: Path, cluster: int) -> Path:

@@ -8,11 +8,7 @@ from torch import Tensor
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.whole_halves.template_file import (
-    ROUNDS,
-    WholeFold,
-    load_whole_fold,
-)
+from polardenoise.engine.denoise.whole_halves.template_file import WholeFold, load_whole_fold
 from polardenoise.engine.neighbours.centred_denoising import CentredCluster
 from polardenoise.engine.neighbours.encoded_cluster import Cluster
 from polardenoise.engine.neighbours.search import DenoisedCluster
@@ -39,7 +35,7 @@ class WholeHalfRunner:
 
     def __init__(self, job: Job, clusters: ClusterRunner):
         self.job, self.clusters = job, clusters
-        self._loaded: tuple[tuple[int, int, int], WholeFold] | None = None
+        self._loaded: tuple[tuple[int, int], WholeFold] | None = None
 
     def count_passes(self) -> int:
         """Count how often the network goes over the images of a cluster."""
@@ -49,30 +45,33 @@ class WholeHalfRunner:
         """Estimate the images of one cluster, `(1, n, box, box)` float32 on the device; errors as `ClusterRunner`'s."""
         if self.job.folds[batch.own_rows[0]] == 0:
             return self.clusters.run(batch)
-        centred = self.estimate(batch, ROUNDS)
+        centred = self.estimate(batch)
         self.clusters.keep_matches(batch, centred)
         return centred.undo_recentring()[None]
 
-    def estimate(self, batch: BatchOfImages, number: int) -> CentredCluster:
-        """Estimate the images of one cluster at the centre by the templates of a round; in round 0 by neighbours."""
+    def estimate_by_neighbours(self, batch: BatchOfImages) -> CentredCluster:
+        """Estimate the images of one cluster at the centre, by its neighbours alone."""
         images, ctf_rings = (one[0].to(self.job.device) for one in (batch.images, batch.ctf_rings))
-        if number == 0:
-            return self.clusters.denoise_images(images, ctf_rings, batch.own_rows)
-        whole = self.load(batch, number)
+        return self.clusters.denoise_images(images, ctf_rings, batch.own_rows)
+
+    def estimate(self, batch: BatchOfImages) -> CentredCluster:
+        """Estimate the images of one cluster at the centre, by templates and views."""
+        images, ctf_rings = (one[0].to(self.job.device) for one in (batch.images, batch.ctf_rings))
+        whole = self.load(batch)
         of_half = whole.of_half
         seen = self.see(whole.templates, images, ctf_rings, of_half.off_centre)
         cluster, denoised = self.denoise(seen, of_half.guess, batch)
         with torch.inference_mode():
             return join_estimates(seen, cluster, denoised, of_half.weights)
 
-    def load(self, batch: BatchOfImages, number: int) -> WholeFold:
-        """Load what the images of a cluster are estimated with in a round; the last one stays in memory."""
+    def load(self, batch: BatchOfImages) -> WholeFold:
+        """Load what the images of a cluster are estimated with; the last one stays in memory."""
         row, job = batch.own_rows[0], self.job
         half, fold = int(job.halves[row]), int(job.folds[row])
-        if self._loaded is None or self._loaded[0] != (number, half, fold):
+        if self._loaded is None or self._loaded[0] != (half, fold):
             self._loaded = None  # not beside the next one
             folder = self.clusters.folder
-            self._loaded = ((number, half, fold), load_whole_fold(job, folder, number, half, fold))
+            self._loaded = ((half, fold), load_whole_fold(job, folder, half, fold))
         return self._loaded[1]
 
     def see(

@@ -23,11 +23,10 @@ from polardenoise.engine.neighbours.template_denoising import SeenImages
 from polardenoise.engine.neighbours.templates import Templates
 from polardenoise.engine.particles.scratch_file import ScratchImages
 
-#: Images of each fold that the ring weights are learned from, in each round: those of templates are needed less exact.
-LEARNING_IMAGES = (128, 256)
-#: What the ring weights of the guess are where images tell nothing of them, in each round, and of the network's share.
-PRIOR_GUESSES = ((1.2, -0.2), (0.4, 0.8, -0.2))
-PRIOR_SHARE = 0.4
+#: Images of each fold that the ring weights are learned from.
+LEARNING_IMAGES = 256
+#: What the ring weights of the guess are where images tell nothing of them, and of all that is added up.
+PRIOR_GUESS, PRIOR = (0.3, 0.7), (0.2, 0.4, 0.4)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,6 @@ class ProbedImages:
 def learn_ring_weights(
     runner: WholeHalfRunner,
     parts: Sequence[tuple[BatchOfImages, Sequence[Templates]]],
-    number: int,
     off_centre: bool,
     advance: Callable[[int], None],
 ) -> WeightsOfHalf:
@@ -80,8 +78,6 @@ def learn_ring_weights(
         Sees and denoises images.
     parts : sequence
         Some images of each fold, and the templates that they are seen through.
-    number : int
-        The round.
     off_centre : bool
         Whether particles lie off the centres of their images.
     advance : callable
@@ -91,11 +87,10 @@ def learn_ring_weights(
     for batch, templates in parts:
         probed.append(probe_images(runner, batch, templates, off_centre))
         advance(2 * len(probed[-1].probe))
-    prior = PRIOR_GUESSES[number - 1]
     with torch.inference_mode():
         guess = solve_ring_weights(
             reduce(add, (one.measure(one.before.expected, one.after.expected) for one in probed)),
-            prior,
+            PRIOR_GUESS,
         )
     products = []
     for one in probed:
@@ -107,9 +102,7 @@ def learn_ring_weights(
         with torch.inference_mode():
             products.append(one.measure(*kinds))
     with torch.inference_mode():
-        weights = solve_ring_weights(
-            reduce(add, products), [*(0.6 * one for one in prior), PRIOR_SHARE]
-        )
+        weights = solve_ring_weights(reduce(add, products), PRIOR)
     return WeightsOfHalf(guess, weights, off_centre)
 
 
@@ -118,11 +111,9 @@ def count_learning(parts: Sequence[tuple[BatchOfImages, Sequence[Templates]]]) -
     return sum(4 * len(batch.own_rows) for batch, _ in parts)
 
 
-def read_learning_images(
-    scratch: ScratchImages, cluster: NumberedBatch, number: int
-) -> BatchOfImages:
-    """Read the first images of a cluster, as many as are learned from in a round."""
-    rows = cluster[1][0].rows[: LEARNING_IMAGES[number - 1]]
+def read_learning_images(scratch: ScratchImages, cluster: NumberedBatch) -> BatchOfImages:
+    """Read the first images of a cluster, as many as are learned from."""
+    rows = cluster[1][0].rows[:LEARNING_IMAGES]
     return read_batch(scratch, cluster[0], [ImageSet(rows, len(rows))])
 
 

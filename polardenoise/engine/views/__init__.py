@@ -1,0 +1,1 @@
+"""Views of one volume: what all images of a half owe to one molecule (docs/templates.rst)."""
