@@ -35,16 +35,16 @@ from polardenoise.engine.neighbours.clusters import LANDMARKS, LARGEST_CLUSTER
 from polardenoise.engine.neighbours.folds import FOLDS
 from polardenoise.engine.neighbours.set_sizes import MOST_TOGETHER
 from polardenoise.engine.neighbours.template_denoising import denoise_by_guess, see_images
-from polardenoise.engine.neighbours.templates import (
-    MOST_TEMPLATES,
-    Templates,
-    prepare_templates,
-    smooth_templates,
-)
+from polardenoise.engine.neighbours.templates import MOST_TEMPLATES, Templates, prepare_templates
 from polardenoise.engine.networks.checkpoint import load_model
 from polardenoise.engine.networks.polar_transformer import PolarTransformer
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.runtime.devices import mixed_precision
+from polardenoise.engine.views.ab_initio import MOST_IMAGES, find_frames
+from polardenoise.engine.views.alternation import FIRST_IMAGES, VIEWS
+from polardenoise.engine.views.frames import spread_frames
+from polardenoise.engine.views.poses import Views, draw_poses
+from polardenoise.engine.views.volume_sums import begin_sums
 
 #: Of an H100 SXM: operations a second by kind of number, bytes a second.
 OPERATIONS_PER_SECOND = {"bfloat16": 989e12, "float32": 67e12}
@@ -137,19 +137,32 @@ class Stage:
 
 @dataclass(frozen=True)
 class NoiseCluster:
-    """A cluster of pure noise, and templates that it is seen through."""
+    """A cluster of pure noise, and templates and views that it is seen through."""
 
     model: PolarTransformer
     images: Tensor
     ctf_rings: Tensor
-    templates: tuple[Templates, Templates]
+    templates: Templates
+    views: Views
 
-    def estimate(self, templates: Sequence[Templates], precision: torch.dtype) -> None:
-        """See the images through templates, then have the network denoise them, as the rounds do."""
+    def estimate(self, precision: torch.dtype) -> None:
+        """See the images through templates and views, then have the network denoise them."""
+        templates = [self.templates, self.views.templates]
         seen = see_images(templates, self.images, self.ctf_rings, off_centre=False)
         guess = seen.guess(seen.expected.new_ones(len(seen.expected), self.images.shape[-1] // 2))
         with mixed_precision(self.images.device, precision):
             denoise_by_guess(self.model, seen, guess, IMAGES_PER_SET, most=MOST_TOGETHER)
+
+    def find_first_poses(self) -> None:
+        """Find the poses of the images that a volume begins with."""
+        find_frames(self.images[:MOST_IMAGES], torch.Generator().manual_seed(0))
+
+    def place(self) -> None:
+        """Place the images in a volume and add them to it."""
+        source = torch.Generator().manual_seed(0)
+        frames = draw_poses(self.views, self.images, self.ctf_rings, source)
+        sums = begin_sums(self.images.shape[-1], self.images.device)
+        sums.add_images(self.images, self.ctf_rings, frames)
 
     def make_first_estimates(self, precision: torch.dtype) -> None:
         """Denoise the images among their neighbours, and through the estimates of all others."""
@@ -178,24 +191,24 @@ def make_noise_cluster(images: int, templates: int) -> NoiseCluster:
     grid, source = model.average_grid, torch.Generator().manual_seed(0)
     noise = torch.randn(images, grid.box, grid.box, generator=source)
     shown = torch.randn(templates, grid.box, grid.box, generator=source)
+    projections = prepare_templates(shown[:VIEWS][None], grid)
     return NoiseCluster(
         model,
         noise,
         torch.ones(images, grid.box // 2),
-        (
-            prepare_templates(shown[None], grid),
-            prepare_templates(torch.stack([shown, shown]), grid),
-        ),
+        prepare_templates(shown[None], grid),
+        Views(projections, spread_frames(len(shown[:VIEWS]), source)),
     )
 
 
 def count_stages(cluster: NoiseCluster, images: int, precision: torch.dtype) -> list[Stage]:
     """Count the stages of a set of so many images in two large halves."""
-    first, second = cluster.templates
-    counted, templates = len(cluster.images), len(first.energies)
+    counted = len(cluster.images)
     sample = HALVES * FOLDS * MOST_TEMPLATES
-    learning = 2 * HALVES * FOLDS * sum(LEARNING_IMAGES)
-    shown = torch.randn(templates, *cluster.images.shape[1:])
+    learning = 4 * HALVES * FOLDS * LEARNING_IMAGES
+    begun = HALVES * FOLDS * MOST_IMAGES
+    # Each fold is placed twice: for the volume of either other one, some of it first.
+    placed = 2 * (images + HALVES * FOLDS * FIRST_IMAGES)
 
     def take(name: str, number: int, work: Callable[[], object], of: int = counted) -> Stage:
         # Inference mode would not take operations apart that are made of others.
@@ -206,17 +219,12 @@ def count_stages(cluster: NoiseCluster, images: int, precision: torch.dtype) -> 
     return [
         take("find related images", images + sample, cluster.match_landmarks),
         take("templates", sample, lambda: cluster.make_first_estimates(precision)),
-        take(
-            "compare templates",
-            2 * sample,
-            lambda: smooth_templates(shown, first.grid),
-            templates,
-        ),
-        take("better templates", sample, lambda: cluster.estimate([second], precision)),
+        take("views, first poses", begun, cluster.find_first_poses, min(counted, MOST_IMAGES)),
+        take("views", placed, cluster.place),
         take(
             "learn ring weights, denoise",
             images + learning,
-            lambda: cluster.estimate([first, second], precision),
+            lambda: cluster.estimate(precision),
         ),
     ]
 
