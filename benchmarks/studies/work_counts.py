@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.common.tables import Row, write_table
 from polardenoise.architectures import DEFAULT_MODEL
 from polardenoise.engine.denoise.whole_halves.weight_learning import LEARNING_IMAGES
+from polardenoise.engine.imaging.projections import prepare_volume
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics, match_images
 from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cluster
@@ -192,12 +193,13 @@ def make_noise_cluster(images: int, templates: int) -> NoiseCluster:
     noise = torch.randn(images, grid.box, grid.box, generator=source)
     shown = torch.randn(templates, grid.box, grid.box, generator=source)
     projections = prepare_templates(shown[:VIEWS][None], grid)
+    volume = prepare_volume(torch.zeros(grid.box, grid.box, grid.box))
     return NoiseCluster(
         model,
         noise,
         torch.ones(images, grid.box // 2),
         prepare_templates(shown[None], grid),
-        Views(projections, spread_frames(len(shown[:VIEWS]), source)),
+        Views(projections, spread_frames(len(shown[:VIEWS]), source), volume),
     )
 
 

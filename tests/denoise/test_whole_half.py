@@ -24,7 +24,7 @@ from polardenoise.engine.denoise.whole_halves import (
 from polardenoise.engine.denoise.whole_halves.estimates import PATTERN
 from polardenoise.engine.denoise.whole_halves.template_file import WeightsOfHalf
 from polardenoise.engine.neighbours import clusters, folds
-from polardenoise.engine.neighbours.folds import FOLDS, next_fold
+from polardenoise.engine.neighbours.folds import next_fold
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles

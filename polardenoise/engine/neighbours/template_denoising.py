@@ -86,23 +86,16 @@ def see_images(
         Whether particles lie off the centres of their images: they are moved there by what the templates show.
     """
     displacements = images.new_zeros(len(images), 2)
+    centred = images
     for _ in range(CENTRING_PASSES if off_centre else 0):
-        displacements = centre_by_templates(templates[-1], images, ctf_rings, displacements)
-    centred = shift_images(images, -displacements) if off_centre else images
+        shown = expect_images(templates[-1].only_first(), centred, ctf_rings).estimates[0]
+        displacements = find_by_templates(centred, ctf_rings, shown, displacements)
+        centred = shift_images(images, -displacements)
     seen = [expect_images(own, centred, ctf_rings) for own in templates]
     expected = torch.cat([one.estimates for one in seen])
     # What one of them explains is not noise, whatever the others make of it.
     evidence = torch.stack([one.evidence for one in seen]).amax(0)
     return SeenImages(centred, ctf_rings, displacements, expected, evidence.sigmoid())
-
-
-def centre_by_templates(
-    templates: Templates, images: Tensor, ctf_rings: Tensor, displacements: Tensor
-) -> Tensor:
-    """Find how far the particles lie off the centre, `(n, 2)` pixels, from what templates show at displacements."""
-    centred = shift_images(images, -displacements)
-    shown = expect_images(templates.only_first(), centred, ctf_rings).estimates[0]
-    return find_by_templates(centred, ctf_rings, shown, displacements)
 
 
 def find_by_templates(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.polar_grid import PolarGrid
-from polardenoise.engine.neighbours.template_denoising import centre_by_templates
+from polardenoise.engine.neighbours.template_denoising import find_by_templates
 from polardenoise.engine.views.ab_initio import MOST_IMAGES, find_frames
 from polardenoise.engine.views.frames import spread_frames
 from polardenoise.engine.views.poses import (
@@ -149,13 +149,15 @@ def place_fold(
     for start in range(0, count, PLACED_AT_ONCE):
         some = slice(start, min(start + PLACED_AT_ONCE, count))
         images, ctf_rings = fold.read(some)
-        if fold.displacements is not None:
-            moved = centre_by_templates(
-                views.templates, images, ctf_rings, fold.displacements[some]
-            )
+        if fold.displacements is None:
+            frames = draw_poses(views, images, ctf_rings, generator)
+        else:
+            before = fold.displacements[some]
+            centred = shift_images(images, -before)
+            frames = draw_poses(views, centred, ctf_rings, generator)
+            moved = find_by_templates(centred, ctf_rings, views.show(frames), before)
             fold.displacements[some] = moved
             images = shift_images(images, -moved)
-        frames = draw_poses(views, images, ctf_rings, generator)
         sums.add_images(images, ctf_rings, frames)
         first = first or PlacedImages(images, ctf_rings, frames)
         advance(len(images))

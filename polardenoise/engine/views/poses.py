@@ -8,7 +8,11 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.polar_grid import PolarGrid
-from polardenoise.engine.imaging.projections import prepare_volume, project_at
+from polardenoise.engine.imaging.projections import (
+    VolumeTransform,
+    prepare_volume,
+    project_at,
+)
 from polardenoise.engine.neighbours.ring_weights import sum_by_rings
 from polardenoise.engine.neighbours.templates import Templates, find_nearest, prepare_templates
 from polardenoise.engine.views.frames import place_images
@@ -31,10 +35,18 @@ class Views:
         The projections.
     frames : Tensor
         `(m, 3, 3)` at which they are.
+    transform : VolumeTransform
+        Of the volume.
     """
 
     templates: Templates
     frames: Tensor
+    transform: VolumeTransform
+
+    def show(self, frames: Tensor) -> Tensor:
+        """Project the volume at frames `(n, 3, 3)`: `(n, box, box)`."""
+        parts = [project_at(self.transform, some) for some in frames.split(PROJECTIONS_AT_ONCE)]
+        return torch.cat(parts)
 
 
 def project_all(volume: Tensor, frames: Tensor) -> Tensor:
@@ -45,7 +57,8 @@ def project_all(volume: Tensor, frames: Tensor) -> Tensor:
 
 def prepare_views(volume: Tensor, frames: Tensor, grid: PolarGrid) -> Views:
     """Project a volume at frames and prepare the projections for comparison."""
-    return Views(prepare_templates(project_all(volume, frames)[None], grid), frames)
+    projections = project_all(volume, frames)
+    return Views(prepare_templates(projections[None], grid), frames, prepare_volume(volume))
 
 
 def draw_poses(

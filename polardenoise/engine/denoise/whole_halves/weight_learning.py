@@ -1,5 +1,6 @@
 """Learning of the ring weights of a half: some images of each fold are estimated as they are, and with a probe."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -23,8 +24,8 @@ from polardenoise.engine.neighbours.template_denoising import SeenImages
 from polardenoise.engine.neighbours.templates import Templates
 from polardenoise.engine.particles.scratch_file import ScratchImages
 
-#: Images of each fold that the ring weights are learned from.
-LEARNING_IMAGES = 256
+#: Images of each fold that the ring weights are learned from: at most, and of a small one that share.
+LEARNING_IMAGES, LEARNING_SHARE = 256, 0.5
 #: What the ring weights of the guess are where images tell nothing of them, and of all that is added up.
 PRIOR_GUESS, PRIOR = (0.3, 0.7), (0.2, 0.4, 0.4)
 
@@ -113,7 +114,8 @@ def count_learning(parts: Sequence[tuple[BatchOfImages, Sequence[Templates]]]) -
 
 def read_learning_images(scratch: ScratchImages, cluster: NumberedBatch) -> BatchOfImages:
     """Read the first images of a cluster, as many as are learned from."""
-    rows = cluster[1][0].rows[:LEARNING_IMAGES]
+    rows = cluster[1][0].rows
+    rows = rows[: min(LEARNING_IMAGES, math.ceil(LEARNING_SHARE * len(rows)))]
     return read_batch(scratch, cluster[0], [ImageSet(rows, len(rows))])
 
 
