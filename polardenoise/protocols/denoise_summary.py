@@ -60,7 +60,7 @@ class DenoiseSummary:
             return []
         return [
             f"Every image of a large half was also seen through {word_count(max(counts), 'image')} of another fold "
-            "of its half, which share no pixels with it."
+            "of its half and through views of one volume that the others make, which share no pixels with it."
         ]
 
     # --------------------------- checks and texts --------------------------------------------

@@ -86,9 +86,10 @@ def work(once, tmp_path, monkeypatch):
 
 
 def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(work, model):
-    assert "each through 18 images of another fold of its half and with its 7 nearest" in (
-        Path("told.txt").read_text()
-    )
+    assert (
+        "each through 18 images of another fold of its half, 24 views of a volume of both others, and with "
+        "its 7 nearest"
+    ) in Path("told.txt").read_text()
     told = json.loads(Path("out.json").read_text())
     stages = [
         "read and check",
@@ -105,6 +106,7 @@ def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(work, mode
     assert set(found) == {"1", "2"}
     assert found["1"]["folds"] == [20, 20, 20]
     assert found["1"]["templates"] == [18, 18, 18]
+    assert found["1"]["views"] == 24
     assert [len(own) for own in found["1"]["ring_weights"].values()] == [16] * 3
     assert denoise(model, *OPTIONS, output="again.star") == 0
     assert Path("out.mrcs").read_bytes() == Path("again.mrcs").read_bytes()

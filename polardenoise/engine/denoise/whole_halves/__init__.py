@@ -1,1 +1,1 @@
-"""Large halves as one set: all images of a half are seen through templates of it (docs/templates.rst)."""
+"""Large halves as one set: all images of a half are seen through what others show (docs/templates.rst)."""

@@ -105,13 +105,16 @@ def load_whole_fold(job: Job, folder: Path, half: int, fold: int) -> WholeFold:
 def state_templates(job: Job, folder: Path) -> dict[str, Any]:
     """State for the provenance how the images of divided halves were estimated, by half."""
     stated = {}
-    sample = draw_sample(job)
+    sample, shown = draw_sample(job), name_of_fold("views", 1)
     for half in np.unique(job.halves[job.folds > 0]).tolist():
-        saved = read_arrays(name_templates_file(folder, half), {"weights": ("f", 2)}, START_ANEW)
+        saved = read_arrays(
+            name_templates_file(folder, half), {"weights": ("f", 2), shown: ("f", 3)}, START_ANEW
+        )
         images = job.shared.first_row[job.halves[job.shared.first_row] == half]
         stated[str(half)] = {
             "folds": count_folds(job, images),
             "templates": count_folds(job, sample[job.halves[sample] == half]),
+            "views": len(saved[shown]),
             "ring_weights": {
                 kind: [round(float(weight), 4) for weight in own]
                 for kind, own in zip(KINDS, saved["weights"], strict=True)
