@@ -24,6 +24,11 @@ from polardenoise.engine.train.loop import start_training, take_step
 from polardenoise.engine.train.loss import measure_objective
 from polardenoise.engine.train.recipe import choose_recipe
 from polardenoise.engine.train.simulated_sets import draw_batch, load_molecule, stack_molecules
+from polardenoise.engine.views.ab_initio import find_frames
+from polardenoise.engine.views.frames import draw_frames
+from polardenoise.engine.views.poses import measure_gains, project_all, scale_shells
+from polardenoise.engine.views.volume_sums import begin_sums, solve_volume
+from tests.views.volumes import BOX, make_blobs, make_images, measure_unexplained
 
 pytestmark = [
     pytest.mark.gpu,
@@ -183,3 +188,29 @@ def test_training_can_be_interrupted_and_goes_on(tmp_path):
     rows = (tmp_path / "one" / "history.csv").read_text().splitlines()
     assert rows[-1].startswith("60,")
     assert float(rows[-1].split(",")[-1]) < 1.0
+
+
+def test_volumes_of_images_and_their_views_are_the_same():
+    frames = draw_frames(200, torch.Generator().manual_seed(1)).float()
+    images, ctf_rings = draw(200, 64, 64), torch.rand(200, 32, generator=torch.Generator())
+    found = []
+    for device in (CPU, CUDA):
+        sums = begin_sums(64, device)
+        sums.add_images(images.to(device), ctf_rings.to(device), frames.to(device))
+        volume = solve_volume(sums)
+        seen = project_all(volume, frames.to(device))
+        gains = measure_gains(volume, images.to(device), ctf_rings.to(device), frames.to(device))
+        found.append([one.cpu() for one in (volume, seen, scale_shells(volume, gains))])
+    for here, there in zip(*found, strict=True):
+        assert relative_energy(there - here, here) < 1e-5
+
+
+def test_poses_are_found_from_nothing_on_the_gpu_too():
+    source = torch.Generator().manual_seed(0)
+    volume = make_blobs()
+    images, clean, _ = make_images(volume, 300, 20.0)
+    frames = find_frames(images.to(CUDA) / 20**0.5, source)
+    sums = begin_sums(BOX, CUDA)
+    sums.add_images(images.to(CUDA), torch.ones(300, BOX // 2, device=CUDA), frames)
+    left = measure_unexplained(solve_volume(sums).cpu(), clean[:60])
+    assert left < measure_unexplained(volume, clean[:60]) + 0.04

@@ -1,9 +1,8 @@
-"""Folds: the parts of a large half, each of whose images are estimated through templates of the next.
+"""Folds: the parts of a large half, each of whose images are estimated through what the others show.
 
 What is learned from one fold and used in another has seen none of its pixels: an image that helped to make a template
-would find its own noise in it. The templates of a fold are improved once, through those of the next one: so there are
-three folds in a ring, and what the images of a fold are estimated through holds pixels of the two others only. A
-micrograph is in one fold, so that boxes that overlap never meet through a template.
+or a volume would find its own noise in it. Two folds place each other's images in a volume, whose views are for those
+of the third: so there are three folds in a ring. A micrograph is in one fold: boxes that overlap never meet.
 """
 
 import numpy as np
@@ -15,7 +14,7 @@ from polardenoise.engine.particles.token_numbers import number_by_appearance
 #: How many there are.
 FOLDS = 3
 #: Images of the smallest half that is divided: folds of fewer find too few neighbours (docs/templates.rst).
-SMALLEST_HALF = 4096
+SMALLEST_HALF = 900
 #: Share of a half that the smallest fold has at least: where micrographs are few they may not divide evenly.
 SMALLEST_SHARE = 0.22
 
