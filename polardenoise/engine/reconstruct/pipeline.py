@@ -23,6 +23,7 @@ from polardenoise.engine.particles.mrc import read_volume
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import common_pixel_size
+from polardenoise.engine.reconstruct.grid_symmetry import split_group, turn_sums
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import Progress
 
@@ -196,6 +197,7 @@ def backproject_particles(
     box = particles.box
     backprojection = begin_backprojection(box)
     matrices = matrices_from_angles(torch.from_numpy(require_poses(particles))).float()
+    turns, others = split_group(symmetry)
     # Content moved by +origin has the particle in the centre (RELION's convention).
     shifts = torch.from_numpy(particles.origins / pixel_size).float()
     images_at_once = max(BYTES_READ_AT_ONCE // (4 * box * box), 1)
@@ -211,9 +213,10 @@ def backproject_particles(
             if ctf == "absolute":
                 transfer = transfer.abs()
             slices, weights = slices * transfer, transfer**2
-        for rotation in symmetry.float():
+        for rotation in others.float():
             insert_slices(backprojection, slices, weights, rotation @ matrices[index])
         progress.advance(len(chunk))
+    turn_sums(backprojection, turns)
     return backprojection
 
 
