@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from polardenoise.engine.imaging.ctf import compute_ctf
 from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.particles.half_sets import find_inseparable
-from polardenoise.engine.particles.mrc import read_volume
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import common_pixel_size
@@ -234,45 +232,6 @@ def require_poses(particles: ParticleSet) -> np.ndarray:
             "align the particles first"
         )
     return particles.angles
-
-
-def read_reference(path: Path, box: int, pixel_size: float) -> Tensor:
-    """Read a map to compare a reconstruction with.
-
-    Parameters
-    ----------
-    path : Path
-        MRC or CCP4 map. A header without a pixel size is taken to have the particles'.
-    box : int
-        `N` of the particles, pixels.
-    pixel_size : float
-        Of the particles, Angstrom.
-
-    Returns
-    -------
-    Tensor
-        `(N, N, N)` float32.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is empty or lies on another grid.
-    """
-    volume, its_pixel_size = read_volume(path)
-    if volume.shape != (box, box, box):
-        size = " x ".join(str(side) for side in volume.shape[::-1])
-        raise InputError(
-            f"--reference {path}: {size} voxels, the particles need {box} x {box} x {box}; "
-            "resample it (relion_image_handler --rescale_angpix, --new_box)"
-        )
-    if its_pixel_size > 0 and abs(its_pixel_size - pixel_size) > 0.01 * pixel_size:
-        raise InputError(
-            f"--reference {path}: {its_pixel_size:g} A per voxel, the particles have "
-            f"{pixel_size:g} A; resample it (relion_image_handler --rescale_angpix, --new_box)"
-        )
-    if volume.min() == volume.max():
-        raise InputError(f"--reference {path}: every voxel has one value; give a map")
-    return torch.from_numpy(volume)
 
 
 def _transform_about_centre(images: Tensor) -> Tensor:
