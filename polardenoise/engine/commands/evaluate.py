@@ -155,6 +155,11 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
 def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compare a set with its truth; as `run`."""
     from polardenoise.engine.evaluate import against_truth as evaluate
+    from polardenoise.engine.evaluate.denoised_rows import (
+        cut_to_denoised,
+        find_input,
+        match_input,
+    )
     from polardenoise.engine.evaluate.matches_against_truth import evaluate_matches, read_matches
     from polardenoise.engine.evaluate.truth_checks import (
         refuse_noisy_truth,
@@ -172,18 +177,21 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
 
     symmetry = symmetry_matrices(arguments.symmetry or "c1")
     denoised = read_particles(arguments.denoised, cryosparc=read_cryosparc_options(arguments))
-    truth = read_particles(arguments.truth)
-    refuse_denoised(truth, "--truth")
+    whole_truth = read_particles(arguments.truth)
+    refuse_denoised(whole_truth, "--truth")
+    source = find_input(denoised)
+    truth = cut_to_denoised(whole_truth, denoised, source)
     pixel_size = common_pixel_size(denoised)
     check_match(denoised, truth)
     matches = None
     if arguments.matches is not None:
         matches = read_matches(arguments.matches, len(denoised))
-    found = evaluate.find_noisy_input(denoised)
+    found = match_input(source, denoised)
     noisy = found
     if arguments.noisy is not None:
-        noisy = read_particles(arguments.noisy)
-        refuse_denoised(noisy, "--noisy")
+        whole_noisy = read_particles(arguments.noisy)
+        refuse_denoised(whole_noisy, "--noisy")
+        noisy = cut_to_denoised(whole_noisy, denoised, source)
         check_match(noisy, denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
     for particles in (denoised, truth, noisy):
@@ -215,6 +223,8 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         "frc": curve,
         "frc_noisy": noisy_curve,
     }
+    if len(truth) < len(whole_truth):
+        summary["truth_rows"] = [truth.first_row, truth.first_row + len(truth)]
     if matches is not None:
         summary["symmetry"] = (arguments.symmetry or "c1").strip().lower()
         summary |= evaluate_matches(matches, truth, symmetry)
@@ -250,6 +260,12 @@ def summarise(summary: dict[str, Any]) -> str:
         f"{summary['relative_mse_scaled']:.4g} after one global scale; "
         f"mean FRC 0.5 at {summary['frc_0.5_angstrom']:.2f} A (Nyquist {summary['nyquist_angstrom']:.2f} A)"
     ]
+    if "truth_rows" in summary:
+        first, end = summary["truth_rows"]
+        lines.append(
+            f"the truth was cut to what was denoised, its rows {first + 1} to {end} (counted from 1): the file beside "
+            "the denoised particles says which"
+        )
     return "\n".join([*lines, *summarise_matches(summary)])
 
 
