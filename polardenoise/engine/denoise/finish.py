@@ -18,7 +18,7 @@ from polardenoise.engine.denoise.class_stage import (
     name_class_files,
     write_class_files,
 )
-from polardenoise.engine.denoise.contrast import Contrast
+from polardenoise.engine.denoise.contrast import state_contrast
 from polardenoise.engine.denoise.noise.whitening import state_noise, word_noise
 from polardenoise.engine.denoise.output_columns import Columns, rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
@@ -299,8 +299,3 @@ def list_images_together(job: Job, sets: list[ImageSet]) -> list[tuple[int, int]
         least, most = (min(size, len(one.rows)) for size in sizes)
         found.add((least, most))
     return sorted(found)
-
-
-def state_contrast(found: Contrast) -> dict[str, Any]:
-    """State a contrast for the provenance."""
-    return {"contrast": found.name, "sigma": found.certainty, "clear": found.is_clear}

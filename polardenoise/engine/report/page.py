@@ -13,7 +13,9 @@ from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
 from polardenoise.engine.denoise.residual import LOWEST_RING, pick_rows, take_working
+from polardenoise.engine.denoise.verdict import find_weak_halves
 from polardenoise.engine.denoise.wording import (
+    word_contrast,
     word_finest_detail,
     word_overlaps,
     word_set_size,
@@ -134,9 +136,9 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
         seen.append("SNR {} to {}".format(*recipe["snr"]))
     if "steps" in trained:
         seen.append(word_count(trained["steps"], "step"))
+    weak = find_weak_halves(summary)
     sigmas = [
-        f"half {half}: {found['contrast']} at {found['sigma']:+.1f} sigma"
-        + ("" if found["clear"] else ", too weak to tell")
+        word_contrast(half, found, job.plan.contrast, half not in weak)
         for half, found in summary["contrast_of_halves"].items()
     ]
     as_given = [] if job.plan.contrast == "auto" else [f"{summary['contrast']}, as given"]
