@@ -291,11 +291,12 @@ def summarise_run(
 def list_images_together(job: Job, sets: list[ImageSet]) -> list[tuple[int, int]]:
     """List how many images one is denoised with at least and at most, itself among them; what sets share stands once.
 
-    No more than are in its set: a small half, or group, has fewer than K.
+    No more than may go together in its set: a small half, or group, has fewer than K, and those that share pixels never
+    meet.
     """
     found = set()
     for one in sets:
         sizes = job.choose_set_size(one.rows), job.choose_widest_set(one.rows)
-        least, most = (min(size, len(one.rows)) for size in sizes)
-        found.add((least, most))
+        together = job.shared.count_together(job.shared.image_of_row[one.rows], max(sizes))
+        found.add((min(sizes[0], together), min(sizes[1], together)))
     return sorted(found)
