@@ -58,8 +58,6 @@ def turn_sums(backprojection: Backprojection, turns: Tensor) -> None:
     turns : Tensor
         `(t, 3, 3)` as of `split_group`, a group.
     """
-    if len(turns) == 1:
-        return
     padded = PADDING * backprojection.box
     columns = padded // 2 + 1
     numerator, weight = complete_sums(backprojection)

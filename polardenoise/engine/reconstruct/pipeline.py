@@ -158,9 +158,15 @@ def reconstruct_halves(
     InputError
         If the particles have no angles or more than one pixel size.
     """
+    turns, others = split_group(symmetry)
     with Progress("reconstruct", len(rows1) + len(rows2)) as progress:
-        first = backproject_particles(particles, rows1, ctf, symmetry, progress)
-        second = backproject_particles(particles, rows2, ctf, symmetry, progress)
+        first = backproject_particles(particles, rows1, ctf, others, progress)
+        second = backproject_particles(particles, rows2, ctf, others, progress)
+    if len(turns) > 1:
+        with Progress("apply symmetry", 2, "halves") as progress:
+            for half in (first, second):
+                turn_sums(half, turns)
+                progress.advance(1)
     with Progress("invert", 3, "maps") as progress:
         half1 = solve_backprojection(first)
         progress.advance(1)
@@ -173,16 +179,18 @@ def reconstruct_halves(
 
 
 def backproject_particles(
-    particles: ParticleSet, rows: np.ndarray, ctf: str, symmetry: Tensor, progress: Progress
+    particles: ParticleSet, rows: np.ndarray, ctf: str, rotations: Tensor, progress: Progress
 ) -> Backprojection:
     """Add the central slices of particles up, a chunk of images at a time.
 
     Parameters
     ----------
-    particles, ctf, symmetry
+    particles, ctf
         As for `reconstruct_halves`.
     rows : ndarray
         `(m,)` rows to use, from 0.
+    rotations : Tensor
+        `(s, 3, 3)`: each image is inserted once at each of them.
     progress : Progress
         Counts the images done.
 
@@ -195,7 +203,6 @@ def backproject_particles(
     box = particles.box
     backprojection = begin_backprojection(box)
     matrices = matrices_from_angles(torch.from_numpy(require_poses(particles))).float()
-    turns, others = split_group(symmetry)
     # Content moved by +origin has the particle in the centre (RELION's convention).
     shifts = torch.from_numpy(particles.origins / pixel_size).float()
     images_at_once = max(BYTES_READ_AT_ONCE // (4 * box * box), 1)
@@ -211,10 +218,9 @@ def backproject_particles(
             if ctf == "absolute":
                 transfer = transfer.abs()
             slices, weights = slices * transfer, transfer**2
-        for rotation in others.float():
+        for rotation in rotations.float():
             insert_slices(backprojection, slices, weights, rotation @ matrices[index])
         progress.advance(len(chunk))
-    turn_sums(backprojection, turns)
     return backprojection
 
 
