@@ -91,8 +91,8 @@ def show_classes(job: Job, classes: JoinedClasses) -> Section:
     counted = count_alone(every, half, twin) if len(names) > 1 else ""
     return Section(
         "Classes",
-        f"{word_shown(len(chosen), len(every))}{counted}, numbered as in the output, the best first; averages of the raw "
-        f"images without CTF. {TWINS if len(names) > 1 else NO_TWINS}",
+        f"{word_shown(len(chosen), len(every))}{counted}, numbered as in the output, the best first; averages of the "
+        f"raw images without CTF. {TWINS if len(names) > 1 else NO_TWINS}",
         stack_parts(cells),
     )
 
