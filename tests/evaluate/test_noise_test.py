@@ -182,7 +182,7 @@ def test_what_chance_may_miss_is_said_with_its_digits_and_its_cure():
     assert "(by no more than chance may do): a" in word_checks({"a": close})
     assert "missed 2 of 2 checks (1 of them by no more than" in word_checks({"a": close, "b": bad})
     (few,), (many,) = (list_warnings({"a": close}, images) for images in (16, 400))
-    assert "0.153, at most 0.152 is asked for" in few
+    assert "0.1532, at most 0.1518 is asked for" in few
     assert "sampling error is 0.1" in few
     assert "--images 400" in few
     assert "--seed" in many

@@ -142,15 +142,16 @@ def name_cure(images: int) -> str:
 
 
 def tell_apart(value: float, limit: float) -> tuple[str, str]:
-    """Write two numbers in two digits, or as many more as show which one is larger.
+    """Write two numbers in two digits, or as many more as show by how much they differ, to a tenth of it.
 
     Examples
     --------
-    >>> tell_apart(0.1512, 0.0714), tell_apart(0.1512, 0.1508)
-    (('0.15', '0.071'), ('0.1512', '0.1508'))
+    >>> tell_apart(0.1512, 0.0714), tell_apart(0.1567, 0.1496), tell_apart(0.1512, 0.1508)
+    (('0.15', '0.071'), ('0.157', '0.15'), ('0.1512', '0.1508'))
     """
+    apart = value - limit
     for digits in range(2, 9):
         words = f"{value:.{digits}g}", f"{limit:.{digits}g}"
-        if words[0] != words[1] or value == limit:
+        if abs(float(words[0]) - float(words[1]) - apart) <= 0.1 * abs(apart):
             break
     return words
