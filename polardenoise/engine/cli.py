@@ -193,7 +193,7 @@ def run_command(arguments: argparse.Namespace) -> None:
     arguments.files = FileList()
     arguments.files.write("--json", arguments.json, "summary", content="summary")
     arguments.files.check()
-    check_seed(getattr(arguments, "seed", 0))
+    check_seed(getattr(arguments, "seed", None) or 0)
     if draws_pictures(arguments):
         from polardenoise.engine.runtime.pictures import load_matplotlib
 

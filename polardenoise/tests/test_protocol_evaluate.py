@@ -114,9 +114,11 @@ def test_a_model_is_tested_on_noise():
     assert all(len(curve) == 16 for curve in curves.values())
     assert re.search(r"(passed|missed) \d of 6 checks", run.summary()[0])
     assert "Of pure noise" in run.summary()[1]
-    missed = [name for name, bar in summary["bars"].items() if not bar["met"]]
+    missed = {name: bar for name, bar in summary["bars"].items() if not bar["met"]}
     assert all(name in run.summary()[0] for name in missed)
     expected = "do not trust" if missed else "denoise with it, look, sort and align"
+    if missed and all(bar["within_chance"] for bar in missed.values()):
+        expected = "test it again with another seed"
     assert run.summary()[-1].startswith(f"*Next*: {expected}")
     sha = run.getModelHash()[:12]
     assert f"weights {sha}" in run._methods()[0]

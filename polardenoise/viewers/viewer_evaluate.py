@@ -72,7 +72,7 @@ class PolarEvaluateViewer(ParticlePicker, EmProtocolViewer):
         label = "Fourier ring correlation of images" if rings else "Fourier shell correlation"
         if self.protocol.test == TEST_NULL:
             checks = self.protocol.readSummary("summary.json").get("checks")
-            title = f"{self.protocol.getModel()} {checks}. {title}" if checks else title
+            title = f"{self.protocol.getModel()}: {checks}. {title}" if checks else title
         return [draw_fsc(curves, self.getProject(), self.protocol, title, label)]
 
     def viewPicture(self, paramName=None):

@@ -6,6 +6,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+from polardenoise.engine.classes import half_classes
 from polardenoise.engine.cli import main
 from polardenoise.engine.denoise import finish, resume_folder
 from polardenoise.engine.particles.mrc import write_stack
@@ -63,6 +64,16 @@ def test_raw_images_are_in_the_data_in_their_order(folder, model):
     assert data.number_optics_groups()[1] == ["1", "2"]
     said = json.loads((folder / "out.json").read_text())["classes"]
     assert said["files"] == [FILES[1], FILES[0], FILES[2]]
+
+
+def test_the_stage_of_classes_says_how_far_each_half_is(folder, model, monkeypatch):
+    """All passes that its bar expects are told, for each half once."""
+    told = []
+    monkeypatch.setattr(half_classes, "tell_pass", told.append)
+    write_set(folder, count=40)
+    assert denoise(model, "--set-size", "6") == 0
+    assert sum(told) == pytest.approx(2 * half_classes.PASSES)
+    assert len(told) == 2 * 4  # few images: found, and one part of each other pass
 
 
 @pytest.mark.parametrize("options", [(), ("--ignore-halves",), ("--output-box", "working")])

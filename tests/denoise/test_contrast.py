@@ -1,13 +1,21 @@
 """Bright and dark protein are told apart, for each half from that half alone."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from polardenoise.engine.cli import main
-from polardenoise.engine.denoise.contrast import ContrastEvidence, correlate_with_blobs
+from polardenoise.engine.denoise.contrast import (
+    Contrast,
+    ContrastEvidence,
+    Contrasts,
+    correlate_with_blobs,
+    doubt_contrasts,
+    word_contrasts,
+)
 from polardenoise.engine.particles.mrc import write_stack
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
@@ -52,7 +60,7 @@ def test_dark_protein_is_seen_and_comes_back_dark(simulated, folder, model, ctf,
     assert all(half["clear"] for half in facts["contrast_of_halves"].values())
 
 
-def test_pure_noise_is_too_weak_to_tell_and_taken_as_bright(simulated, folder, model, capsys):
+def test_pure_noise_is_too_weak_to_tell_and_keeps_its_sign(simulated, folder, model, capsys):
     generator = np.random.default_rng(0)
 
     def drown(images, halves):
@@ -60,11 +68,31 @@ def test_pure_noise_is_too_weak_to_tell_and_taken_as_bright(simulated, folder, m
         return images
 
     copy_set(simulated / "ctf" / "particles.star", folder, drown)
-    assert denoise(model) == 0
-    assert "half 2 too weak to tell, taken as bright" in capsys.readouterr().out
+    assert denoise(model, "--report", "report") == 0
+    done = r"half 2 too weak to tell \([^)]* sigma\), its images keep their sign, as if bright"
+    said = re.search(done, capsys.readouterr().out)
+    assert said[0] in (folder / "report" / "index.html").read_text()
     half = json.loads((folder / "out.json").read_text())["contrast_of_halves"]["2"]
     assert half["contrast"] == "bright"
     assert abs(half["sigma"]) < 5
+    # What was given is done, whatever was found.
+    assert denoise(model, "--contrast", "dark") == 0
+    line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith("contrast: "))
+    assert re.search(r"dark, as given; found: .*half 2 too weak to tell \(.* sigma\)$", line)
+
+
+def test_a_half_whose_optics_groups_are_clear_says_that_they_count():
+    """Two groups of opposite contrast leave nothing clear in the half as a whole."""
+    halves = {1: Contrast(1.0, 0.5), 2: Contrast(1.0, -1.0), 3: Contrast(-1.0, -9.0)}
+    groups = {(1, 0): Contrast(1.0, 9.0), (1, 1): Contrast(-1.0, -9.0), (2, 0): Contrast(1.0, 2.0)}
+    said = word_contrasts(Contrasts(halves, groups), "auto")
+    assert said == (
+        "half 1 too weak to tell (+0.5 sigma), optics groups that are clear are taken as they are, "
+        "half 2 too weak to tell (-1.0 sigma), its images keep their sign, as if bright, "
+        "half 3 dark (-9.0 sigma)"
+    )
+    (doubt,) = doubt_contrasts(Contrasts({2: halves[2], 3: halves[3]}, {}), "auto", [])
+    assert "differ in contrast (half 2 is too weak to tell and keeps its sign); say which" in doubt
 
 
 def test_halves_that_disagree_are_reported_and_settled(simulated, folder, model, capsys):

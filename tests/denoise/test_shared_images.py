@@ -1,6 +1,7 @@
 """Rows of one image are denoised once, rows that share pixels never together: seen from the command line."""
 
 import json
+import re
 
 import mrcfile
 import numpy as np
@@ -172,7 +173,28 @@ def test_one_micrograph_that_is_all_overlap_is_warned_about(folder, model, capsy
     assert denoise(model) == 0
     out = capsys.readouterr().out
     assert "WARNING: images of half 1 share pixels so widely that only 1 or so go together" in out
+    assert re.search(r"out.star: 20 particles denoised by \S+, each by itself\n", out)
     assert images_of("out.star").isfinite().all()
+
+
+def test_segments_of_one_filament_are_counted_once_and_the_same_everywhere(folder, model, capsys):
+    """Five that overlap their neighbours on the filament: three of them lie apart, in some orders two."""
+    columns = {
+        "rlnMicrographName": ["m"] * 5,
+        "rlnCoordinateX": BOX * 0.6 * np.arange(5) + 50.0,
+        "rlnCoordinateY": [50.0] * 5,
+        "rlnHelicalTubeID": [1] * 5,
+    }
+    optics = {"rlnMicrographPixelSize": 3.0}
+    write_particle_files("in.star", draw_images(5), 3.0, columns, optics)
+    assert denoise(model, "--matches", "m.npz", "--report", "report") == 0
+    out = capsys.readouterr().out
+    together = int(re.search(r"only (\d) or so go together \(of 5\)", out)[1])
+    assert together in (2, 3)
+    nearest = f"{together - 1} nearest neighbours" if together > 2 else "nearest neighbour"
+    assert f"each with its {nearest}, found in" in out
+    assert (np.load("m.npz")["neighbours"] >= 0).sum(1).max() in (1, 2)
+    assert json.loads((folder / "out.json").read_text())["images_together"] == [[together] * 2]
 
 
 def test_one_image_in_both_given_halves_is_warned_about(folder, model, capsys):

@@ -220,6 +220,38 @@ def test_the_noisy_input_is_found_by_the_provenance(files):
     assert run(folder, "denoised")["relative_mse_noisy"] is None
 
 
+@pytest.mark.parametrize(("first", "cut"), [(6, True), (0, True), (COUNT, False), (None, False)])
+def test_the_truth_of_all_is_cut_to_the_rows_that_were_denoised(files, capsys, first, cut):
+    """`OUT.json` of a run with `--rows` says where its rows begin; beyond the input, or unsaid, nobody knows."""
+    folder, clean, ctf, transfer = files
+    noisy = apply_ctf(clean, transfer) + noise()
+    write_particle_files(folder / "particles.star", noisy, PIXEL_SIZE, ctf)
+    part = slice(first or 0, (first or 0) + 10) if cut else slice(0, 10)
+    own = {name: values[part] for name, values in ctf.items()}
+    corrected = {"polardenoiseCtfState": "corrected"}
+    write_particle_files(folder / "denoised.star", 0.9 * clean[part], PIXEL_SIZE, own, corrected)
+    facts = {"program": "polardenoise", "input": "particles.star", "particles": 10}
+    facts |= {} if first is None else {"first_row": first}
+    (folder / "denoised.json").write_text(json.dumps(facts))
+    if not cut:
+        words = [folder / "denoised.star", "--truth", folder / "clean.star"]
+        return refuse(capsys, words, "24 rows, but", "has 10")
+    found = run(folder, "denoised")
+    assert found["relative_mse"] == pytest.approx(0.01, rel=1e-3)
+    expected = relative_mse(noisy[part], apply_ctf(clean, transfer)[part])
+    assert found["relative_mse_noisy"] == pytest.approx(expected, rel=1e-4)
+    assert found["truth_rows"] == [first, first + 10]
+    assert f"its rows {first + 1} to {first + 10} (counted from 1)" in capsys.readouterr().out
+    named = run(folder, "denoised", "--noisy", folder / "particles.star")
+    assert named["relative_mse_noisy"] == found["relative_mse_noisy"]
+    # The truth of these rows alone will do, and another set of more rows will not.
+    write_particle_files(folder / "clean.star", clean[part], PIXEL_SIZE)
+    assert "truth_rows" not in run(folder, "denoised")
+    write_particle_files(folder / "clean.star", clean[:20], PIXEL_SIZE)
+    words = [folder / "denoised.star", "--truth", folder / "clean.star"]
+    return refuse(capsys, words, "20 rows, but", "has 10")
+
+
 def test_the_size_of_chunks_does_not_change_the_figures(files, monkeypatch):
     folder, clean, ctf, transfer = files
     estimate = apply_ctf(clean, transfer) + 0.2 * noise()

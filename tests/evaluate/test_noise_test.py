@@ -1,30 +1,34 @@
 """The null test: noise that knows nothing correlates with nothing, and what is known beforehand shows."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from polardenoise.engine.cli import main
+from polardenoise.engine.evaluate.noise_bars import (
+    MOST_ENERGY,
+    estimate_error,
+    list_warnings,
+    state_bar,
+    word_checks,
+)
 from polardenoise.engine.evaluate.noise_images import (
     Conditions,
     draw_conditions,
     read_conditions,
     write_conditions,
 )
-from polardenoise.engine.evaluate.noise_measures import (
-    MOST_ENERGY,
-    SNR,
-    list_warnings,
-    word_checks,
-)
+from polardenoise.engine.evaluate.noise_measures import SNR
 from polardenoise.engine.evaluate.noise_test import denoise_images, measure_null
 from polardenoise.engine.evaluate.reference_alignment import align_to_reference
 from polardenoise.engine.imaging.backprojection import reconstruct_map
 from polardenoise.engine.imaging.ctf import apply_ctf
 from polardenoise.engine.imaging.euler_angles import draw_orientations, matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
+from polardenoise.engine.imaging.fsc import fourier_shell_correlation
 from polardenoise.engine.imaging.projections import prepare_volume, take_projections
 from polardenoise.engine.networks.checkpoint import ModelCard, save_model
 from polardenoise.engine.networks.registry import build_model
@@ -147,21 +151,60 @@ def test_the_command_tests_a_model(tmp_path, capsys):
     assert len(summary["bars"]) == 6
     missed = [name for name in summary["bars"] if name not in met]
     assert missed  # or the test shows nothing
-    assert summary["checks"] == f"missed {len(missed)} of 6 checks: {'; '.join(missed)}"
+    assert re.match(
+        rf"missed {len(missed)} of 6 checks( \(.*\))?: {'; '.join(missed)}$", summary["checks"]
+    )
     for name, warning in zip(missed, summary["warnings"], strict=True):
         assert warning.startswith(f"missed the check of {name}: ")
+        assert ("chance may do that" in warning) == summary["bars"][name]["within_chance"]
     assert "contrast" not in said  # noise has none
     verdict = next(line for line in said.splitlines() if "on pure noise" in line)
-    assert summary["checks"] in verdict
-    assert said.index(verdict) < said.index("of noise comes")
+    assert verdict.endswith(f"model on pure noise (48 images, {BOX} px): {summary['checks']}")
+    assert said.index(verdict) < said.index("noise comes out with")
+    # Every stage says how far it is.
+    for stage in ("align noise to a reference: 144/144 images", "half maps: 25/25 pairs"):
+        assert stage in said
 
 
 def test_checks_that_are_passed_and_missed_are_said():
-    met, bad = {"value": 0.1, "limit": 0.2, "met": True}, {"value": 0.3, "limit": 0.2, "met": False}
+    met, bad = state_bar(0.1, 0.2, None), state_bar(0.3, 0.2, 0.04)
     assert word_checks({"a": met, "b": met}) == "passed 2 of 2 checks"
     assert word_checks({"a": met, "b": bad}) == "missed 1 of 2 checks: b"
-    assert list_warnings({"a": met}) == []
-    assert list_warnings({"b": bad}) == ["missed the check of b: 0.3, at most 0.2 is asked for"]
+    assert list_warnings({"a": met}, 16) == []
+    warnings = list_warnings({"b": bad}, 16)
+    assert warnings == ["missed the check of b: 0.3, at most 0.2 is asked for"]
+
+
+def test_what_chance_may_miss_is_said_with_its_digits_and_its_cure():
+    """Within two sampling errors; where two digits do not show by how much, there are more."""
+    bad, close = state_bar(0.9, 0.7, 0.02), state_bar(0.15321, 0.15178, 0.1)
+    assert (bad["within_chance"], close["within_chance"], close["met"]) == (False, True, False)
+    assert "(by no more than chance may do): a" in word_checks({"a": close})
+    assert "missed 2 of 2 checks (1 of them by no more than" in word_checks({"a": close, "b": bad})
+    (few,), (many,) = (list_warnings({"a": close}, images) for images in (16, 400))
+    assert "0.1532, at most 0.1518 is asked for" in few
+    assert "sampling error is 0.1" in few
+    assert "--images 400" in few
+    assert "--seed" in many
+
+
+def test_the_sampling_error_is_that_of_correlations_of_noise():
+    """Half maps of noise that has a part in common, many times: the spread of their correlation in shell 4."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw():
+        return torch.randn(16, 16, 16, generator=generator)
+
+    for shared in (0.0, 1.0):
+        found = []
+        for _ in range(300):
+            same = shared * draw()
+            found.append(fourier_shell_correlation(same + draw(), same + draw()))
+        curve = np.full(9, -1.0)
+        curve[4] = np.mean([one[4] for one in found])
+        spread = 2**0.5 * np.std([one[4] for one in found])
+        assert estimate_error(curve, curve, 1) == pytest.approx(spread, rel=0.15)
+        assert estimate_error(curve, curve, 4) == pytest.approx(spread / 2, rel=0.15)
 
 
 def test_first_makes_next_to_nothing_of_noise():
@@ -196,7 +239,11 @@ def test_what_cannot_be_tested_is_told_in_a_line(tmp_path, capsys):
     for words, reason in (
         (["--null", "base", "--images", "4"], "at least 16"),
         (["--null", str(tmp_path / "nothing")], "not shipped"),
-        (["--null", "base", "--truth", "x.star"], "noise has none"),
+        (["--null", "base", "--truth", "x.star"], "--truth: noise has none"),
+        (["--null", "base", "--mask-radius", "3"], "--mask-radius: noise has none"),
+        (["a.star", "--truth", "b.star", "--images", "64"], "--images: is of the null test"),
+        (["a.star", "--truth", "b.star", "--seed", "0"], "--seed: is of the null test"),
+        (["a.star", "--truth", "b.star", "--device", "cpu"], "--device: is of the null test"),
         ([], "or --null MODEL"),
     ):
         assert main(["evaluate", *words]) == 2

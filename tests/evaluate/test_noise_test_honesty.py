@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.evaluate.noise_bars import ALIKE
 from polardenoise.engine.evaluate.noise_images import (
     Conditions,
     draw_alike,
     draw_conditions,
     turn_quarter,
 )
-from polardenoise.engine.evaluate.noise_measures import ALIKE, SNR, examine_denoiser
+from polardenoise.engine.evaluate.noise_measures import SNR, examine_denoiser
 from polardenoise.engine.evaluate.reference_alignment import align_to_reference
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.euler_angles import draw_orientations

@@ -126,6 +126,15 @@ def test_blocks_change_nothing(rings, monkeypatch, values):
     assert torch.equal(blocked.rotation, whole.rotation)
 
 
+def test_matching_lets_a_bar_be_drawn_anew(rings, monkeypatch):
+    """In each block of images, without counting as work that was expected."""
+    told = []
+    monkeypatch.setattr(matching, "VALUES_AT_ONCE", {"cpu": 1})
+    monkeypatch.setattr(matching, "tell_pass", lambda: told.append(1))
+    match(draw_noise(7), draw_noise(3, 1), rings)
+    assert len(told) == 7
+
+
 def test_affinity_is_mutual_and_no_image_has_it_with_itself():
     likelihood = 30 * torch.randn(9, 9, generator=torch.Generator().manual_seed(0))
     kept = likelihood.clone()

@@ -98,3 +98,21 @@ def test_products_with_all_images_give_what_gathering_the_neighbours_gives(
     assert (found[0].attended - found[1].attended).abs().max() < 1e-12
     assert (found[0].weights - found[1].weights).abs().max() < 1e-12
     assert torch.equal(found[0].rotation, found[1].rotation)
+
+
+def test_attention_says_how_far_it_is(features, monkeypatch):
+    """It is a pass more than was expected, over all images once, those without neighbours too."""
+    query, key, value = features
+    neighbours = torch.tensor(
+        [[0, 1, 2], [1, 0, -1], [-1, -1, -1], [3, 4, 5], [4, 3, 6], [5, 0, -1], [6, 1, 2]]
+    )
+    told = []
+    monkeypatch.setattr(
+        neighbour_attention,
+        "tell_pass",
+        lambda units=0.0, more_passes=0.0: told.append((units, more_passes)),
+    )
+    attend_to_neighbours(query, key, value, neighbours)
+    assert told[0] == (0.0, 1)
+    assert sum(units for units, _ in told) == 7
+    assert len(told) > 3

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.cli import main
 from polardenoise.engine.particles.mrc import (
     StackWriter,
     read_images_at,
@@ -22,6 +23,7 @@ from polardenoise.engine.particles.mrc import (
 )
 from polardenoise.engine.particles.mrc_header import PixelStatistics, make_header
 from polardenoise.engine.runtime.errors import InputError
+from tests.particle_files import write_tables
 
 
 @pytest.fixture
@@ -182,6 +184,11 @@ def test_truncation_shows_in_the_header(tmp_path, images):
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (b"not a stack but text\n" * 100, "not an MRC file"),
         (bytes(4096), "not an MRC file"),
+        # As whole numbers the size of a stack, but no image of it is there, nor the word of a header.
+        (np.array([64, 64, 10, 2], "<i4").tobytes() + bytes(4096), "not an MRC file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(4096), "an HDF5 file, not an MRC file; .*e2proc2d"),
+        (b"II*\0" + bytes(4096), "a TIFF file, not an MRC file; .*relion_image_handler"),
+        (b"\x1f\x8b" + bytes(4096), "a gzip file, not an MRC file; unpack it"),
         (np.array([8, 8, 1, 4], "<i4").tobytes() + bytes(4096), "mode 4"),
     ],
 )
@@ -191,6 +198,37 @@ def test_what_is_no_stack_is_named(tmp_path, content, complaint):
         read_stack_header(tmp_path / "x.mrcs")
     assert "x.mrcs" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_stack_of_spider_is_named_before_anything_is_asked_of_it(tmp_path, order, capsys):
+    """Its header of float32 would be one of MRC with 32,000 pixels a side: every command says what it is."""
+    header = np.zeros(256, order + "f4")
+    header[[0, 1, 4, 11, 12, 21, 22, 25]] = [1, 64, 1, 64, 4, 1024, 256, 10]
+    raw = header.tobytes() + 10 * (1024 + 64 * 64 * 4) * b"\0"
+    for name in ("x.mrcs", "x.spi"):
+        (tmp_path / name).write_bytes(raw)
+    write_tables(tmp_path / "x.star", {"rlnImageName": [f"1@{tmp_path / 'x.mrcs'}"]}, 3.0, 64)
+    stack, other, star = (str(tmp_path / name) for name in ("x.mrcs", "x.spi", "x.star"))
+    output = ["-o", str(tmp_path / "out.star")]
+    for words in (
+        ["denoise", stack, *output],
+        ["denoise", other, "--pixel-size", "3", *output],
+        ["denoise", other, *output],
+        ["denoise", star, *output],
+        ["reconstruct", stack, *output],
+        ["adapt", star, *output],
+        ["evaluate", star, "--truth", stack],
+        ["evaluate", stack, "--null", "base"],
+        ["simulate", "phantom:1", "--like", stack, *output],
+        ["simulate", "phantom:1", "--noise-boxes", stack, *output],
+        ["train", "--pairs", stack, star, *output],
+    ):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1, words
+        assert "a SPIDER file, n" in said, words
+        assert "convert it to MRC" in said, words
 
 
 def test_missing_files_and_folders_are_named(tmp_path):

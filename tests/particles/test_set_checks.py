@@ -118,6 +118,9 @@ def test_a_pixel_size_that_is_not_the_stacks_is_doubted():
     write_tables("b.star", {"rlnImageName": names}, 2.0, BOX)
     (doubt,) = doubt_pixel_sizes(read_particles("b.star"))
     assert "a.mrcs: its header says 4 A a pixel, b.star 2 A (row 1)" in doubt
+    # Of a stack without a STAR file the option has said it.
+    (doubt,) = doubt_pixel_sizes(read_particles("a.mrcs", pixel_size=2.0))
+    assert "a.mrcs: its header says 4 A a pixel, --pixel-size 2 A, which was taken" in doubt
     assert doubt_pixel_sizes(read_particles("a.star")) == []
     for size in (0.0, 16.0, 16.0 * 2.01):  # none, 1 A, rounded
         write_header_words(Path("a.mrcs"), {}, {10: size})

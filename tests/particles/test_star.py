@@ -185,7 +185,12 @@ def test_a_column_that_comes_twice_is_named(tmp_path):
         (b"", "not a STAR file"),
         (b"<html>junk</html>\n", "not a STAR file"),
         (b"loop_\n_a\n1\n", "not a STAR file"),
-        (b"\x89PNG\r\n\0\0", "binary"),
+        (b"\x89PNG\r\n\0\0", "a PNG picture, neither a STAR file nor"),
+        (b"\0\1\2" * 100, "a binary file"),
+        (
+            bytes(208) + b"MAP " + bytes(900),
+            "an MRC file, not a STAR file; .* name the stack .mrcs",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
     ],
 )

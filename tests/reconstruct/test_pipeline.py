@@ -1,6 +1,7 @@
 """Reconstruction from particle sets: RELION's conventions, CTF states, halves, and what is refused."""
 
 import json
+import re
 import subprocess
 
 import numpy as np
@@ -140,9 +141,11 @@ def test_denoised_sets_are_labelled_consistency(scene, tmp_path):
         assert comment in (out / "fsc.star").read_text()
 
 
-@pytest.mark.parametrize(("views", "group", "few"), [(1, "c1", 1), (3, "c1", 3), (3, "o", 0)])
+@pytest.mark.parametrize(
+    ("views", "group", "few"), [(1, "c1", 1), (3, "c1", 3), (3, "o", 0), (1, "c2", 1)]
+)
 def test_half_maps_of_a_few_views_are_no_resolution(tmp_path, capsys, views, group, few):
-    """Two halves of the same views agree to Nyquist in the planes that they measure; with symmetry there are many."""
+    """Two halves of the same views agree to Nyquist in the planes that they measure; copies are no views."""
     angles = draw_views(views, 60, np.random.default_rng(3))[0]
     columns = pose_columns(angles) | {"rlnRandomSubset": np.arange(60) % 2 + 1}
     images = project_volume(lumps(BOX), angles)
@@ -152,19 +155,43 @@ def test_half_maps_of_a_few_views_are_no_resolution(tmp_path, capsys, views, gro
     summary, said = result(out), capsys.readouterr().out
     assert f"symmetry: {group}\n" in said
     assert ("agree in it whether the molecule has it or not" in said) == (group != "c1")
+    # A plane measures a sixteenth of shell 16.
+    assert summary["directions_measured_by_images"] == pytest.approx(views / 16, rel=0.2)
     if not few:
         assert summary["directions_measured"] > 0.8
-        assert (summary["warnings"], summary["fsc_means"]) == ([], "resolution")
+        assert summary["fsc_means"] == "resolution"
+        (warning,) = summary["warnings"]
+        shares = f"{summary['directions_measured_by_images']:.0%} of .* {summary['directions_measured']:.0%} if"
+        assert re.search(rf"images themselves .* \(3 views\): .*{shares} .* by symmetry o", warning)
+        assert f"warning: {warning}" in said
         return
     assert summary["fsc_0.143_angstrom"] == summary["nyquist_angstrom"]
-    # A plane measures a sixteenth of shell 16.
-    assert summary["directions_measured"] == pytest.approx(few / 16, rel=0.2)
     (warning,) = summary["warnings"]
+    assert ("without symmetry" in warning) == (group != "c1")
     assert f"too few sides ({views} view{'s' if views > 1 else ''})" in warning
     assert f"warning: {warning}" in said
     assert summary["fsc_means"] == "of too few views, not resolution"
     assert f"(of too few views, not resolution; Nyquist {2 * PIXEL_SIZE:.2f} A)" in said
     assert "half maps, of too few views, not resolution" in (out / "fsc.star").read_text()
+
+
+def test_half_maps_that_agree_beyond_their_reference_are_remarked_upon(scene, tmp_path, capsys):
+    """A symmetry that the molecule does not have is in both half maps, and not in the reference."""
+    told = {}
+    for group in ("c1", "c7"):
+        out, reference = tmp_path / group, scene / "map.mrc"
+        assert (
+            run(scene / "raw.star", "-o", out, "--symmetry", group, "--reference", reference) == 0
+        )
+        told[group] = result(out)
+    assert told["c1"]["warnings"] == []
+    wrong = told["c7"]
+    assert wrong["fsc_0.143_angstrom"] < 10 < 20 < wrong["fsc_0.5_to_reference_angstrom"]
+    (warning,) = wrong["warnings"]
+    for name in ("fsc_0.143_angstrom", "fsc_0.5_to_reference_angstrom"):
+        assert f"{wrong[name]:.2f} A" in warning
+    assert "a symmetry (c7) that the molecule does not have" in warning
+    assert f"warning: {warning}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("group", "count"), [("c1", 5), ("d2", 2)])

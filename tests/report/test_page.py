@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from polardenoise.engine.denoise.noise.guard import FAINT
 from polardenoise.engine.denoise.residual import pick_rows
 from polardenoise.engine.denoise.wording import list_warnings
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
+from polardenoise.engine.networks.checkpoint import ModelCard
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import read_particles
 from polardenoise.engine.report import matches as report_matches
@@ -25,7 +27,12 @@ from polardenoise.engine.report.figures import choose_grey_range, draw_picture
 from polardenoise.engine.report.html import shrink
 from polardenoise.engine.report.images import Residual, find_faint, measure_residual
 from polardenoise.engine.report.matches import count_alone, list_classes, show_classes
-from polardenoise.engine.report.page import doubt_residual, tell_verdict
+from polardenoise.engine.report.page import (
+    doubt_residual,
+    name_model,
+    tell_verdict,
+    word_training,
+)
 from tests.denoise_files import denoise, images_of, write_set
 
 COUNT = 24
@@ -143,8 +150,8 @@ def test_classes_have_the_numbers_of_the_output(folder, model):
     number, half = (out.numbers(name) for name in ("polardenoiseClass", "rlnRandomSubset"))
     found = r"<figcaption>class (\d+): (\d+) particles?(, of half (\d); no twin)?<"
     shown = re.findall(found, page)
-    # Every class of either half is pictured once, and one of a single half says so.
-    assert sorted(int(name) for name, *_ in shown) == list(range(1, int(number.max()) + 1))
+    # Every class of either half is pictured once, in the order of the numbers, and one of a single half says so.
+    assert [int(name) for name, *_ in shown] == list(range(1, int(number.max()) + 1))
     assert set(half[np.isin(number, [int(name) for name, *_ in shown])]) == {1, 2}
     for name, count, alone, which in shown:
         halves = half[number == int(name)]
@@ -152,6 +159,24 @@ def test_classes_have_the_numbers_of_the_output(folder, model):
         assert bool(alone) == (len(set(halves)) == 1)
     assert page.count("its twin: ") // 3 == sum(not alone for _, _, alone, _ in shown)
     assert f", {word_count(int(number.max()), 'class')}, median score" in page
+
+
+def test_what_a_model_is_and_what_it_was_trained_on_are_two_things():
+    card = ModelCard(
+        name="base",
+        architecture="polar-transformer",
+        sizes={},
+        weights_sha256="0123456789abcdef" * 4,
+        trained_on={"sources": ["a", "b"], "recipe": {"snr": [0.01, 0.3]}, "steps": 1300},
+        description="polar-transformer (joint denoising), 64 px",
+    )
+    assert (
+        name_model(card)
+        == "base: polar-transformer (joint denoising), 64 px; weights 0123456789abcdef"
+    )
+    assert word_training(card.trained_on) == "2 molecules at SNR 0.01 to 0.3 in 1300 steps"
+    assert name_model(replace(card, description="")).startswith("base: polar-transformer; ")
+    assert word_training({}) == ""
 
 
 def test_the_verdict_stands_first_and_provenance_is_folded(folder, model):
@@ -318,6 +343,7 @@ def test_a_class_that_only_the_second_half_has_is_pictured(monkeypatch):
     body = str(section.body)
     assert "class 2: 3 particles, of half 1; no twin" in body
     assert "class 1: 2 particles, of half 2; no twin" in body
+    assert body.index("class 1: ") < body.index("class 2: ")  # though it is the smaller one
     assert "2 classes (0 that both halves have, 1 that" in section.sentences
     assert "no other half" not in section.sentences
 

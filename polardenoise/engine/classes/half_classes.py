@@ -24,6 +24,7 @@ from polardenoise.engine.neighbours.grouping import draw_halves
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.particles.shared_pixels import SharedPixels
 from polardenoise.engine.particles.token_numbers import number_by_appearance
+from polardenoise.engine.runtime.progress import tell_pass
 
 #: Images that define the classes together; further ones are assigned to them, so that memory does not grow.
 TOGETHER = 4096
@@ -31,6 +32,10 @@ TOGETHER = 4096
 SMALLEST_PART = 0.25
 #: Raw images that are placed or summed at once.
 IMAGES_AT_ONCE = 512
+
+#: Passes of the work on a half, as its progress counts them: the classes are found, which takes longest, all images are
+#: summed, placed and summed once more.
+PASSES_OF_FINDING, PASSES = 6, 9
 
 #: Loads the denoised images of a cluster by its place in the list: `(n, box, box)` at the centre, and `(n, 2)` pixels
 #: `(x, y)`, how far each particle lay off it.
@@ -100,6 +105,7 @@ def class_half(
     number, placement, has_empty = find_classes(
         clusters, load, scratch, shared, rings, grid.forward_blocks.device, count, seed
     )
+    tell_pass(PASSES_OF_FINDING)
     part = torch.from_numpy(draw_parts(folds, seed)).to(number.device)
     classes = int(number.max()) + 1
     sums = sum_half(rows, scratch, 2 * number + part, placement, classes, grid)
@@ -120,6 +126,7 @@ def class_half(
                 torch.where(stays[:, None], own.displacements, new.displacements),
             )
         )
+        tell_pass(len(some) / len(rows))
     placement = Placement(*(torch.cat(values) for values in zip(*placed, strict=True)))
     sums = sum_half(rows, scratch, 2 * number + part, placement, classes, grid)
     return HalfClasses(rows, number, placement, sums, find_noise_to_signal(sums), has_empty)
@@ -211,6 +218,7 @@ def sum_half(
             placement.displacements[here],
             grid,
         )
+        tell_pass(len(some) / len(rows))
     return finish_sums(sums, grid)
 
 

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from polardenoise.counts import word_count
 from polardenoise.engine.commands.cryosparc_options import (
     add_cryosparc_options,
     read_cryosparc_options,
@@ -16,7 +15,7 @@ from polardenoise.engine.runtime.errors import InputError
 
 HELP = "compare denoised particles with their truth, or test a model on pure noise"
 #: Images of the pure-noise test.
-FEWEST_IMAGES, MOST_IMAGES = 16, 100_000
+IMAGES, FEWEST_IMAGES, MOST_IMAGES = 400, 16, 100_000
 PLOT_FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -69,15 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pure-noise test of a shipped model or a model folder: what comes out of images without a particle",
     )
     parser.add_argument(
-        "--images",
-        type=int,
-        default=400,
-        metavar="N",
-        help="images of the null test (default: 400)",
+        "--images", type=int, metavar="N", help=f"images of the null test (default: {IMAGES})"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the null test")
+    parser.add_argument("--seed", type=int, help="of the null test (default: 0)")
     parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="of the null test"
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        help="of the null test (default: auto)",
     )
 
 
@@ -100,21 +97,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             f"--plot {arguments.plot}: name a file that ends in {', '.join(PLOT_FORMATS)}"
         )
-    if not FEWEST_IMAGES <= arguments.images <= MOST_IMAGES:
-        raise InputError(
-            f"--images {arguments.images}: give at least {FEWEST_IMAGES}, and at most {MOST_IMAGES}"
-        )
+    of_comparison = ("truth", "noisy", "mask_radius", "matches", "symmetry")
+    of_null_test = ("images", "seed", "device")
     if arguments.null is not None:
-        for option, value in (
-            ("--truth", arguments.truth),
-            ("--noisy", arguments.noisy),
-            ("--mask-radius", arguments.mask_radius),
-            ("--matches", arguments.matches),
-            ("--symmetry", arguments.symmetry),
-        ):
-            if value is not None:
-                raise InputError(f"{option}: noise has none; leave it out with --null")
+        refuse_options(arguments, of_comparison, "noise has none; leave it out with --null")
         return run_null_test(arguments)
+    refuse_options(
+        arguments, of_null_test, "is of the null test; leave it out, or add --null MODEL"
+    )
     if arguments.denoised is None or arguments.truth is None:
         missing = "DENOISED.star" if arguments.denoised is None else "--truth CLEAN.star"
         raise InputError(
@@ -123,6 +113,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.symmetry is not None and arguments.matches is None:
         raise InputError("--symmetry: says how matches are judged; add --matches or leave it out")
     return compare_with_truth(arguments)
+
+
+def refuse_options(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """Refuse the first of some options that was given, as nothing would come of it."""
+    for name in names:
+        if getattr(arguments, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')}: {why}")
 
 
 def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -134,6 +131,11 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.runtime.file_list import list_model_files
     from polardenoise.engine.runtime.provenance import provenance
 
+    count = IMAGES if arguments.images is None else arguments.images
+    if not FEWEST_IMAGES <= count <= MOST_IMAGES:
+        raise InputError(
+            f"--images {count}: give at least {FEWEST_IMAGES}, and at most {MOST_IMAGES}"
+        )
     files = arguments.files
     files.read("--null", *list_model_files(find_model(arguments.null)))
     like = None
@@ -143,7 +145,9 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         refuse_cryosparc_options(arguments)
     check_plot(arguments)
-    test = measure_null(arguments.null, like, arguments.images, arguments.seed, arguments.device)
+    test = measure_null(
+        arguments.null, like, count, arguments.seed or 0, arguments.device or "auto"
+    )
     summary = dict(test.summary)
     if arguments.plot is not None:
         plot_null(arguments.plot, test)
@@ -155,6 +159,11 @@ def run_null_test(arguments: argparse.Namespace) -> dict[str, Any]:
 def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compare a set with its truth; as `run`."""
     from polardenoise.engine.evaluate import against_truth as evaluate
+    from polardenoise.engine.evaluate.denoised_rows import (
+        cut_to_denoised,
+        find_input,
+        match_input,
+    )
     from polardenoise.engine.evaluate.matches_against_truth import evaluate_matches, read_matches
     from polardenoise.engine.evaluate.truth_checks import (
         refuse_noisy_truth,
@@ -173,18 +182,21 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
 
     symmetry = symmetry_matrices(arguments.symmetry or "c1")
     denoised = read_particles(arguments.denoised, cryosparc=read_cryosparc_options(arguments))
-    truth = read_particles(arguments.truth)
-    refuse_denoised(truth, "--truth")
+    whole_truth = read_particles(arguments.truth)
+    refuse_denoised(whole_truth, "--truth")
+    source = find_input(denoised)
+    truth = cut_to_denoised(whole_truth, denoised, source)
     pixel_size = common_pixel_size(denoised)
     check_match(denoised, truth)
     matches = None
     if arguments.matches is not None:
         matches = read_matches(arguments.matches, len(denoised))
-    found = evaluate.find_noisy_input(denoised)
+    found = match_input(source, denoised)
     noisy = found
     if arguments.noisy is not None:
-        noisy = read_particles(arguments.noisy)
-        refuse_computed(noisy, "--noisy")
+        whole_noisy = read_particles(arguments.noisy)
+        refuse_computed(whole_noisy, "--noisy")
+        noisy = cut_to_denoised(whole_noisy, denoised, source)
         check_match(noisy, denoised)
     radius = check_radius(arguments.mask_radius, denoised.box)
     for particles in (denoised, truth, noisy):
@@ -202,7 +214,7 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         noisy_result = evaluate.compare_particles(noisy, truth, "evaluate noisy input", radius)
     curve = result.mean_ring_correlation()
     noisy_curve = None if noisy_result is None else noisy_result.mean_ring_correlation()
-    summary = {
+    summary: dict[str, Any] = {
         "relative_mse": result.relative_mse(),
         "relative_mse_scaled": result.relative_mse_scaled(),
         "relative_mse_noisy": None if noisy_result is None else noisy_result.relative_mse(),
@@ -216,6 +228,8 @@ def compare_with_truth(arguments: argparse.Namespace) -> dict[str, Any]:
         "frc": curve,
         "frc_noisy": noisy_curve,
     }
+    if len(truth) < len(whole_truth):
+        summary["truth_rows"] = [truth.first_row, truth.first_row + len(truth)]
     if matches is not None:
         summary["symmetry"] = (arguments.symmetry or "c1").strip().lower()
         summary |= evaluate_matches(matches, truth, symmetry)
@@ -242,58 +256,6 @@ def check_radius(radius: float | None, box: int) -> float:
 
 def summarise(summary: dict[str, Any]) -> str:
     """Say how close the images are, or what noise became, for people."""
-    if "energy" in summary:
-        return summarise_null_test(summary)
-    noisy = summary["relative_mse_noisy"]
-    before = "" if noisy is None else f" (noisy input {noisy:.3g})"
-    lines = [
-        f"{word_count(summary['particles'], 'particle')}: relative MSE {summary['relative_mse']:.4g}{before}, "
-        f"{summary['relative_mse_scaled']:.4g} after one global scale; "
-        f"mean FRC 0.5 at {summary['frc_0.5_angstrom']:.2f} A (Nyquist {summary['nyquist_angstrom']:.2f} A)"
-    ]
-    return "\n".join([*lines, *summarise_matches(summary)])
+    from polardenoise.engine.evaluate.wording import summarise_comparison, summarise_null_test
 
-
-def summarise_matches(summary: dict[str, Any]) -> list[str]:
-    """Say how right the matches are, for people: a line for each thing that the truth tells."""
-    lines = []
-    if summary.get("neighbour_angle_median") is not None:
-        lines.append(
-            f"views of the {summary['neighbours_judged']} nearest: median {summary['neighbour_angle_median']:.1f} "
-            f"degrees away (best possible {summary['neighbour_angle_best']:.1f}, random "
-            f"{summary['neighbour_angle_random']:.1f}), {summary['neighbours_within_25_degrees']:.0%} within 25; "
-            f"symmetry: {summary['symmetry']}"
-        )
-    if summary.get("in_plane_error_median") is not None:
-        lines.append(
-            f"in-plane rotations: median error {summary['in_plane_error_median']:.1f} degrees between views within 15"
-        )
-    if summary.get("class_ari") is not None:
-        lines.append(
-            f"classes: adjusted Rand index {summary['class_ari']:.3f} (1 perfect, 0 chance)"
-        )
-    if summary.get("score_auc") is not None:
-        lines.append(
-            f"scores: ROC AUC {summary['score_auc']:.3f} for "
-            f"{word_count(summary['junk'], 'piece of junk', 'pieces of junk')}"
-        )
-    return lines
-
-
-def summarise_null_test(summary: dict[str, Any]) -> str:
-    """Say what the model made of noise, for people: whether it passed, then each check, then what came out."""
-    lines = [
-        f"{summary['model']} {summary['checks']} on pure noise "
-        f"({word_count(summary['images'], 'image')}, {summary['box']} px)"
-    ]
-    for name, bar in summary["bars"].items():
-        relation = "passed" if bar["met"] else "MISSED"
-        lines.append(f"  {relation}: {name}: {bar['value']:.2g} (at most {bar['limit']:.2g})")
-    lines.append(
-        f"of noise comes {summary['energy_to_particle']:.2g} of a particle's energy at SNR 0.02, "
-        f"{summary['energy_to_denoised_particle']:.2g} of that of such particles denoised"
-    )
-    lines.append(
-        "the curves of denoised images tell consistency, never resolution; --json FILE has all of them"
-    )
-    return "\n".join(lines)
+    return summarise_null_test(summary) if "energy" in summary else summarise_comparison(summary)

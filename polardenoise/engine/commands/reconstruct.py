@@ -14,11 +14,11 @@ from polardenoise.engine.commands.cryosparc_options import (
 
 if TYPE_CHECKING:  # what is heavy is imported when it is needed
     import numpy as np
-    from torch import Tensor
 
     from polardenoise.engine.particles.particle_set import ParticleSet
     from polardenoise.engine.reconstruct.pipeline import HalfMaps
     from polardenoise.engine.reconstruct.preparation import PosedParticles
+    from polardenoise.engine.reconstruct.view_coverage import MeasuredShares
 
 HELP = "reconstruct two half maps and the whole map from particles with known poses"
 
@@ -71,8 +71,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from polardenoise.engine.imaging.fsc import fourier_shell_correlation
     from polardenoise.engine.imaging.symmetry import symmetry_matrices
     from polardenoise.engine.particles.particle_set import read_particles
-    from polardenoise.engine.reconstruct.pipeline import read_reference, reconstruct_halves
+    from polardenoise.engine.reconstruct.pipeline import reconstruct_halves
     from polardenoise.engine.reconstruct.preparation import prepare_reconstruction
+    from polardenoise.engine.reconstruct.reference import read_reference
 
     symmetry = symmetry_matrices(arguments.symmetry)
     particles = read_particles(arguments.particles, cryosparc=read_cryosparc_options(arguments))
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         reference_curve = fourier_shell_correlation(maps.volume, reference)
     summary = {
         **state_run(arguments, posed),
-        **state_resolutions(posed, half_curve, reference_curve, symmetry),
+        **state_resolutions(posed, half_curve, reference_curve, arguments.symmetry),
     }
     write_results(arguments.output, posed, maps, half_curve, reference_curve, summary)
     return summary
@@ -109,43 +110,43 @@ def check_files(arguments: argparse.Namespace, particles: ParticleSet) -> None:
 
 
 def state_resolutions(
-    posed: PosedParticles,
-    half_curve: np.ndarray,
-    reference_curve: np.ndarray | None,
-    symmetry: Tensor,
+    posed: PosedParticles, half_curve: np.ndarray, reference_curve: np.ndarray | None, group: str
 ) -> dict[str, Any]:
     """State where the curves cross their thresholds, what that of the half maps means, and what speaks against it."""
     from polardenoise.engine.imaging.fsc import resolution_at
+    from polardenoise.engine.reconstruct.reference import doubt_reference
+    from polardenoise.engine.reconstruct.view_coverage import ENOUGH
 
+    group = group.strip().lower()
     grid = posed.pixel_size, posed.particles.box
     angstrom = resolution_at(half_curve, 0.143, *grid)
-    share, doubts = judge_views(posed, symmetry, angstrom)
-    stated = {
+    shares, doubts = judge_views(posed, group, angstrom)
+    stated: dict[str, Any] = {
         "fsc_0.143_angstrom": angstrom,
         "fsc_0.5_angstrom": resolution_at(half_curve, 0.5, *grid),
-        "fsc_means": posed.word_meaning(few_views=bool(doubts)),
-        "directions_measured": share,
-        "warnings": [*posed.warnings, *doubts],
+        "fsc_means": posed.word_meaning(few_views=shares.with_symmetry < ENOUGH),
+        "directions_measured": shares.with_symmetry,
+        "directions_measured_by_images": shares.by_images,
     }
     if reference_curve is not None:
-        stated["fsc_0.5_to_reference_angstrom"] = resolution_at(reference_curve, 0.5, *grid)
-    return stated
+        to_reference = resolution_at(reference_curve, 0.5, *grid)
+        stated["fsc_0.5_to_reference_angstrom"] = to_reference
+        doubts += doubt_reference(angstrom, to_reference, group, posed.denoised)
+    return {**stated, "warnings": [*posed.warnings, *doubts]}
 
 
 def judge_views(
-    posed: PosedParticles, symmetry: Tensor, angstrom: float
-) -> tuple[float, list[str]]:
-    """Give the share of all directions that both halves have measured at a resolution, and doubts about it."""
+    posed: PosedParticles, group: str, angstrom: float
+) -> tuple[MeasuredShares, list[str]]:
+    """Give the shares of all directions that both halves have measured at a resolution, and doubts about them."""
+    from polardenoise.engine.imaging.symmetry import symmetry_matrices
     from polardenoise.engine.reconstruct.pipeline import require_poses
-    from polardenoise.engine.reconstruct.view_coverage import (
-        doubt_views,
-        measure_share,
-    )
+    from polardenoise.engine.reconstruct.view_coverage import doubt_views, measure_shares
 
-    angles = require_poses(posed.particles)
+    angles, symmetry = require_poses(posed.particles), symmetry_matrices(group)
     shell = posed.particles.box * posed.pixel_size / angstrom
-    share = measure_share(angles, (posed.rows1, posed.rows2), symmetry, shell)
-    return share, doubt_views(share, angles, symmetry, angstrom)
+    shares = measure_shares(angles, (posed.rows1, posed.rows2), symmetry, shell)
+    return shares, doubt_views(shares, angles, symmetry, group, angstrom)
 
 
 def state_run(arguments: argparse.Namespace, posed: PosedParticles) -> dict[str, Any]:

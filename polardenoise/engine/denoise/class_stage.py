@@ -8,7 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polardenoise.engine.classes.half_classes import HalfClasses, LoadEstimates, class_half
+from polardenoise.engine.classes.half_classes import (
+    PASSES,
+    HalfClasses,
+    LoadEstimates,
+    class_half,
+)
 from polardenoise.engine.classes.joined_classes import JoinedClasses, join_halves
 from polardenoise.engine.classes.proposal import Proposal
 from polardenoise.engine.classes.relion_files import write_averages, write_data, write_model
@@ -83,15 +88,16 @@ def find_job_classes(
     with torch.inference_mode(), Progress("classes", len(names), unit="halves") as progress:
         for half in names:
             own = [one for one in clusters if job.halves[first_row_of(one)] == half]
-            classes = class_half(
-                [sets[0].rows for _, sets in own],
-                load_in_order(folder, [number for number, _ in own]),
-                preparation.scratch,
-                job.shared,
-                grid,
-                job.plan.class_count or None,
-                job.plan.seed,
-            )
+            with progress.watching(1, PASSES):
+                classes = class_half(
+                    [sets[0].rows for _, sets in own],
+                    load_in_order(folder, [number for number, _ in own]),
+                    preparation.scratch,
+                    job.shared,
+                    grid,
+                    job.plan.class_count or None,
+                    job.plan.seed,
+                )
             found[half] = undo_whitening(classes, preparation.colours, half)
             progress.advance(1)
         return join_halves(found, score, job.shared, grid, job.working_pixel_size)

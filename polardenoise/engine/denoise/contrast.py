@@ -8,11 +8,13 @@ signal is a fraction of that), the mean over a half says it clearly.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.denoise.wording import word_contrast
 from polardenoise.engine.imaging.rings import count_columns, ring_index
 
 #: Widths of the blobs, standard deviation in parts of the box. Narrower ones mistake a hollow middle for dark protein.
@@ -171,13 +173,18 @@ def describe_blobs(box: int) -> tuple[Tensor, Tensor]:
     return member, blobs
 
 
-def word_contrasts(contrasts: dict[int, Contrast]) -> str:
-    """Say in one line what each half shows."""
-    parts = []
-    for half, contrast in contrasts.items():
-        seen = "" if contrast.is_clear else "too weak to tell, taken as "
-        parts.append(f"half {half} {seen}{contrast.name} ({contrast.certainty:+.1f} sigma)")
-    return ", ".join(parts)
+def state_contrast(found: Contrast) -> dict[str, Any]:
+    """State a contrast for the provenance."""
+    return {"contrast": found.name, "sigma": found.certainty, "clear": found.is_clear}
+
+
+def word_contrasts(contrasts: Contrasts, setting: str) -> str:
+    """Say in one line what each half shows, and what is done where `--contrast` says `setting`."""
+    clear = {half for (half, _), found in contrasts.groups.items() if found.is_clear}
+    halves = contrasts.halves.items()
+    return ", ".join(
+        word_contrast(half, state_contrast(found), setting, half in clear) for half, found in halves
+    )
 
 
 def doubt_contrasts(contrasts: Contrasts, setting: str, names: list[str]) -> list[str]:
@@ -209,7 +216,9 @@ def doubt_contrasts(contrasts: Contrasts, setting: str, names: list[str]) -> lis
         )
     taken = {found.name for found in contrasts.halves.values()}
     if setting == "auto" and len(taken) > 1 and not doubts:
-        doubts.append("the halves differ in contrast; say which it is with --contrast")
+        weak = [str(half) for half, found in contrasts.halves.items() if not found.is_clear]
+        why = f" (half {' and '.join(weak)} is too weak to tell and keeps its sign)" if weak else ""
+        doubts.append(f"the halves differ in contrast{why}; say which it is with --contrast")
     if setting != "auto":
         doubts += [
             f"protein is {found.name} in half {half} ({found.certainty:+.1f} sigma), but --contrast {setting} was "

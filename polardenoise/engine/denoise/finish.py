@@ -18,7 +18,7 @@ from polardenoise.engine.denoise.class_stage import (
     name_class_files,
     write_class_files,
 )
-from polardenoise.engine.denoise.contrast import Contrast
+from polardenoise.engine.denoise.contrast import state_contrast
 from polardenoise.engine.denoise.noise.whitening import state_noise, word_noise
 from polardenoise.engine.denoise.output_columns import Columns, rescaled_columns, state_columns
 from polardenoise.engine.denoise.plan import Job, hash_facts
@@ -304,16 +304,12 @@ def summarise_run(
 def list_images_together(job: Job, sets: list[ImageSet]) -> list[tuple[int, int]]:
     """List how many images one is denoised with at least and at most, itself among them; what sets share stands once.
 
-    No more than are in its set: a small half, or group, has fewer than K.
+    No more than may go together in its set: a small half, or group, has fewer than K, and those that share pixels never
+    meet.
     """
     found = set()
     for one in sets:
         sizes = job.choose_set_size(one.rows), job.choose_widest_set(one.rows)
-        least, most = (min(size, len(one.rows)) for size in sizes)
-        found.add((least, most))
+        together = job.shared.count_together(job.shared.image_of_row[one.rows], max(sizes))
+        found.add((min(sizes[0], together), min(sizes[1], together)))
     return sorted(found)
-
-
-def state_contrast(found: Contrast) -> dict[str, Any]:
-    """State a contrast for the provenance."""
-    return {"contrast": found.name, "sigma": found.certainty, "clear": found.is_clear}

@@ -265,10 +265,7 @@ def doubt_company(shared: SharedPixels, halves: np.ndarray, images_per_set: int)
     for half in np.unique(of_images):
         images = np.flatnonzero(of_images == half)
         most = min(images_per_set, len(images))
-        if not shared.crowded[images].any():
-            continue
-        order = np.random.default_rng(0).permutation(images)
-        together = len(shared.fill_up([], order.tolist(), most))
+        together = shared.count_together(images, most)
         if together < most:
             doubts.append(
                 f"images of half {half} share pixels so widely that only {together} or so go together (of {most}): "

@@ -136,7 +136,7 @@ def prepare_run(job: Job, folder: Path) -> None:
         found, setting = preparation.contrasts, job.plan.contrast
         asked = "" if setting == "auto" else f"{setting}, as given; found: "
         if job.plan.tells_contrast:
-            print(f"contrast: {asked}{word_contrasts(found.halves)}", flush=True)
+            print(f"contrast: {asked}{word_contrasts(found, setting)}", flush=True)
         print(f"noise: {word_noise(preparation.colours)}", flush=True)
         for doubt in preparation.doubt(job):
             warn(doubt)

@@ -27,6 +27,31 @@ def word_finest_detail(summary: dict[str, Any], angstrom: str = "A") -> str:
     )
 
 
+def word_contrast(half: int, found: dict[str, Any], setting: str, groups_are_clear: bool) -> str:
+    """Say what contrast a half shows and, where it is too weak to tell, what is done.
+
+    Parameters
+    ----------
+    half : int
+        Its number.
+    found : dict
+        As `contrast_of_halves` of a summary states it.
+    setting : str
+        What `--contrast` says; where that is not "auto", it holds whatever was found.
+    groups_are_clear : bool
+        Whether an optics group of the half shows its contrast by itself.
+    """
+    sigma = f"({found['sigma']:+.1f} sigma)"
+    if found["clear"]:
+        return f"half {half} {found['contrast']} {sigma}"
+    done = ""
+    if setting == "auto" and groups_are_clear:
+        done = ", optics groups that are clear are taken as they are"
+    elif setting == "auto":
+        done = f", its images keep their sign, as if {found['contrast']}"
+    return f"half {half} too weak to tell {sigma}{done}"
+
+
 def word_noise_kinds(summary: dict[str, Any]) -> str:
     """Say of what kind the noise of the halves is; how coloured, and why it was left so, is said when it is found."""
     kinds = {}

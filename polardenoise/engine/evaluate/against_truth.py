@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +11,14 @@ from torch import Tensor
 from polardenoise.engine.imaging.ctf import apply_ctf, compute_ctf
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.frc import fourier_ring_correlation
-from polardenoise.engine.particles.cryosparc.fields import CryosparcFiles
 from polardenoise.engine.particles.particle_images import read_images
-from polardenoise.engine.particles.particle_set import ParticleSet, read_particles
+from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import (
     CTF_FREE_STATES,
     check_match,
-    refuse_denoised,
 )
-from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import Progress
-from polardenoise.engine.runtime.provenance import read_provenance
 
 BYTES_READ_AT_ONCE = 8 * 2**20
 
@@ -206,52 +199,6 @@ def truth_as_observed(
     elif kind == "sign":
         transfer = torch.where(transfer < 0, -1.0, 1.0)
     return apply_ctf(images, transfer)
-
-
-def find_noisy_input(denoised: ParticleSet) -> ParticleSet | None:
-    """Find the particles that a denoised set was made from, by the provenance beside it.
-
-    Parameters
-    ----------
-    denoised : ParticleSet
-        `OUT.json` beside its STAR names its input: a path that holds in the working directory, in that of the
-        run or beside the STAR.
-
-    Returns
-    -------
-    ParticleSet | None
-        None where the input is not stated, gone, unreadable, denoised itself, or of other rows, in another order or
-        another box.
-    """
-    facts = read_provenance(denoised.star_path)
-    stated = facts.get("input")
-    if not isinstance(stated, str):
-        return None
-    folders = [Path(), Path(facts.get("working_directory", "")), Path(denoised.star_path).parent]
-    for folder in folders:
-        path = folder / stated
-        if not path.is_file() or path.resolve() == Path(denoised.star_path).resolve():
-            continue
-        try:
-            size = float(denoised.pixel_size[0]) if is_bare_stack(path) else None
-            noisy = read_particles(path, pixel_size=size, cryosparc=state_cryosparc(facts))
-        except InputError:
-            continue
-        try:
-            refuse_denoised(noisy)
-            check_match(noisy, denoised)
-        except InputError:
-            return None
-        return noisy
-    return None
-
-
-def state_cryosparc(facts: Mapping[str, Any]) -> CryosparcFiles:
-    """Say what belongs to a run's input, where that is a .cs, by the run's provenance."""
-    stated = {name: facts.get(name) for name in ("passthrough", "project")}
-    return CryosparcFiles(
-        **{name: Path(path) for name, path in stated.items() if isinstance(path, str)}
-    )
 
 
 def _transfer_for_truth(particles: ParticleSet, truth: ParticleSet) -> str:

@@ -17,6 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.evaluate.noise_bars import (
+    ALIKE,
+    POSE_DRAWS,
+    judge,
+    list_warnings,
+    word_checks,
+)
 from polardenoise.engine.evaluate.noise_images import Conditions, draw_alike
 from polardenoise.engine.evaluate.reference_alignment import align_to_reference
 from polardenoise.engine.imaging.ctf import apply_ctf
@@ -30,27 +37,16 @@ from polardenoise.engine.imaging.projections import (
 )
 from polardenoise.engine.imaging.rings import ring_power
 from polardenoise.engine.reconstruct.half_maps import (
-    correlate_halves,
     highest_correlation,
     mean_correlation,
     measure_amplitude,
     reconstruct_noise,
     subtract_means,
 )
+from polardenoise.engine.runtime.progress import Progress
 from polardenoise.engine.simulate.sources import Density
 
 SNR = 0.02
-
-#: Name of the images of `noise_images.draw_alike`.
-ALIKE = "Gaussian of the same covariance"
-
-#: What noise may give: energy beside a particle's, and a highest correlation so far above that of raw noise.
-MOST_ENERGY = 0.02
-MOST_EXCESS = 0.05
-
-#: Draws of random poses that the correlation at random poses is a mean over. Denoised noise has few degrees of freedom:
-#: the correlation of one draw comes out 0.1 above or below 0 in shells 4 to 7 by chance, that of raw noise 0.04.
-POSE_DRAWS = 5
 
 #: Denoises images with the CTFs of the conditions into CTF-free estimates, `(n, N, N)` both, halves apart.
 Denoise = Callable[[Tensor, Conditions], Tensor]
@@ -100,19 +96,29 @@ def examine_denoiser(
     box, transfer = conditions.box, images.transfer
     noise, particles = pose_images(images, generator)
     other_poses = [draw_orientations(conditions.count, generator) for _ in range(POSE_DRAWS - 1)]
-    with_mean = {
-        name: reconstruct_noise(shown, transfer, angles)
-        for name, (shown, angles) in (noise | particles).items()
-    }
-    without = {name: subtract_means(shown, transfer) for name, (shown, _) in noise.items()}
-    halves = with_mean | {
-        name: reconstruct_noise(without[name], transfer, angles)
-        for name, (_, angles) in noise.items()
-    }
-    curves = {name: fourier_shell_correlation(*both) for name, both in halves.items()}
-    for name in ("random/raw", "random/denoised"):
-        others = [correlate_halves(without[name], transfer, drawn) for drawn in other_poses]
-        curves[name] = np.mean([curves[name], *others], axis=0)
+    pairs = 2 * len(noise) + len(particles) + 2 * len(other_poses)
+    with Progress("half maps", pairs, "pairs") as progress:
+
+        def reconstruct(shown: Tensor, angles: Tensor) -> list[Tensor]:
+            both = reconstruct_noise(shown, transfer, angles)
+            progress.advance(1)
+            return both
+
+        with_mean = {
+            name: reconstruct(shown, angles)
+            for name, (shown, angles) in (noise | particles).items()
+        }
+        without = {name: subtract_means(shown, transfer) for name, (shown, _) in noise.items()}
+        halves = with_mean | {
+            name: reconstruct(without[name], angles) for name, (_, angles) in noise.items()
+        }
+        curves = {name: fourier_shell_correlation(*both) for name, both in halves.items()}
+        for name in ("random/raw", "random/denoised"):
+            others = [
+                fourier_shell_correlation(*reconstruct(without[name], drawn))
+                for drawn in other_poses
+            ]
+            curves[name] = np.mean([curves[name], *others], axis=0)
     curves_with_mean = {name: fourier_shell_correlation(*with_mean[name]) for name in noise}
     volumes = {name: (one + other) / 2 for name, (one, other) in halves.items()}
     summary = {
@@ -130,7 +136,11 @@ def examine_denoiser(
     bars = judge(summary)
     slices = {name: volume[box // 2].numpy() for name, volume in volumes.items()}
     slices["reference"] = images.molecule[box // 2].numpy()
-    judged = {"bars": bars, "checks": word_checks(bars), "warnings": list_warnings(bars)}
+    judged = {
+        "bars": bars,
+        "checks": word_checks(bars),
+        "warnings": list_warnings(bars, conditions.count),
+    }
     return NullTest(summary | judged, slices)
 
 
@@ -203,12 +213,17 @@ def pose_images(images: NoiseImages, generator: np.random.Generator) -> tuple[Po
     alike = apply_ctf(draw_alike(images.estimates, generator), images.transfer)
     seed = int(generator.integers(2**31))  # all are aligned to the same views
     kinds = {"raw": images.raw, "denoised": images.denoised, "alike": alike}
-    aligned = {
-        name: align_to_reference(
-            shown, images.transfer, images.transform, np.random.default_rng(seed)
-        )
-        for name, shown in kinds.items()
-    }
+    with Progress("align noise to a reference", sum(map(len, kinds.values()))) as progress:
+        aligned = {
+            name: align_to_reference(
+                shown,
+                images.transfer,
+                images.transform,
+                np.random.default_rng(seed),
+                progress.advance,
+            )
+            for name, shown in kinds.items()
+        }
     noise = {
         "random/raw": (images.raw, images.poses),
         "random/denoised": (images.denoised, images.poses),
@@ -277,50 +292,3 @@ def state_curves(
             name: mean_correlation(curve) for name, curve in curves_with_mean.items()
         },
     }
-
-
-def judge(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Hold a summary against what is asked of a model: name of the bar to `value`, `limit` and `met`."""
-    highest, amplitude = summary["highest_fsc"], summary["amplitude"]
-    aligned = highest["aligned/denoised"]
-    bars = {
-        "energy, of a particle's": (summary["energy_to_particle"], MOST_ENERGY),
-        "highest FSC at random poses, against raw": (
-            highest["random/denoised"],
-            highest["random/raw"] + MOST_EXCESS,
-        ),
-        "highest FSC aligned, against raw": (aligned, highest["aligned/raw"] + MOST_EXCESS),
-        f"highest FSC aligned, against {ALIKE}": (
-            aligned,
-            highest[f"aligned/{ALIKE}"] + MOST_EXCESS,
-        ),
-        "highest FSC of raw aligned on denoised, against raw": (
-            highest["aligned on denoised/raw"],
-            highest["aligned/raw"] + MOST_EXCESS,
-        ),
-        "reference in the map aligned, against raw": (
-            amplitude["aligned/denoised"],
-            amplitude["aligned/raw"],
-        ),
-    }
-    return {
-        name: {"value": value, "limit": limit, "met": value <= limit}
-        for name, (value, limit) in bars.items()
-    }
-
-
-def word_checks(bars: dict[str, dict[str, Any]]) -> str:
-    """Put into one line that a model passed all checks, or how many it missed, and which."""
-    missed = [name for name, bar in bars.items() if not bar["met"]]
-    if missed:
-        return f"missed {len(missed)} of {len(bars)} checks: {'; '.join(missed)}"
-    return f"passed {len(bars)} of {len(bars)} checks"
-
-
-def list_warnings(bars: dict[str, dict[str, Any]]) -> list[str]:
-    """List the checks that were missed, each with its figures, as what speaks against the model."""
-    return [
-        f"missed the check of {name}: {bar['value']:.2g}, at most {bar['limit']:.2g} is asked for"
-        for name, bar in bars.items()
-        if not bar["met"]
-    ]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polardenoise.engine.evaluate.noise_measures import ALIKE, NullTest
+from polardenoise.engine.evaluate.noise_bars import ALIKE
+from polardenoise.engine.evaluate.noise_measures import NullTest
 from polardenoise.engine.imaging.fsc import shell_frequencies
 from polardenoise.engine.runtime.pictures import make_figure, save_figure
 
@@ -42,7 +43,7 @@ def plot_null(path: Path | str, test: NullTest) -> None:
     """
     figure = make_figure(13, 6.5)
     figure.suptitle(
-        f"pure noise: {Path(test.summary['model']).name} {test.summary['checks']}",
+        f"pure noise, {Path(test.summary['model']).name}: {test.summary['checks']}",
         fontsize=11,
         wrap=True,
     )

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.counts import word_count
 from polardenoise.engine.denoise.options import DenoisePlan
 from polardenoise.engine.denoise.pipeline import denoise_particles
+from polardenoise.engine.evaluate.noise_bars import IMAGES
 from polardenoise.engine.evaluate.noise_images import (
     Conditions,
     draw_conditions,
@@ -30,7 +32,6 @@ from polardenoise.engine.simulate.sources import read_density
 #: Above the seeds that any model is trained on.
 REFERENCE = "phantom:10001"
 B_FACTOR = 150.0
-IMAGES = 400
 
 
 def measure_null(
@@ -74,6 +75,7 @@ def measure_null(
     """
     if count < 16:
         raise InputError(f"--images {count}: give at least 16")
+    print(f"null test of {model}: {word_count(count - count % 2, 'image')}", flush=True)
     box = load_model(model)[1].sizes["box"]
     generator = np.random.default_rng([seed, 3])
     reference = read_density(REFERENCE, box, None, B_FACTOR)

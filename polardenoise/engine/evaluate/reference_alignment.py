@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,8 +18,16 @@ VIEWS, STEPS = 100, 96
 IMAGES_ALIGNED_AT_ONCE = 64
 
 
+def pass_over(count: int) -> None:
+    """Tell nobody how many images are done."""
+
+
 def align_to_reference(
-    images: Tensor, transfer: Tensor, transform: VolumeTransform, generator: np.random.Generator
+    images: Tensor,
+    transfer: Tensor,
+    transform: VolumeTransform,
+    generator: np.random.Generator,
+    advance: Callable[[int], None] = pass_over,
 ) -> Tensor:
     """Give every image the view and in-plane rotation of a reference that it correlates best with.
 
@@ -31,6 +41,8 @@ def align_to_reference(
         Of the reference.
     generator : numpy.random.Generator
         Draws the views.
+    advance : callable, optional
+        Told how many more images are done.
 
     Returns
     -------
@@ -53,4 +65,5 @@ def align_to_reference(
         angles[rows] = views[best // STEPS]
         # The image is its view turned counter-clockwise by so many steps; psi turns clockwise.
         angles[rows, 2] = -(best % STEPS).double() * 360 / STEPS
+        advance(len(best))
     return angles

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ring_harmonics import FourierRings, weigh_modes
 from polardenoise.engine.runtime.devices import count_at_once, keep_made
+from polardenoise.engine.runtime.progress import tell_pass
 
 #: Rotations that are tried, evenly over a turn: 3.75 degrees apart.
 ROTATIONS = 96
@@ -105,6 +106,7 @@ def match_images(
         best, at = scores.max(0)
         likelihood[some] = best.view(-1, others) - 0.5 * seen_energy[some]
         rotation[some] = at.view(-1, others)
+        tell_pass()  # no pass of its own, but time goes by
     return RotationalMatches(likelihood, rotation)
 
 

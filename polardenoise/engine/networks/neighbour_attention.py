@@ -9,6 +9,7 @@ from torch import Tensor
 
 from polardenoise.engine.networks.angular_attention import transform_angles
 from polardenoise.engine.runtime.devices import count_at_once
+from polardenoise.engine.runtime.progress import tell_pass
 
 #: Numbers of gathered keys and values at once. CPU: 16 MB, near the caches.
 VALUES_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}
@@ -82,10 +83,12 @@ def attend_to_neighbours(
         torch.zeros_like(neighbours),
     )
     there = (neighbours >= 0).sum(1)
+    tell_pass(more_passes=1)
     for size in there.unique().tolist():
-        if size == 0:
-            continue
         rows = (there == size).nonzero()[:, 0]
+        if size == 0:
+            tell_pass(len(rows))
+            continue
         if size >= MANY * len(key):
             correlate, add_up, at_once = correlate_with_all, add_up_all, MANY_AT_ONCE
         else:
@@ -106,6 +109,7 @@ def attend_to_neighbours(
             found.attended[some] = torch.fft.irfft(sums.movedim(0, -1), n=angles)
             found.weights[some, :size] = shares.sum(-1)
             found.rotation[some, :size] = shares.argmax(-1)
+            tell_pass(len(some))
     return found
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.ring_harmonics import FourierRings
 from polardenoise.engine.imaging.rotational_matching import rotation_matrix, select_ctf_rings
+from polardenoise.engine.runtime.progress import tell_pass
 
 #: Most templates of a set (docs/constants.rst).
 TEMPLATES = 64
@@ -143,6 +144,7 @@ def score_templates(
     # In this order the product is made at once with the angles last.
     matrix = backward_rotations(rings, angles, products.device)
     scores = products.flatten(1).mT @ matrix.mT
+    tell_pass()  # no pass of its own, but time goes by
     return scores.view(*seen_energy.shape, angles).sub_(seen_energy[..., None], alpha=0.5)
 
 

@@ -17,6 +17,7 @@ from mrcfile.utils import dtype_from_mode, machine_stamp_from_byte_order
 
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.file_kinds import DENOISED_LABEL, TRUTH_LABEL, name_label
+from polardenoise.engine.runtime.foreign_formats import CONVERT, MAP_WORD, name_foreign_format
 
 HEADER_BYTES = 1024
 IMOD_STAMP = 1146047817
@@ -73,6 +74,10 @@ class StackHeader:
 
 def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
     """Make sense of the first 1024 bytes of a file of `file_bytes` bytes."""
+    foreign = name_foreign_format(raw)
+    if foreign is not None:
+        name, cure = foreign
+        raise InputError(f"{path}: {name}, not an MRC file; {cure}")
     if len(raw) < HEADER_BYTES:
         kind = (
             "a Git LFS pointer" if raw.startswith(b"version https://git-lfs") else "too short to be"
@@ -87,9 +92,7 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
         if 0 < columns < 65536 and 0 < rows < 65536 and count > 0 and 0 <= mode < 128:
             break
     else:
-        raise InputError(
-            f"{path}: not an MRC file; convert it to an MRC stack (relion_image_handler does)"
-        )
+        raise InputError(f"{path}: not an MRC file; {CONVERT}")
     if mode not in REAL_MODES:
         raise InputError(
             f"{path}: MRC mode {mode} holds no real images; convert it to mode 2 (float32)"
@@ -102,6 +105,9 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
         raise InputError(
             f"{path}: truncated or corrupt, its extended header lies past its end; copy it again"
         )
+    complete = min((file_bytes - offset) // (columns * rows * pixel_type.itemsize), count)
+    if not complete and raw[MAP_WORD] != b"MAP":
+        raise InputError(f"{path}: not an MRC file; {CONVERT}")
     cell, intervals = float(header["cella"]["x"]), int(header["mx"])
     pixel_size = cell / intervals if intervals > 0 and np.isfinite(cell) and cell > 0 else 0.0
     axes = tuple(int(header[name]) for name in ("mapc", "mapr", "maps"))
@@ -114,7 +120,7 @@ def judge_header(path: Path, raw: bytes, file_bytes: int) -> StackHeader:
         offset=offset,
         pixel_size=pixel_size,
         axes=axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),  # type: ignore[arg-type]
-        complete=min((file_bytes - offset) // (columns * rows * pixel_type.itemsize), count),
+        complete=complete,
         # Any of the ten labels: programs that change a stack put theirs before or behind those that they find.
         is_denoised=DENOISED_LABEL in header["label"].tobytes(),
         is_truth=TRUTH_LABEL in header["label"].tobytes(),

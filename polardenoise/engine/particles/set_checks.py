@@ -7,6 +7,7 @@ import numpy as np
 from polardenoise.counts import word_count
 from polardenoise.engine.particles.cryosparc.column_names import name_column
 from polardenoise.engine.particles.particle_set import ParticleSet
+from polardenoise.engine.particles.set_document import is_bare_stack
 from polardenoise.engine.particles.star_columns import CTF_STATE_LABEL
 from polardenoise.engine.particles.token_numbers import number_by_appearance, number_tokens
 from polardenoise.engine.runtime.errors import InputError
@@ -101,9 +102,12 @@ def doubt_pixel_sizes(particles: ParticleSet) -> list[str]:
         # 0 and 1 are what programs write that do not know.
         if header.pixel_size in (0.0, 1.0) or abs(header.pixel_size / size - 1) < HEADER_TOLERANCE:
             continue
+        said = f"{particles.star_path} {size:.4g} A (row {particles.row_number(row)})"
+        if is_bare_stack(particles.star_path):
+            said = f"--pixel-size {size:.4g} A"
         doubts.append(
-            f"{header.path}: its header says {header.pixel_size:.4g} A a pixel, {particles.star_path} {size:.4g} A "
-            f"(row {particles.row_number(row)}), which was taken; correct the one that is wrong"
+            f"{header.path}: its header says {header.pixel_size:.4g} A a pixel, {said}, which was taken; correct the "
+            "one that is wrong"
         )
         break
     return doubts

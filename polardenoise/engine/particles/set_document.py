@@ -105,6 +105,8 @@ def read_document(
     if is_bare_stack(path):
         return describe_stack(path, pixel_size)
     if pixel_size is not None:
+        if fields is None:
+            read_star(path)  # what is no particle set at all is told so first
         raise InputError(f"--pixel-size: is for a stack; {path} states its own, correct it there")
     if fields is None:
         return read_star(path)

@@ -165,6 +165,13 @@ class SharedPixels:
                 heappush(by_size, one)
         return [np.array(one, dtype=np.int64) for one in dealt if one]
 
+    def count_together(self, images: np.ndarray, most: int) -> int:
+        """Count how many of some images `(k,)` may go together, up to `most`: in one random order, always the same."""
+        if not self.crowded[images].any():
+            return min(most, len(images))
+        order = np.random.default_rng(0).permutation(images)
+        return len(self.fill_up([], order.tolist(), most))
+
     def fill_up(self, chosen: Sequence[int], candidates: Iterable[int], size: int) -> list[int]:
         """Add candidates, in their order, until there are `size` images or none is left that may come.
 

@@ -19,6 +19,7 @@ from typing import Any, TextIO, cast
 
 from polardenoise.counts import word_count
 from polardenoise.engine.runtime.errors import InputError
+from polardenoise.engine.runtime.foreign_formats import refuse_binary
 from polardenoise.engine.runtime.input_files import open_input
 
 ROWS_AT_ONCE = 2_000
@@ -159,9 +160,7 @@ def read_star(path: Path | str) -> StarDocument:
                     f"{path}: a Git LFS pointer, not a STAR file; fetch the real file (git lfs pull)"
                 )
             if b"\0" in head:
-                raise InputError(
-                    f"{path}: a binary file, not a STAR file; give the particles' .star"
-                )
+                refuse_binary(path, head)
             binary.seek(0)
             with io.TextIOWrapper(binary, **AS_WRITTEN) as file:
                 lines = list(islice(file, MOST_LINES + 1))

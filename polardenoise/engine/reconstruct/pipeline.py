@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,10 +19,10 @@ from polardenoise.engine.imaging.euler_angles import matrices_from_angles
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.particles.cryosparc.column_names import name_column, name_columns
 from polardenoise.engine.particles.half_sets import find_inseparable
-from polardenoise.engine.particles.mrc import read_volume
 from polardenoise.engine.particles.particle_images import read_images
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.set_checks import common_pixel_size
+from polardenoise.engine.reconstruct.grid_symmetry import split_group, turn_sums
 from polardenoise.engine.runtime.errors import InputError
 from polardenoise.engine.runtime.progress import Progress
 
@@ -162,9 +161,15 @@ def reconstruct_halves(
     InputError
         If the particles have no angles or more than one pixel size.
     """
+    turns, others = split_group(symmetry)
     with Progress("reconstruct", len(rows1) + len(rows2)) as progress:
-        first = backproject_particles(particles, rows1, ctf, symmetry, progress)
-        second = backproject_particles(particles, rows2, ctf, symmetry, progress)
+        first = backproject_particles(particles, rows1, ctf, others, progress)
+        second = backproject_particles(particles, rows2, ctf, others, progress)
+    if len(turns) > 1:
+        with Progress("apply symmetry", 2, "halves") as progress:
+            for half in (first, second):
+                turn_sums(half, turns)
+                progress.advance(1)
     with Progress("invert", 3, "maps") as progress:
         half1 = solve_backprojection(first)
         progress.advance(1)
@@ -177,16 +182,18 @@ def reconstruct_halves(
 
 
 def backproject_particles(
-    particles: ParticleSet, rows: np.ndarray, ctf: str, symmetry: Tensor, progress: Progress
+    particles: ParticleSet, rows: np.ndarray, ctf: str, rotations: Tensor, progress: Progress
 ) -> Backprojection:
     """Add the central slices of particles up, a chunk of images at a time.
 
     Parameters
     ----------
-    particles, ctf, symmetry
+    particles, ctf
         As for `reconstruct_halves`.
     rows : ndarray
         `(m,)` rows to use, from 0.
+    rotations : Tensor
+        `(s, 3, 3)`: each image is inserted once at each of them.
     progress : Progress
         Counts the images done.
 
@@ -214,7 +221,7 @@ def backproject_particles(
             if ctf == "absolute":
                 transfer = transfer.abs()
             slices, weights = slices * transfer, transfer**2
-        for rotation in symmetry.float():
+        for rotation in rotations.float():
             insert_slices(backprojection, slices, weights, rotation @ matrices[index])
         progress.advance(len(chunk))
     return backprojection
@@ -232,45 +239,6 @@ def require_poses(particles: ParticleSet) -> np.ndarray:
         labels = name_columns(particles.star_path, "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
         raise InputError(f"{particles.star_path}: no angles ({labels}); align the particles first")
     return particles.angles
-
-
-def read_reference(path: Path, box: int, pixel_size: float) -> Tensor:
-    """Read a map to compare a reconstruction with.
-
-    Parameters
-    ----------
-    path : Path
-        MRC or CCP4 map. A header without a pixel size is taken to have the particles'.
-    box : int
-        `N` of the particles, pixels.
-    pixel_size : float
-        Of the particles, Angstrom.
-
-    Returns
-    -------
-    Tensor
-        `(N, N, N)` float32.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is empty or lies on another grid.
-    """
-    volume, its_pixel_size = read_volume(path)
-    if volume.shape != (box, box, box):
-        size = " x ".join(str(side) for side in volume.shape[::-1])
-        raise InputError(
-            f"--reference {path}: {size} voxels, the particles need {box} x {box} x {box}; "
-            "resample it (relion_image_handler --rescale_angpix, --new_box)"
-        )
-    if its_pixel_size > 0 and abs(its_pixel_size - pixel_size) > 0.01 * pixel_size:
-        raise InputError(
-            f"--reference {path}: {its_pixel_size:g} A per voxel, the particles have "
-            f"{pixel_size:g} A; resample it (relion_image_handler --rescale_angpix, --new_box)"
-        )
-    if volume.min() == volume.max():
-        raise InputError(f"--reference {path}: every voxel has one value; give a map")
-    return torch.from_numpy(volume)
 
 
 def _transform_about_centre(images: Tensor) -> Tensor:

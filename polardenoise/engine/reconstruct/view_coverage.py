@@ -7,6 +7,8 @@ there, whatever the rest of the molecule looks like, and the correlation of the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,6 +28,32 @@ SAME_VIEW = 1.0
 #: Views are counted up to this many: more are not few.
 MOST_COUNTED = 100
 VIEWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class MeasuredShares:
+    """Shares of a shell of Fourier space that both halves have measured.
+
+    Attributes
+    ----------
+    by_images : float
+        What the images themselves measure.
+    with_symmetry : float
+        What they and their symmetric copies measure: as much as they do if the molecule has the symmetry.
+    """
+
+    by_images: float
+    with_symmetry: float
+
+
+def measure_shares(
+    angles: np.ndarray, halves: tuple[np.ndarray, np.ndarray], symmetry: Tensor, shell: float
+) -> MeasuredShares:
+    """Give what both halves have measured, with and without symmetry; parameters as for `measure_share`."""
+    by_images = measure_share(angles, halves, symmetry[:1], shell)
+    if len(symmetry) == 1:
+        return MeasuredShares(by_images, by_images)
+    return MeasuredShares(by_images, measure_share(angles, halves, symmetry, shell))
 
 
 def measure_share(
@@ -96,24 +124,45 @@ def count_views(angles: np.ndarray, symmetry: Tensor) -> int:
     return count
 
 
-def doubt_views(share: float, angles: np.ndarray, symmetry: Tensor, angstrom: float) -> list[str]:
+def doubt_views(
+    shares: MeasuredShares, angles: np.ndarray, symmetry: Tensor, group: str, angstrom: float
+) -> list[str]:
     """Word that the views of a set measure too little for its half maps to tell a resolution.
 
     Parameters
     ----------
-    share : float
+    shares : MeasuredShares
         Of the directions: what both halves have measured where their correlation falls.
     angles, symmetry
         As for `measure_share`.
+    group : str
+        The name of the point group.
     angstrom : float
         Where the correlation falls.
     """
-    if share >= ENOUGH:
+    if shares.by_images >= ENOUGH:
         return []
-    views = count_views(angles, symmetry)
-    from_views = f" ({word_count(views, 'view')})" if views < MOST_COUNTED else ""
+    by_images, with_symmetry = f"{shares.by_images:.0%}", f"{shares.with_symmetry:.0%}"
+    if shares.with_symmetry >= ENOUGH:
+        return [
+            f"the images themselves are seen from too few sides{word_views(angles, symmetry[:1])}: both halves have "
+            f"measured {by_images} of all directions at {angstrom:.2f} A, {with_symmetry} if their copies by symmetry "
+            f"{group} count, {ENOUGH:.0%} are needed; the FSC is a resolution only if the molecule has that symmetry: "
+            "compare with --symmetry c1, or add particles of other views"
+        ]
+    themselves, cure = "", "add particles of other views"
+    if len(symmetry) > 1:
+        themselves = f" ({by_images} without symmetry {group})"
+    else:
+        cure += ", or, if the molecule has one, its --symmetry"
     return [
-        f"the particles are seen from too few sides{from_views}: both halves have measured {share:.0%} of all "
-        f"directions at {angstrom:.2f} A, {ENOUGH:.0%} are needed; the FSC says nothing of the rest of the map, and is "
-        "no resolution: add particles of other views, or, if the molecule has one, its --symmetry"
+        f"the particles are seen from too few sides{word_views(angles, symmetry)}: both halves have measured "
+        f"{with_symmetry} of all directions at {angstrom:.2f} A{themselves}, {ENOUGH:.0%} are needed; the FSC says "
+        f"nothing of the rest of the map, and is no resolution: {cure}"
     ]
+
+
+def word_views(angles: np.ndarray, symmetry: Tensor) -> str:
+    """Say in brackets how many views there are; nothing where they are many."""
+    views = count_views(angles, symmetry)
+    return f" ({word_count(views, 'view')})" if views < MOST_COUNTED else ""

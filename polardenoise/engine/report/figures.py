@@ -59,6 +59,7 @@ def plot_residual_power(frequencies: np.ndarray, of_mean: np.ndarray, of_each: n
     of_mean, of_each : ndarray
         `(rings,)` of the mean residual times the number of images, and of single residuals.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     def draw(axes: Axes) -> None:
         axes.plot(frequencies, of_mean, ".-", label="mean residual × number of images")
@@ -70,6 +71,10 @@ def plot_residual_power(frequencies: np.ndarray, of_mean: np.ndarray, of_each: n
             yscale="log",
             xlim=(0, frequencies[-1]),
         )
+        # Powers are near 1: the powers of ten would leave one number on the axis.
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
     return _draw_plot(draw)
 

@@ -66,13 +66,14 @@ def show_scores(matches: dict[str, Any], classes: dict[str, Any]) -> Section:
 
 
 def show_classes(job: Job, classes: JoinedClasses) -> Section:
-    """Show the largest classes of both halves, twins beside each other, by the numbers of the output."""
+    """Show the largest classes of both halves, twins beside each other, in the order of their numbers in the output."""
     averages, size = classes.class_averages, classes.class_size
     half, twin = classes.class_half, classes.class_twin
     number = number_as_shown(classes)
     names = np.unique(half)
     every = list_classes(size, half, twin)
     chosen = every[:MOST_CLASSES]
+    chosen = chosen[np.argsort(number[chosen], kind="stable")]
     twins = align_twins(averages, twin, chosen, job)
     cells = []
     for place in chosen:
@@ -87,11 +88,11 @@ def show_classes(job: Job, classes: JoinedClasses) -> Section:
                 caption = f"its twin, class {number[other]}: {word_count(size[other], 'particle')}"
             pictures.append(make_picture(f"class_{place + 1:04d}_twin", twins[place], caption))
         cells.append(make_pair(pictures))
+    counted = count_alone(every, half, twin) if len(names) > 1 else ""
     return Section(
         "Classes",
-        f"{word_shown(len(chosen), len(every))}"
-        f"{count_alone(every, half, twin) if len(names) > 1 else ''}, numbered as in the output; averages of the raw "
-        f"images without CTF. {TWINS if len(names) > 1 else NO_TWINS}",
+        f"{word_shown(len(chosen), len(every))}{counted}, numbered as in the output, the best first; averages of the "
+        f"raw images without CTF. {TWINS if len(names) > 1 else NO_TWINS}",
         stack_parts(cells),
     )
 

@@ -13,12 +13,15 @@ from polardenoise.engine.denoise.finish import FinishedRun
 from polardenoise.engine.denoise.plan import Job
 from polardenoise.engine.denoise.report_folder import GENERATOR, PAGE
 from polardenoise.engine.denoise.residual import LOWEST_RING, pick_rows, take_working
+from polardenoise.engine.denoise.verdict import find_weak_halves
 from polardenoise.engine.denoise.wording import (
+    word_contrast,
     word_finest_detail,
     word_overlaps,
     word_set_size,
     word_verdict,
 )
+from polardenoise.engine.networks.checkpoint import ModelCard
 from polardenoise.engine.report.figures import choose_grey_range, plot_residual_power
 from polardenoise.engine.report.html import (
     Section,
@@ -126,17 +129,9 @@ def tell_warnings(summary: dict[str, Any]) -> Section:
 
 def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     """Say what was done, and with what."""
-    trained = job.card.trained_on
-    sources = trained.get("sources", [])
-    recipe = trained.get("recipe", {})
-    seen = [word_count(len(sources), "molecule")] if sources else []
-    if "snr" in recipe:
-        seen.append("SNR {} to {}".format(*recipe["snr"]))
-    if "steps" in trained:
-        seen.append(word_count(trained["steps"], "step"))
+    weak = find_weak_halves(summary)
     sigmas = [
-        f"half {half}: {found['contrast']} at {found['sigma']:+.1f} sigma"
-        + ("" if found["clear"] else ", too weak to tell")
+        word_contrast(half, found, job.plan.contrast, half not in weak)
         for half, found in summary["contrast_of_halves"].items()
     ]
     as_given = [] if job.plan.contrast == "auto" else [f"{summary['contrast']}, as given"]
@@ -147,8 +142,8 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
         ("particles", f"{summary['particles']} of {summary['input']}"),
         ("images", f"{summary['images']}, each denoised once; {word_overlaps(summary)}"),
         ("written to", summary["output"]),
-        ("model", f"{summary['model']} ({job.card.architecture}) {summary['model_sha256'][:16]}"),
-        ("trained on", "; ".join(filter(None, [job.card.description, ", ".join(seen)]))),
+        ("model", name_model(job.card)),
+        ("trained on", word_training(job.card.trained_on)),
         ("grouped by", summary["group_by"]),
         ("K, images denoised together", word_set_size(summary)),
         ("halves", f"{summary['halves']}: {counts}{apart}"),
@@ -164,9 +159,27 @@ def tell_run(job: Job, summary: dict[str, Any]) -> Section:
     ]
     if summary["halves"] == "ignored":
         rows = [(name, "ignored" if name == "halves" else text) for name, text in rows]
+    rows = [(name, text) for name, text in rows if text]
     parts = [make_facts(rows)]
     parts += [make_listing(shlex.join(job.plan.command))] if job.plan.command else []
     return Section("What was done, and with what", "", stack_parts(parts), folded=True)
+
+
+def name_model(card: ModelCard) -> str:
+    """Name a model: what it is, and the first digits of its weights' hash."""
+    described = card.description or card.architecture
+    return f"{card.name}: {described}; weights {card.weights_sha256[:16]}"
+
+
+def word_training(trained: dict[str, Any]) -> str:
+    """Say what a model has learned from; nothing where its card does not say."""
+    sources, recipe = trained.get("sources", []), trained.get("recipe", {})
+    seen = [word_count(len(sources), "molecule")] if sources else []
+    if "snr" in recipe:
+        seen.append("at SNR {} to {}".format(*recipe["snr"]))
+    if "steps" in trained:
+        seen.append(f"in {word_count(trained['steps'], 'step')}")
+    return " ".join(seen)
 
 
 def find_faint_rows(run: FinishedRun, rows: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.imaging.fsc import fourier_shell_correlation
 from polardenoise.engine.particles.preprocessing import compute_working_ctf
 from polardenoise.engine.report.html import Section, make_picture, make_threes
+from polardenoise.engine.runtime.progress import Progress
 
 #: Fewer particles of a half than this make no map.
 FEWEST = 4
@@ -67,10 +68,16 @@ def reconstruct_residual(
     parts = [torch.from_numpy(np.flatnonzero(halves == half)) for half in np.unique(halves)]
     if len(parts) != 2 or min(len(part) for part in parts) < FEWEST:
         return None
-    before, after = (
-        [reconstruct_map(images[part], transfer[part], angles[part]) for part in parts]
-        for images in (noisy, estimates)
-    )
+    with Progress("maps of the report", 4, "maps") as progress:
+
+        def reconstruct(images: Tensor, part: Tensor) -> Tensor:
+            volume = reconstruct_map(images[part], transfer[part], angles[part])
+            progress.advance(1)
+            return volume
+
+        before, after = (
+            [reconstruct(images, part) for part in parts] for images in (noisy, estimates)
+        )
     # A reconstruction is linear in its images.
     residual = [one - other for one, other in zip(before, after, strict=True)]
     first, second = (drop_low_shells(volume) for volume in before)
