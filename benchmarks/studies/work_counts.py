@@ -150,9 +150,7 @@ class NoiseCluster:
         """See the images through templates and views, then have the network denoise them."""
         templates = [self.templates, self.views.templates]
         seen = see_images(templates, self.images, self.ctf_rings, off_centre=False)
-        guess = seen.guess(
-            seen.expected.new_ones(2 * len(seen.expected), self.images.shape[-1] // 2)
-        )
+        guess = seen.guess(seen.expected.new_ones(len(seen.expected), self.images.shape[-1] // 2))
         with mixed_precision(self.images.device, precision):
             denoise_by_guess(self.model, seen, guess, IMAGES_PER_SET, most=MOST_TOGETHER)
 

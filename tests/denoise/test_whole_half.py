@@ -107,7 +107,7 @@ def test_the_same_command_gives_the_same_bytes_and_says_what_was_done(work, mode
     assert found["1"]["folds"] == [20, 20, 20]
     assert found["1"]["templates"] == [18, 18, 18]
     assert found["1"]["views"] == 24
-    assert [len(own) for own in found["1"]["ring_weights"].values()] == [16] * 6
+    assert [len(own) for own in found["1"]["ring_weights"].values()] == [16] * 3
     assert denoise(model, *OPTIONS, output="again.star") == 0
     assert Path("out.mrcs").read_bytes() == Path("again.mrcs").read_bytes()
     assert not name_unfinished(work / "out.star").exists()
@@ -163,7 +163,7 @@ def test_no_image_is_seen_through_anything_of_its_own_fold(folder, model, monkey
     monkeypatch.setattr(rounds, "save_templates", save_and_look)
     monkeypatch.setattr(sample, "draw_sample", draw_and_look)
     # Ring weights are a few numbers of the whole half, learned from all of its folds.
-    equal = WeightsOfHalf(torch.ones(4, 16) / 4, torch.ones(6, 16) / 6, False)
+    equal = WeightsOfHalf(torch.ones(2, 16) / 2, torch.ones(3, 16) / 3, False)
     monkeypatch.setattr(rounds, "learn_ring_weights", lambda *_: equal)
     assert denoise(model, *OPTIONS, "--contrast", "bright") == 0
     fold, half = fold_of_row

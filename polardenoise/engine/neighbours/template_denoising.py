@@ -43,8 +43,6 @@ class SeenImages:
         `(k, n, box, box)` through each kind of each of the templates.
     share : Tensor
         `(n,)` probability, from 0 to 1, that an image shows a template rather than nothing.
-    doubt : Tensor
-        `(n,)` probability, from 0 to 1, that an image shows one of the first templates rather than one of the last.
     """
 
     centred: Tensor
@@ -52,14 +50,13 @@ class SeenImages:
     displacements: Tensor
     expected: Tensor
     share: Tensor
-    doubt: Tensor
 
     def guess(self, weights: Tensor) -> Tensor:
-        """Guess the clean images `(n, box, box)` by ring weights `(2 k, box // 2)`; nothing where nothing is shown."""
-        return self.share[:, None, None] * add_by_rings(self.double(self.expected), weights)
+        """Guess the clean images `(n, box, box)` by ring weights `(k, box // 2)`; nothing where nothing is shown."""
+        return self.share[:, None, None] * add_by_rings(self.expected, weights)
 
     def add(self, by_network: Tensor, weights: Tensor) -> Tensor:
-        """Add the network's estimates `(n, box, box)` by ring weights `(2 k + 2, box // 2)`: `(n, box, box)`.
+        """Add the network's estimates `(n, box, box)` by ring weights `(k + 1, box // 2)`: `(n, box, box)`.
 
         An image that templates explain no better than noise does keeps what the network makes of it.
         """
@@ -68,12 +65,8 @@ class SeenImages:
         return share * together + (1 - share) * by_network
 
     def list_kinds(self, by_network: Tensor) -> Tensor:
-        """Put all estimates together, `(2 k + 2, n, box, box)`: the network's after the others, then all by doubt."""
-        return self.double(torch.cat([self.expected, by_network[None]]))
-
-    def double(self, kinds: Tensor) -> Tensor:
-        """Append estimates `(k, n, box, box)` times the images' doubt: so those in doubt get weights of their own."""
-        return torch.cat([kinds, self.doubt[:, None, None] * kinds])
+        """Put all estimates together, `(k + 1, n, box, box)`, the network's last."""
+        return torch.cat([self.expected, by_network[None]])
 
 
 def see_images(
@@ -101,11 +94,8 @@ def see_images(
     seen = [expect_images(own, centred, ctf_rings) for own in templates]
     expected = torch.cat([one.estimates for one in seen])
     # What one of them explains is not noise, whatever the others make of it.
-    evidence = torch.stack([one.evidence for one in seen])
-    doubt = (evidence[0] - evidence[-1]).sigmoid()
-    return SeenImages(
-        centred, ctf_rings, displacements, expected, evidence.amax(0).sigmoid(), doubt
-    )
+    evidence = torch.stack([one.evidence for one in seen]).amax(0)
+    return SeenImages(centred, ctf_rings, displacements, expected, evidence.sigmoid())
 
 
 def find_by_templates(
@@ -152,6 +142,6 @@ def denoise_by_guess(
 def join_estimates(
     seen: SeenImages, cluster: Cluster, denoised: DenoisedCluster, weights: Tensor
 ) -> CentredCluster:
-    """Add up all estimates of a cluster by ring weights `(2 k + 2, box // 2)`."""
+    """Add up all estimates of a cluster by ring weights `(k + 1, box // 2)`."""
     finished = replace(denoised, estimates=seen.add(denoised.estimates, weights))
     return CentredCluster(cluster, finished, seen.displacements)

@@ -15,9 +15,8 @@ from polardenoise.engine.neighbours.templates import Templates, prepare_template
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.runtime.arrays import read_arrays, save_arrays
 
-#: What is added up; the same again for images that templates explain better than views (`SeenImages.doubt`).
+#: What is added up.
 KINDS = ("templates", "views", "network")
-DOUBTED_KINDS = tuple(f"{kind}, in doubt of the views" for kind in KINDS)
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class WeightsOfHalf:
     Attributes
     ----------
     guess : Tensor
-        `(4, box // 2)` ring weights of the expectations, for what the network goes by.
+        `(2, box // 2)` ring weights of the expectations, for what the network goes by.
     weights : Tensor
-        `(6, box // 2)` ring weights of all estimates, as `KINDS` and `DOUBTED_KINDS` have them.
+        `(3, box // 2)` ring weights of all estimates, as `KINDS` has them.
     off_centre : bool
         Whether its particles lie off the centres of their images.
     """
@@ -118,7 +117,7 @@ def state_templates(job: Job, folder: Path) -> dict[str, Any]:
             "views": len(saved[shown]),
             "ring_weights": {
                 kind: [round(float(weight), 4) for weight in own]
-                for kind, own in zip((*KINDS, *DOUBTED_KINDS), saved["weights"], strict=True)
+                for kind, own in zip(KINDS, saved["weights"], strict=True)
             },
         }
     return stated

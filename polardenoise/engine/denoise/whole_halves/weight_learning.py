@@ -27,7 +27,7 @@ from polardenoise.engine.particles.scratch_file import ScratchImages
 #: Images of each fold that the ring weights are learned from: at most, and of a small one that share.
 LEARNING_IMAGES, LEARNING_SHARE = 256, 0.5
 #: What the ring weights of the guess are where images tell nothing of them, and of all that is added up.
-PRIOR_GUESS, PRIOR = (0.3, 0.7, 0, 0), (0.2, 0.4, 0.4, 0, 0, 0)
+PRIOR_GUESS, PRIOR = (0.3, 0.7), (0.2, 0.4, 0.4)
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,7 @@ def learn_ring_weights(
         advance(2 * len(probed[-1].probe))
     with torch.inference_mode():
         guess = solve_ring_weights(
-            reduce(
-                add,
-                (
-                    one.measure(*(seen.double(seen.expected) for seen in (one.before, one.after)))
-                    for one in probed
-                ),
-            ),
+            reduce(add, (one.measure(one.before.expected, one.after.expected) for one in probed)),
             PRIOR_GUESS,
         )
     products = []
