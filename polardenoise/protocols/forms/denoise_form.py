@@ -35,7 +35,7 @@ class DenoiseForm(ModelChoice):
             help="Which images (of one half) are denoised together.\n"
             "*neighbours*: those most alike in any in-plane rotation, found by the network. Gives 2D "
             "classes and a score of each particle as well. Images of large halves also see the whole "
-            "half, through templates and views of one volume. Best for nearly all data.\n"
+            "half, through templates. Best for nearly all data.\n"
             "*random*: any images; quick, and enough to see whether there are particles.\n"
             "*by class*: images of one class (their `_classId`), after a 2D classification.\n"
             "*by attribute*: images that share the value of the attribute named below.",
