@@ -42,11 +42,13 @@ STRUCTURES = ("6rku.cif.gz",)
 AVERAGED, ASKED = 64, 256
 
 
-def measure_set(folder: Path, source: str, count: int, snr: float, options: Sequence[str]) -> dict:
-    """Figures of one set: errors and seconds."""
+def measure_set(
+    folder: Path, source: str, count: int, snr: float, options: Sequence[str], smallest_half: int
+) -> dict:
+    """Figures of one set: errors and seconds; halves of so many images or more are divided."""
     simulate_half(folder, source, count, snr, options)
     figures: dict[str, float] = {}
-    for way, smallest in (("neighbours", 10**9), ("whole half", folds.SMALLEST_HALF)):
+    for way, smallest in (("neighbours", 10**9), ("whole half", smallest_half)):
         start = time.perf_counter()
         with patch.object(folds, "SMALLEST_HALF", smallest):
             denoise_half(folder)
@@ -78,6 +80,13 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("sources", nargs="*", metavar="SOURCE")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--particles", type=int, nargs="+", default=[5000, 10000], metavar="N")
+    parser.add_argument(
+        "--smallest-half",
+        type=int,
+        default=folds.SMALLEST_HALF,
+        metavar="N",
+        help="that is divided",
+    )
     parser.add_argument("--case", type=int, nargs="+", default=range(len(CASES)), metavar="NUMBER")
     arguments = parser.parse_args(words)
     rows: list[dict[str, str]] = []
@@ -85,7 +94,9 @@ def main(words: Sequence[str]) -> None:
         for snr, options in (CASES[number] for number in arguments.case):
             for source in arguments.sources or list_molecules(PHANTOMS, STRUCTURES):
                 for count in arguments.particles:
-                    figures = measure_set(Path(scratch), source, count, snr, options)
+                    figures = measure_set(
+                        Path(scratch), source, count, snr, options, arguments.smallest_half
+                    )
                     row = {**name_case(source, snr, options), "images": str(count)}
                     for name in ("64 true neighbours", "neighbours", "whole half"):
                         row[name] = f"{figures[name]:.4f}" if name in figures else ""

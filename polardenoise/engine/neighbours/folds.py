@@ -14,7 +14,7 @@ from polardenoise.engine.particles.token_numbers import number_by_appearance
 #: How many there are.
 FOLDS = 3
 #: Images of the smallest half that is divided: folds of fewer find too few neighbours (docs/templates.rst).
-SMALLEST_HALF = 900
+SMALLEST_HALF = 4096
 #: Share of a half that the smallest fold has at least: where micrographs are few they may not divide evenly.
 SMALLEST_SHARE = 0.22
 
