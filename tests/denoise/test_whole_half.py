@@ -15,9 +15,9 @@ import torch
 from polardenoise.engine.cli import main
 from polardenoise.engine.denoise.resume_folder import name_unfinished
 from polardenoise.engine.denoise.whole_halves import (
-    rounds,
     runner,
     sample,
+    template_making,
     views,
     weight_learning,
 )
@@ -146,7 +146,7 @@ def test_no_image_is_seen_through_anything_of_its_own_fold(folder, model, monkey
     """What the images of a fold are seen through stays to the bit if their pixels change."""
     source = write_large_set(folder)
     fold_of_row, kept = [], []
-    make = rounds.save_templates
+    make = template_making.save_templates
 
     def save_and_look(path, *given):
         make(path, *given)
@@ -160,11 +160,11 @@ def test_no_image_is_seen_through_anything_of_its_own_fold(folder, model, monkey
         fold_of_row[:] = [job.folds, job.halves]
         return draw(job)
 
-    monkeypatch.setattr(rounds, "save_templates", save_and_look)
+    monkeypatch.setattr(template_making, "save_templates", save_and_look)
     monkeypatch.setattr(sample, "draw_sample", draw_and_look)
     # Ring weights are a few numbers of the whole half, learned from all of its folds.
     equal = WeightsOfHalf(torch.ones(2, 16) / 2, torch.ones(3, 16) / 3, False)
-    monkeypatch.setattr(rounds, "learn_ring_weights", lambda *_: equal)
+    monkeypatch.setattr(template_making, "learn_ring_weights", lambda *_: equal)
     assert denoise(model, *OPTIONS, "--contrast", "bright") == 0
     fold, half = fold_of_row
     replace_images(folder, (fold == 2) & (half == 1))
@@ -183,7 +183,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(work, model, mo
     for path in work.glob("out*"):
         path.unlink()
     place = {
-        "first": (rounds, "save_estimates", 3),
+        "first": (template_making, "save_estimates", 3),
         "views": (views, "project_all", 2),
         "weights": (weight_learning, "solve_ring_weights", 3),
         "last": (runner, "join_estimates", 5),
@@ -196,7 +196,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(work, model, mo
     if moment == "last":  # a file cut short is made again
         largest = sorted(unfinished.glob(PATTERN.replace("*", "sample.*")))[0]
         os.truncate(largest, largest.stat().st_size // 2)
-    done = count_calls(monkeypatch, rounds, "save_estimates")
+    done = count_calls(monkeypatch, template_making, "save_estimates")
     assert denoise(model, *OPTIONS, "--resume") == 0
     assert Path("out.mrcs").read_bytes() == expected
     assert len(done) == {"first": 10, "views": 0, "weights": 0, "last": 1}[moment]

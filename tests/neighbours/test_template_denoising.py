@@ -14,7 +14,7 @@ from polardenoise.engine.neighbours.template_denoising import (
     join_estimates,
     see_images,
 )
-from polardenoise.engine.neighbours.templates import prepare_templates, smooth_templates
+from polardenoise.engine.neighbours.templates import prepare_templates, see_through_one_another
 from polardenoise.engine.networks.registry import build_model
 from tests.neighbours.test_templates import ANGLES, BOX, draw_blobs, turn
 
@@ -61,8 +61,9 @@ def test_images_off_the_centre_are_moved_to_where_the_templates_show_them(grid, 
 
 def test_every_kind_of_every_round_is_there_and_noise_shows_nothing(grid):
     templates = draw_blobs(40, 0, strength=3.0)
-    both = smooth_templates(templates, grid)
-    rounds = [prepare_templates(templates[None], grid), prepare_templates(both, grid)]
+    bare = prepare_templates(templates[None], grid)
+    both = bare.add_kind(see_through_one_another(bare, templates))
+    rounds = [bare, both]
     noise = torch.randn(8, BOX, BOX, generator=torch.Generator().manual_seed(1))
     images = torch.cat([templates[:8] + 0.3 * noise, noise])
     ctf_rings = torch.ones(16, BOX // 2)

@@ -47,9 +47,9 @@ from polardenoise.engine.denoise.resume_folder import (
 )
 from polardenoise.engine.denoise.resume_stack import UnfinishedStack
 from polardenoise.engine.denoise.verdict import COUNTED, find_dotted
-from polardenoise.engine.denoise.whole_halves.rounds import make_templates
 from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
 from polardenoise.engine.denoise.whole_halves.sample import form_sample
+from polardenoise.engine.denoise.whole_halves.template_making import make_templates
 from polardenoise.engine.denoise.wording import word_taken_over
 from polardenoise.engine.particles.particle_set import ParticleSet
 from polardenoise.engine.particles.preprocessing import return_images

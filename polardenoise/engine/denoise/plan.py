@@ -50,8 +50,8 @@ from polardenoise.engine.runtime.row_numbers import say_how_rows_count
 
 #: The fact that a resumed run may leave out: what was kept for pictures and matches is then not needed.
 KEEPS_MATCHES = "--matches or --report"
-#: Bytes of each value of a template: two rounds of estimates, and of templates of two kinds, in half precision.
-TEMPLATE_BYTES = 12
+#: Bytes of each value of a template: its estimate, the template and a view, in half precision.
+TEMPLATE_BYTES = 6
 #: What to do where a file that an earlier run has left cannot be used.
 START_ANEW = "leave --resume out to start anew"
 #: What follows the name of the output in those of the files of classes, and their kinds.

@@ -45,10 +45,10 @@ class Backprojection:
     sums: Tensor
 
 
-def begin_backprojection(box: int) -> Backprojection:
-    """Make an empty sum for images of `box` pixels."""
+def begin_backprojection(box: int, device: torch.device | None = None) -> Backprojection:
+    """Make an empty sum for images of `box` pixels, on a device (the CPU)."""
     padded = PADDING * box
-    return Backprojection(box, torch.zeros(padded * padded * (padded // 2 + 2), 3))
+    return Backprojection(box, torch.zeros(padded * padded * (padded // 2 + 2), 3, device=device))
 
 
 def insert_slices(
@@ -123,16 +123,23 @@ def solve_backprojection(backprojection: Backprojection) -> Tensor:
     # No floor under small weights: with few views it fills the gaps between their planes, and the half-map FSC comes
     # out up to 0.06 away from RELION's.
     gridding = _iterate_gridding_weights(weight / scale, radius)
-    volume = torch.fft.irfftn(numerator / scale * gridding, s=(padded,) * 3)
-    volume = torch.fft.fftshift(volume)
+    volume = take_back(numerator / scale * gridding)
+    return mask_softly_outside_sphere(volume, box / 2, MASK_EDGE)
+
+
+def take_back(spectrum: Tensor) -> Tensor:
+    """Take the padded transform of a map `(M, M, M // 2 + 1)` back to the map `(N, N, N)`, `M = 2 N`.
+
+    Trilinear insertion multiplied the map by the transform of its kernel, sinc^2 along each axis: it is divided out.
+    """
+    padded = spectrum.shape[0]
+    box = padded // PADDING
     edge = (padded - box) // 2
     kept = slice(edge, edge + box)
-    volume = volume[kept, kept, kept]
-    # Trilinear insertion multiplied the map by the transform of its kernel, sinc^2 along each axis.
+    volume = torch.fft.fftshift(torch.fft.irfftn(spectrum, s=(padded,) * 3))[kept, kept, kept]
     offsets = torch.arange(box, device=volume.device) - box // 2
     along_axis = torch.sinc(offsets / padded) ** 2
-    volume = volume / (along_axis[:, None, None] * along_axis[:, None] * along_axis)
-    return mask_softly_outside_sphere(volume, box / 2, MASK_EDGE)
+    return volume / (along_axis[:, None, None] * along_axis[:, None] * along_axis)
 
 
 def mask_softly_outside_sphere(volume: Tensor, radius: float, edge: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""RELION Euler angles, rotation matrices, and random orientations.
+"""RELION Euler angles, rotation matrices, random orientations and directions spread evenly.
 
 Convention (verified against ``relion_project``): the three angles (rot, tilt, psi), in degrees, are the *intrinsic*
 ZYZ angles of ``scipy.spatial.transform.Rotation.from_euler("ZYZ", (rot, tilt, psi), degrees=True)``. Their matrix is
@@ -104,6 +104,15 @@ def draw_orientations(count: int, generator: np.random.Generator) -> Tensor:
         [180.0 * uniform[:, 0], np.degrees(np.arccos(uniform[:, 1])), 180.0 * uniform[:, 2]], axis=1
     )
     return torch.from_numpy(angles)
+
+
+def spread_directions(count: int) -> Tensor:
+    """Spread `(count, 3)` unit vectors evenly over half a sphere, along a Fibonacci spiral."""
+    number = torch.arange(count, dtype=torch.float64) + 0.5
+    z = 1 - number / count
+    around = torch.pi * (1 + 5**0.5) * number
+    radius = (1 - z**2).sqrt()
+    return torch.stack([radius * around.cos(), radius * around.sin(), z], 1).float()
 
 
 def draw_views(views: int, count: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -88,7 +88,7 @@ def see_images(
     displacements = images.new_zeros(len(images), 2)
     centred = images
     for _ in range(CENTRING_PASSES if off_centre else 0):
-        shown = expect_images(templates[-1].only_first(), centred, ctf_rings).estimates[0]
+        shown = expect_images(templates[-1], centred, ctf_rings).estimates[0]
         displacements = find_by_templates(centred, ctf_rings, shown, displacements)
         centred = shift_images(images, -displacements)
     seen = [expect_images(own, centred, ctf_rings) for own in templates]

@@ -68,10 +68,6 @@ class Templates:
     rings: FourierRings
     grid: PolarGrid
 
-    def only_first(self) -> "Templates":
-        """Leave all kinds but the first, which is what images are compared with."""
-        return replace(self, spectra=self.spectra[:1])
-
     def add_kind(self, images: Tensor) -> "Templates":
         """Add a kind `(m, box, box)`, in the order that the first was given in: it is gathered as well."""
         polar = self.grid.to_polar(images[self.order[: len(images)]])
@@ -92,12 +88,6 @@ class Expectation:
 
     estimates: Tensor
     evidence: Tensor
-
-
-def smooth_templates(estimates: Tensor, grid: PolarGrid) -> Tensor:
-    """Put estimates `(m, box, box)` and what they are seen through one another together, `(2, m, box, box)`."""
-    bare = prepare_templates(estimates[None], grid)
-    return torch.stack([estimates, see_through_one_another(bare, estimates)])
 
 
 def see_through_one_another(templates: Templates, estimates: Tensor) -> Tensor:

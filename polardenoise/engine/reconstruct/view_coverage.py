@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.counts import word_count
-from polardenoise.engine.imaging.euler_angles import matrices_from_angles
+from polardenoise.engine.imaging.euler_angles import matrices_from_angles, spread_directions
 
 #: Directions of Fourier space that are asked about, spread evenly over half a sphere.
 DIRECTIONS = 1000
@@ -101,15 +101,6 @@ def find_gaps(angles: np.ndarray, rows: np.ndarray, symmetry: Tensor, shell: flo
         if (gaps * shell <= REACH).all():
             break
     return gaps
-
-
-def spread_directions(count: int) -> Tensor:
-    """Spread `(count, 3)` unit vectors evenly over half a sphere, along a Fibonacci spiral."""
-    number = torch.arange(count, dtype=torch.float64) + 0.5
-    z = 1 - number / count
-    around = torch.pi * (1 + 5**0.5) * number
-    radius = (1 - z**2).sqrt()
-    return torch.stack([radius * around.cos(), radius * around.sin(), z], 1).float()
 
 
 def count_views(angles: np.ndarray, symmetry: Tensor) -> int:

@@ -16,7 +16,7 @@ from polardenoise.engine.imaging.fourier import fourier_crop
 from polardenoise.engine.imaging.ring_harmonics import FourierRings, build_fourier_rings
 from polardenoise.engine.networks.template_evidence import pair_parts, score_templates
 from polardenoise.engine.views.frames import draw_frames, place_images, spread_frames
-from polardenoise.engine.views.poses import project_all
+from polardenoise.engine.views.poses import draw_places, project_all
 from polardenoise.engine.views.volume_sums import begin_sums, solve_volume
 
 #: Side of the images that poses are found with, pixels, views, rotations, and images at once.
@@ -120,10 +120,7 @@ def move_frames(
         full = torch.ones(some.shape[2], rings.rings, device=some.device)
         scores = score_templates(pair_parts(some), keys, full, energies, rings, ANGLES).flatten(1)
         best.append(scores.amax(1))
-        # Drawn by how far up the chances have added up to a number drawn from 0 to 1: one a pose would be dear.
-        added_up = ((scores - best[-1][:, None]) * sharpness).exp_().cumsum(1)
-        drawn = torch.rand(len(scores), 1, generator=generator).to(scores) * added_up[:, -1:]
-        places.append(torch.searchsorted(added_up, drawn)[:, 0].clamp_max(scores.shape[1] - 1))
+        places.append(draw_places(scores.mul_(sharpness), generator))
     place = torch.cat(places)
     frames = place_images(views, place // ANGLES, place % ANGLES, ANGLES)
     return frames, float(torch.cat(best).mean())

@@ -21,6 +21,7 @@ from polardenoise.engine.views.poses import (
     measure_gains,
     prepare_views,
     scale_shells,
+    show_views,
 )
 from polardenoise.engine.views.volume_sums import HalfSums, begin_sums, solve_volume
 
@@ -97,8 +98,7 @@ def make_volume(
         `(box, box, box)`, one of the two mirror images, in any orientation.
     """
     placed = place_estimates(estimates, generator)
-    sums = sum_placed(placed)
-    volume = solve_volume(sums)
+    volume = solve_volume(sum_placed(placed))
     both = []
     for fold, count in list_placements(first, second):
         views = prepare_views(volume, spread_frames(VIEWS, generator).to(estimates), grid)
@@ -155,7 +155,9 @@ def place_fold(
             before = fold.displacements[some]
             centred = shift_images(images, -before)
             frames = draw_poses(views, centred, ctf_rings, generator)
-            moved = find_by_templates(centred, ctf_rings, views.show(frames), before)
+            moved = find_by_templates(
+                centred, ctf_rings, show_views(views.transform, frames), before
+            )
             fold.displacements[some] = moved
             images = shift_images(images, -moved)
         sums.add_images(images, ctf_rings, frames)

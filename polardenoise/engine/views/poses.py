@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.backprojection import frequency_radius
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.imaging.polar_grid import PolarGrid
@@ -16,7 +17,6 @@ from polardenoise.engine.imaging.projections import (
 from polardenoise.engine.neighbours.ring_weights import sum_by_rings
 from polardenoise.engine.neighbours.templates import Templates, find_nearest, prepare_templates
 from polardenoise.engine.views.frames import place_images
-from polardenoise.engine.views.volume_sums import measure_radius
 
 #: Views that an image may show, of those that it shows best.
 MOST_LIKELY = 16
@@ -43,22 +43,22 @@ class Views:
     frames: Tensor
     transform: VolumeTransform
 
-    def show(self, frames: Tensor) -> Tensor:
-        """Project the volume at frames `(n, 3, 3)`: `(n, box, box)`."""
-        parts = [project_at(self.transform, some) for some in frames.split(PROJECTIONS_AT_ONCE)]
-        return torch.cat(parts)
-
 
 def project_all(volume: Tensor, frames: Tensor) -> Tensor:
     """Project a volume `(box, box, box)` at frames `(n, 3, 3)`: `(n, box, box)`."""
-    transform = prepare_volume(volume)
+    return show_views(prepare_volume(volume), frames)
+
+
+def show_views(transform: VolumeTransform, frames: Tensor) -> Tensor:
+    """Project a prepared volume at frames `(n, 3, 3)`: `(n, box, box)`."""
     return torch.cat([project_at(transform, some) for some in frames.split(PROJECTIONS_AT_ONCE)])
 
 
 def prepare_views(volume: Tensor, frames: Tensor, grid: PolarGrid) -> Views:
     """Project a volume at frames and prepare the projections for comparison."""
-    projections = project_all(volume, frames)
-    return Views(prepare_templates(projections[None], grid), frames, prepare_volume(volume))
+    transform = prepare_volume(volume)
+    projections = show_views(transform, frames)
+    return Views(prepare_templates(projections[None], grid), frames, transform)
 
 
 def draw_poses(
@@ -82,10 +82,19 @@ def draw_poses(
     nothing = images.new_zeros(()).expand(len(images), len(views.templates.order))
     nearest, scores = find_nearest(views.templates, images, ctf_rings, MOST_LIKELY, nothing)
     angles, scores = scores.shape[-1], scores.flatten(1)
-    waits = torch.empty(scores.shape).exponential_(generator=generator)
-    drawn = (scores - waits.to(scores).log()).argmax(1)  # by Gumbel's trick
+    drawn = draw_places(scores, generator)
     places = nearest.gather(1, (drawn // angles)[:, None])[:, 0]
     return place_images(views.frames, views.templates.order[places], drawn % angles, angles)
+
+
+def draw_places(scores: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a place `(n,)` of each row of scores `(n, m)`, logarithms of how probable they are; these are overwritten.
+
+    By how far up the chances have added up to a number drawn from 0 to 1: to draw one for each place would be dear.
+    """
+    added_up = scores.sub_(scores.amax(1, keepdim=True)).exp_().cumsum(1)
+    drawn = torch.rand(len(scores), 1, generator=generator).to(scores) * added_up[:, -1:]
+    return torch.searchsorted(added_up, drawn)[:, 0].clamp_max(scores.shape[1] - 1)
 
 
 def measure_gains(volume: Tensor, images: Tensor, ctf_rings: Tensor, frames: Tensor) -> Tensor:
@@ -101,7 +110,7 @@ def measure_gains(volume: Tensor, images: Tensor, ctf_rings: Tensor, frames: Ten
 
 def scale_shells(volume: Tensor, gains: Tensor) -> Tensor:
     """Multiply the shells of a volume `(N, N, N)` by gains `(N // 2,)`, linearly between them."""
-    radius = measure_radius(volume.shape[-1], volume.device).clamp_max(len(gains) - 1)
+    radius = frequency_radius(volume.shape[-1], volume.device).clamp_max(len(gains) - 1)
     below = radius.floor().long()
     above = (below + 1).clamp_max(len(gains) - 1)
     factors = torch.lerp(gains[below], gains[above], radius - below)

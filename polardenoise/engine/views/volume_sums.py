@@ -12,12 +12,13 @@ from torch import Tensor
 
 from polardenoise.engine.imaging.backprojection import (
     MASK_EDGE,
-    PADDING,
     Backprojection,
     begin_backprojection,
     complete_sums,
+    frequency_radius,
     insert_slices,
     mask_softly_outside_sphere,
+    take_back,
 )
 from polardenoise.engine.imaging.ctf_rings import lay_out_rings
 
@@ -63,10 +64,7 @@ class HalfSums:
 
 def begin_sums(box: int, device: torch.device) -> HalfSums:
     """Begin with no images of `box` pixels."""
-    first, second = (
-        Backprojection(box, begin_backprojection(box).sums.to(device)) for _ in range(2)
-    )
-    return HalfSums((first, second))
+    return HalfSums((begin_backprojection(box, device), begin_backprojection(box, device)))
 
 
 def solve_volume(sums: HalfSums) -> Tensor:
@@ -77,38 +75,24 @@ def solve_volume(sums: HalfSums) -> Tensor:
 
 def average_images(backprojection: Backprojection) -> Tensor:
     """Average the images at each frequency, `(box, box, box)`; what few have measured is drawn to nothing."""
-    box, padded = backprojection.box, PADDING * backprojection.box
+    box = backprojection.box
     numerator, weight = complete_sums(backprojection)
-    spectrum = numerator / (weight + UNMEASURED * average_shells(weight) + 1e-6)
-    edge = (padded - box) // 2
-    kept = slice(edge, edge + box)
-    volume = torch.fft.fftshift(torch.fft.irfftn(spectrum, s=(padded,) * 3))[kept, kept, kept]
-    # As in `solve_backprojection`: trilinear insertion multiplied by the transform of its kernel.
-    offsets = torch.arange(box, device=volume.device) - box // 2
-    along = torch.sinc(offsets / padded).square()
-    volume = volume / (along[:, None, None] * along[:, None] * along)
+    volume = take_back(numerator / (weight + UNMEASURED * average_shells(weight) + 1e-6))
     return mask_softly_outside_sphere(volume, box / 2 - MASK_EDGE, MASK_EDGE)
 
 
 def average_shells(values: Tensor) -> Tensor:
     """Give each frequency of a half transform `(M, M, M // 2 + 1)` the average of its shell."""
-    shells = measure_radius(values.shape[0], values.device).round().long().flatten()
+    shells = frequency_radius(values.shape[0], values.device).round().long().flatten()
     sums = torch.bincount(shells, values.flatten().double())
     counts = torch.bincount(shells).clamp_min(1)
     return (sums / counts)[shells].view_as(values).to(values.dtype)
 
 
-def measure_radius(box: int, device: torch.device) -> Tensor:
-    """Give the distance of each frequency of a half transform from the origin, `(N, N, N // 2 + 1)`, cycles per box."""
-    along = torch.fft.fftfreq(box, 1 / box, device=device).square()
-    half = torch.arange(box // 2 + 1, device=device).square()
-    return (along[:, None, None] + along[:, None] + half).sqrt()
-
-
 def keep_what_agrees(first: Tensor, second: Tensor) -> Tensor:
     """Average two volumes `(N, N, N)` of independent noise, each band and place by the share that agrees."""
     box = first.shape[-1]
-    radius = measure_radius(box, first.device)
+    radius = frequency_radius(box, first.device)
     spectra = [torch.fft.rfftn(one) for one in (first, second)]
     kept = torch.zeros_like(first)
     below = torch.zeros_like(radius)

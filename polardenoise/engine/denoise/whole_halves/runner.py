@@ -1,4 +1,4 @@
-"""Clusters of large halves: each image is estimated through the templates of the next fold of its half."""
+"""Clusters of large halves: each image is estimated through templates and views that other folds of its half make."""
 
 from collections.abc import Sequence
 

@@ -65,7 +65,7 @@ def save_templates(
     """Save the estimates of each fold's sample, the views for each fold, `(m, box, box)`, and the half's weights."""
     kept = {
         name_of_fold(kind, fold): images.half().cpu().numpy()
-        for kind, folds in zip(KINDS, (estimates, views), strict=False)
+        for kind, folds in zip(KINDS[:2], (estimates, views), strict=True)
         for fold, images in enumerate(folds, 1)
     }
     save_arrays(

@@ -1,4 +1,4 @@
-"""Large halves as one set: every image is seen through templates of the next fold of its half.
+"""Templates and views of large halves: what their images are seen through is made before they are.
 
     a sample of each fold, denoised among neighbours -> templates of the fold, ring weights
     -> a volume of the two other folds for each, its views -> all images seen through templates and views
