@@ -54,6 +54,7 @@ class DenoiseSummary:
         counts = [
             count
             for half in summary.get("whole_halves", {}).values()
+            if half.get("used", True)
             for count in half["templates"]
         ]
         if not counts:

@@ -8,6 +8,7 @@ from polardenoise.engine.imaging.disk import disk_mask
 from polardenoise.engine.neighbours.ring_weights import (
     PROBE,
     add_by_rings,
+    estimate_risk,
     measure_ring_products,
     solve_ring_weights,
     sum_by_rings,
@@ -79,28 +80,51 @@ def test_without_the_truth_the_weights_are_those_of_the_truth(with_ctf):
     assert miss(weights) < 0.7 * miss(believed)
 
 
+def test_the_risk_tells_which_estimate_is_nearer_to_the_truth():
+    """A blurred image is better than one that keeps most of its noise, though it looks less like it."""
+    signals, ones = draw_signals(300), torch.ones(300, BOX // 2)
+
+    def estimate(images):
+        return torch.stack([blur(images), 0.7 * images * DISK])
+
+    images, products = learn(estimate, signals, ones)
+    estimates = estimate(images)
+    risks, errors = [], []
+    for kind in range(2):
+        weights = torch.zeros(2, BOX // 2)
+        weights[kind] = 1
+        risks.append(estimate_risk(products, weights))
+        errors.append(float((estimates[kind] * DISK - signals).square().sum()))
+    assert errors[0] < 0.7 * errors[1]
+    # Up to the signals' own energy, which is the same for both.
+    assert risks[0] - risks[1] == pytest.approx(errors[0] - errors[1], rel=0.1)
+    assert products.select(1).gram.shape == (BOX // 2, 1, 1)
+
+
 def test_where_nothing_is_told_the_weights_are_what_was_expected():
     def estimate(images):
         return 1e-5 * torch.stack([images, draw(len(images), 5)])
 
     _, products = learn(estimate, draw_signals(20), torch.ones(20, BOX // 2))
-    weights = solve_ring_weights(products, (0.7, -0.2))
-    assert torch.allclose(weights, torch.tensor([[0.7], [-0.2]]).expand_as(weights), atol=0.05)
+    weights = solve_ring_weights(products, (0.7, 0.2))
+    assert torch.allclose(weights, torch.tensor([[0.7], [0.2]]).expand_as(weights), atol=0.05)
 
 
-def test_products_of_batches_add_up():
-    signals, ones = draw_signals(30), torch.ones(30, BOX // 2)
-    probe = draw(30, 3)
-    images = signals + draw(30, 2)
-    before, after = torch.stack([blur(images)]), torch.stack([blur(images + PROBE * probe)])
-    whole = measure_ring_products(images, ones, before, after, probe)
-    parts = [
-        measure_ring_products(images[s], ones[s], before[:, s], after[:, s], probe[s])
-        for s in (slice(0, 11), slice(11, 30))
-    ]
-    together = parts[0] + parts[1]
-    assert torch.allclose(together.gram, whole.gram)
-    assert torch.allclose(together.target, whole.target)
+def test_no_weight_is_negative():
+    """Of two estimates that differ by noise only, neither is taken away from the other."""
+    signals = draw_signals(60)
+
+    def estimate(images):
+        return torch.stack([blur(signals + draw(60, 7)), blur(signals) + 0.3 * blur(images)])
+
+    _, products = learn(estimate, signals, torch.ones(60, BOX // 2))
+    free = torch.linalg.solve(products.gram, products.target)
+    assert float(free.min()) < -0.05
+    weights = solve_ring_weights(products, (0.5, 0.5))
+    assert float(weights.min()) >= 0
+    positive = (weights > 0).all(0)
+    assert positive.any()
+    assert torch.allclose(weights.T[positive].double(), free[positive], atol=0.1)
 
 
 def test_weights_of_one_leave_an_estimate_as_it_is():

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.imaging.mirror_parity import mirror_images
 from polardenoise.engine.imaging.ring_harmonics import build_fourier_rings
 from polardenoise.engine.imaging.rotation import turn_images
 from polardenoise.engine.imaging.rotational_matching import ROTATIONS
 from polardenoise.engine.neighbours import encoded_cluster
 from polardenoise.engine.neighbours import search as neighbours
+from polardenoise.engine.neighbours.centred_denoising import denoise_centred_cluster
 from polardenoise.engine.neighbours.companions import choose_neighbours
 from polardenoise.engine.neighbours.encoded_cluster import Cluster, encode_cluster, encode_mirrored
 from polardenoise.engine.neighbours.grouping import form_sets
@@ -270,3 +272,20 @@ def test_the_nearest_come_first():
     mirrored = affinity - 0.5  # each a little farther than as it is
     found = choose_neighbours(torch.cat([affinity, mirrored], 1), 4)
     assert found.tolist() == [[0, 1, 5, 3], [1, 0, 4, 2], [2, 3, 7, 1], [3, 2, 6, 0]]
+
+
+def test_in_coloured_noise_images_are_compared_by_what_stands_out_of_it(model, particles):
+    """Told the power of the noise on each ring, an image finds better neighbours, and a better estimate."""
+    _, clean, view = particles
+    power = 0.5 + 12 * (-torch.arange(32) / 3.0).exp()
+    source = torch.Generator().manual_seed(7)
+    noise = filter_by_rings(torch.randn(clean.shape, generator=source), power.sqrt()[None])
+    images = filter_by_rings(clean, CTF_RINGS) + noise
+    errors, alike = [], []
+    for known in (power, None):
+        centred = denoise_centred_cluster(model, images, CTF_RINGS, 16, 0, noise_power=known)
+        errors.append(relative_mse(centred.undo_recentring(), clean))
+        there = centred.denoised.neighbours[:, 1:] % COUNT
+        alike.append((view[there] == view[:, None]).float().mean())
+    assert alike[0] > alike[1]
+    assert errors[0] < 0.95 * errors[1]

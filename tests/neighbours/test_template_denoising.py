@@ -13,6 +13,7 @@ from polardenoise.engine.neighbours.template_denoising import (
     denoise_by_guess,
     join_estimates,
     see_images,
+    see_images_of_folds,
 )
 from polardenoise.engine.neighbours.templates import prepare_templates, see_through_one_another
 from polardenoise.engine.networks.registry import build_model
@@ -119,3 +120,18 @@ def test_the_network_goes_by_the_guess_once():
         joined = join_estimates(seen, cluster, denoised, alone)
     assert torch.allclose(joined.denoised.estimates, denoised.estimates, atol=1e-4)
     assert torch.equal(joined.denoised.neighbours, denoised.neighbours)
+
+
+def test_images_of_each_fold_are_seen_through_what_is_for_their_fold(grid):
+    prepared = [[prepare_templates(draw_blobs(12, seed)[None], grid)] for seed in (0, 1, 2)]
+    images, ctf_rings = draw_blobs(9, 5), torch.ones(9, BOX // 2)
+    folds = torch.tensor([3, 1, 2, 2, 1, 3, 1, 3, 2])
+    together = see_images_of_folds(
+        lambda fold: prepared[fold - 1], folds, images, ctf_rings, off_centre=True
+    )
+    for fold in (1, 2, 3):
+        own = folds == fold
+        alone = see_images(prepared[fold - 1], images[own], ctf_rings[own], off_centre=True)
+        for name, of_all in vars(together).items():
+            kept = of_all[:, own] if name == "expected" else of_all[own]
+            assert torch.allclose(kept, getattr(alone, name), atol=1e-5), name

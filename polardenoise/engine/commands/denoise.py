@@ -75,8 +75,9 @@ def word_grouping(summary: dict[str, Any]) -> str:
     if summary["searched"]:
         neighbours = word_set_size(summary, less=1)
         clusters = word_count(summary["sets"], "cluster")
-        templates = [one for half in summary["whole_halves"].values() for one in half["templates"]]
-        views = max((half["views"] for half in summary["whole_halves"].values()), default=0)
+        whole = [half for half in summary["whole_halves"].values() if half["used"]]
+        templates = [one for half in whole for one in half["templates"]]
+        views = max((half["views"] for half in whole), default=0)
         through = (
             f"through {word_count(max(templates), 'image')} of another fold of its half, "
             f"{word_count(views, 'view')} of a volume of both others, and "

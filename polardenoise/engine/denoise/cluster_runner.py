@@ -1,6 +1,6 @@
 """Clusters of neighbours: the network is run over them, each image among its own neighbours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,14 +38,27 @@ class ClusterRunner:
         Of the run: receives the matches of each cluster.
     precision : torch.dtype
         Of the convolutions.
+    noise_powers : mapping
+        Half -> `(box // 2,)` power of its noise on each ring, of those whose noise is coloured and left so.
     """
 
-    def __init__(self, job: Job, folder: Path, precision: torch.dtype):
+    def __init__(
+        self,
+        job: Job,
+        folder: Path,
+        precision: torch.dtype,
+        noise_powers: Mapping[int, Tensor],
+    ):
         self.job, self.folder, self.precision = job, folder, precision
+        self.noise_powers = {half: own.to(job.device) for half, own in noise_powers.items()}
 
     def count_passes(self) -> int:
         """Count how often the network goes over the images of a cluster."""
         return count_passes(as_joint(self.job.model))
+
+    def find_noise_power(self, rows: np.ndarray) -> Tensor | None:
+        """Find the power of the noise of rows of one half on each ring, `(box // 2,)`; None where it is white."""
+        return self.noise_powers.get(int(self.job.halves[rows[0]]))
 
     def choose_network(self, rows: np.ndarray) -> PolarTransformer:
         """Choose the network that denoises rows of one half."""
@@ -90,6 +103,7 @@ class ClusterRunner:
                 job.plan.seed,
                 shared,
                 job.choose_widest_set(rows),
+                self.find_noise_power(rows),
             )
 
     @contextmanager

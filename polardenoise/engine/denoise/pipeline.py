@@ -36,6 +36,7 @@ from polardenoise.engine.denoise.preparation import (
     open_preparation,
     prepare_run,
     read_computing,
+    settle_folds,
 )
 from polardenoise.engine.denoise.report_folder import check_report_folder
 from polardenoise.engine.denoise.resume_folder import (
@@ -106,6 +107,7 @@ def denoise_particles(
     if not complete:
         with timing_stages() as seconds, prepared_folder(job, facts, processes) as folder:
             if not was_published(folder, hash_facts(facts)):
+                job = settle_folds(job, folder)
                 make_templates_of_halves(job, folder, processes)
                 with processes.stage():
                     write_images(job, folder, processes)
@@ -152,8 +154,15 @@ def make_templates_of_halves(job: Job, folder: Path, processes: Processes) -> No
         if processes.is_first:
             with open_preparation(job, folder) as preparation:
                 form_sample(job, folder, preparation.scratch)
-    clusters = ClusterRunner(job, folder, read_computing(folder).precision)
-    make_templates(job, WholeHalfRunner(job, clusters), processes)
+    with open_preparation(job, folder) as preparation:
+        runner = open_runner(job, folder, preparation)
+        make_templates(job, runner, preparation.scratch, processes)
+
+
+def open_runner(job: Job, folder: Path, preparation: Preparation) -> WholeHalfRunner:
+    """Open what estimates the clusters of a run."""
+    left = preparation.colours.list_left()
+    return WholeHalfRunner(job, ClusterRunner(job, folder, read_computing(folder).precision, left))
 
 
 def write_images(job: Job, folder: Path, processes: Processes) -> None:
@@ -163,13 +172,13 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
     stage = "denoise" if processes.count == 1 else f"denoise (1 of {processes.count} processes)"
     if job.plan.resume:
         print(f"{stage}: {word_taken_over(kept, kept + count)}", flush=True)
-    runner = (
-        WholeHalfRunner(job, ClusterRunner(job, folder, computing.precision))
-        if job.groups is None
-        else BatchRunner(job, computing.precision)
-    )
     with ExitStack() as opened:
         preparation = opened.enter_context(open_preparation(job, folder))
+        runner = (
+            open_runner(job, folder, preparation)
+            if job.groups is None
+            else BatchRunner(job, computing.precision)
+        )
         stack = opened.enter_context(
             UnfinishedStack(folder, processes.rank, len(job.particles), job.box)
         )

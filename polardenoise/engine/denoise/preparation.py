@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,7 +31,6 @@ from polardenoise.engine.denoise.noise.whitening import (
 )
 from polardenoise.engine.denoise.plan import START_ANEW, Job
 from polardenoise.engine.neighbours.clusters import form_clusters
-from polardenoise.engine.neighbours.folds import FOLDS
 from polardenoise.engine.neighbours.grouping import ImageSet, form_sets
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.preprocessing import (
@@ -141,7 +140,18 @@ def prepare_run(job: Job, folder: Path) -> None:
         for doubt in preparation.doubt(job):
             warn(doubt)
         if not (folder / SETS).exists():
-            save_sets(folder / SETS, form_job_sets(job, preparation.scratch))
+            save_sets(folder / SETS, form_job_sets(job, preparation))
+
+
+def settle_folds(job: Job, folder: Path) -> Job:
+    """Leave halves whole whose noise is coloured and left so, which is known once the input has been read.
+
+    Such is the noise of real particles. It has structure as well, which poses follow, and ring weights are learned as
+    if it had none: what templates and views add is worse there than neighbours alone (docs/templates.rst).
+    """
+    with open_preparation(job, folder) as preparation:
+        coloured = np.isin(job.halves, list(preparation.colours.list_left()))
+    return replace(job, folds=np.where(coloured, 0, job.folds))
 
 
 def forget_what_is_gone(job: Job, folder: Path) -> None:
@@ -293,15 +303,15 @@ def load_colours(job: Job, saved: dict[str, np.ndarray], path: Path) -> NoiseCol
     )
 
 
-def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
+def form_job_sets(job: Job, preparation: Preparation) -> list[ImageSet]:
     """Decide which images are denoised together: sets inside groups, or clusters in which neighbours are looked for.
 
     Parameters
     ----------
     job : Job
         Halves, groups, network.
-    scratch : ScratchImages
-        The working images of all rows, protein bright.
+    preparation : Preparation
+        The working images of all rows, protein bright, and their noise.
 
     Returns
     -------
@@ -314,13 +324,15 @@ def form_job_sets(job: Job, scratch: ScratchImages) -> list[ImageSet]:
     model, progress = as_joint(job.model), Progress("find related images", len(job.shared))
     with torch.inference_mode(), progress:
         return form_clusters(
-            model, scratch, number_parts(job), plan.seed, job.device, progress.advance, job.shared
+            model,
+            preparation.scratch,
+            job.halves,
+            plan.seed,
+            job.device,
+            progress.advance,
+            job.shared,
+            preparation.colours.list_left(),
         )
-
-
-def number_parts(job: Job) -> np.ndarray:
-    """Give each row the number of its fold, over all halves, `(n,)`: folds do not meet, any more than halves."""
-    return job.halves * (FOLDS + 1) + job.folds
 
 
 def save_sets(path: Path, sets: list[ImageSet]) -> None:

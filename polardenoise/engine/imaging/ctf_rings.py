@@ -61,6 +61,37 @@ def filter_by_rings(images: Tensor, factors: Tensor) -> Tensor:
     return filter_images(images, lay_out_rings(factors, images.shape[-1]))
 
 
+def whiten(images: Tensor, ctf_rings: Tensor, noise_power: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Make the noise of images white, of variance 1.
+
+    Parameters
+    ----------
+    images : Tensor
+        `(n, box, box)`.
+    ctf_rings : Tensor
+        `(n, box // 2)` |CTF| by ring.
+    noise_power : Tensor or None
+        `(box // 2,)` power of the noise on each ring; None where it is white already.
+
+    Returns
+    -------
+    tuple of Tensor
+        The images, and the |CTF| by which they now show the molecule.
+    """
+    if noise_power is None:
+        return images, ctf_rings
+    factors = noise_power.rsqrt()
+    return filter_by_rings(images, factors[None]), ctf_rings * factors
+
+
+def weigh_by_noise(ctf_rings: Tensor, noise_power: Tensor | None) -> Tensor:
+    """Give the rings `(n, box // 2)` that images as they are get multiplied by where they are compared.
+
+    Such that what comes out is the product with white noise of `whiten`; parameters are as it has them.
+    """
+    return ctf_rings if noise_power is None else ctf_rings / noise_power
+
+
 def lay_out_rings(factors: Tensor, box: int) -> Tensor:
     """Lay factors `(n, box // 2)` of rings out over half transforms, `(n, box, box // 2 + 1)`; corners as above."""
     return factors[:, ring_index(box, factors.device).clamp_max(box // 2 - 1)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.ctf_rings import weigh_by_noise, whiten
 from polardenoise.engine.imaging.fourier import shift_images
 from polardenoise.engine.neighbours.centring import (
     MOST_PASSES,
@@ -65,13 +66,16 @@ def denoise_centred_cluster(
     seed: int,
     shared: SharedPixels | None = None,
     most: int | None = None,
+    noise_power: Tensor | None = None,
 ) -> CentredCluster:
     """Denoise images `(n, box, box)` of one half with CTF rings `(n, box // 2)`, each among its neighbours.
 
     Particles that lie off the centre are moved there by what their neighbours show, and neighbours are searched once
-    more. `shared` says which of the images share pixels; the other parameters are those of `denoise_encoded_cluster`.
+    more. `shared` says which of the images share pixels, `noise_power` `(box // 2,)` how strong their noise is on each
+    ring of frequencies if it is not white: the network gets the images as they are, and whatever compares them counts
+    each frequency by that. The other parameters are those of `denoise_encoded_cluster`.
     """
-    cluster = encode_cluster(model, images, ctf_rings, shared)
+    cluster = encode_cluster(model, images, ctf_rings, shared, noise_power)
     estimates = denoise_at_random(model, cluster.encoded, seed, shared)
     # An image off the centre resembles others mirrored, off it the other way: by those it is not to be moved.
     neighbours = search_neighbours(cluster, estimates, images_per_set).neighbours
@@ -80,7 +84,7 @@ def denoise_centred_cluster(
     displacements = find_off_centre(
         model,
         images[None],
-        ctf_rings[None],
+        weigh_by_noise(ctf_rings, noise_power)[None],
         neighbours[:, 1:],
         cluster.encoded,
         begun.estimates[None],
@@ -90,13 +94,22 @@ def denoise_centred_cluster(
             denoised = denoise_further(model, cluster, begun, images_per_set, most)
         else:
             denoised = denoise_once_more(model, cluster, estimates, images_per_set, most)
-        denoised = add_expectation(model.grid, images, cluster, denoised)
+        white, _ = whiten(images, ctf_rings, noise_power)
+        denoised = add_expectation(model.grid, white, cluster, denoised)
         return CentredCluster(cluster, denoised, displacements[0])
     tell_pass(more_passes=2 * MOST_PASSES + 7 - count_passes(model))
     # An encoded cluster is most of what is in memory (225 KB an image at 64 px): there is never a second one.
     del cluster, begun, estimates
     return denoise_moved_cluster(
-        model, images, ctf_rings, neighbours, displacements, images_per_set, shared, most
+        model,
+        images,
+        ctf_rings,
+        neighbours,
+        displacements,
+        images_per_set,
+        shared,
+        most,
+        noise_power,
     )
 
 
@@ -109,6 +122,7 @@ def denoise_moved_cluster(
     images_per_set: int,
     shared: SharedPixels | None,
     most: int | None,
+    noise_power: Tensor | None,
 ) -> CentredCluster:
     """Denoise the images of a cluster that lie off the centre: moved until they lie still, by neighbours `(n, K)`.
 
@@ -116,6 +130,7 @@ def denoise_moved_cluster(
     has them.
     """
     passes_left = MOST_PASSES
+    compared = weigh_by_noise(ctf_rings, noise_power)[None]
 
     def denoise_moved(moved: Tensor) -> tuple[Encoded, Tensor]:
         nonlocal passes_left
@@ -127,7 +142,7 @@ def denoise_moved_cluster(
     displacements, estimates = settle(
         model,
         images[None],
-        ctf_rings[None],
+        compared,
         neighbours[:, 1:],
         denoise_moved,
         displacements,
@@ -137,12 +152,14 @@ def denoise_moved_cluster(
     tell_pass(more_passes=-2 * passes_left)
     # Now that images lie in the centre, neighbours are found that could not be told before, mirrored ones as well.
     moved = shift_images(images[None], -displacements)
-    cluster = encode_mirrored(model, encode_cluster(model, moved[0], ctf_rings, shared))
+    cluster = encode_mirrored(
+        model, encode_cluster(model, moved[0], ctf_rings, shared, noise_power)
+    )
     begun = denoise_first(model, cluster, estimates[0], images_per_set)
     displacements = place_once_more(
         model,
         moved,
-        ctf_rings[None],
+        compared,
         begun.neighbours[:, 1:],
         cluster.encoded,
         begun.estimates[None],
@@ -151,9 +168,10 @@ def denoise_moved_cluster(
     )
     del cluster
     moved = shift_images(images, -displacements[0])
-    cluster = encode_mirrored(model, encode_cluster(model, moved, ctf_rings, shared))
+    cluster = encode_mirrored(model, encode_cluster(model, moved, ctf_rings, shared, noise_power))
     denoised = denoise_once_more(model, cluster, begun.estimates, images_per_set, most, begun)
-    denoised = add_expectation(model.grid, moved, cluster, denoised)
+    white, _ = whiten(moved, ctf_rings, noise_power)
+    denoised = add_expectation(model.grid, white, cluster, denoised)
     return CentredCluster(cluster, denoised, displacements[0])
 
 

@@ -95,7 +95,7 @@ def denoise_centred(
     images : Tensor
         `(groups, n, box, box)`; each group by itself decides what is done with it.
     ctf_rings : Tensor
-        `(groups, n, box // 2)`.
+        `(groups, n, box // 2)` |CTF| by ring, over the power of noise that is not white (`weigh_by_noise`).
     neighbours : Tensor
         `(groups * n, k)` int64 other images that show what each one shows, counted over all groups; the first of them
         are what it is compared with. -1 where there are fewer, none where k is 0: nothing is moved then.

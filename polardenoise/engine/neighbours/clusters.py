@@ -6,7 +6,7 @@ into clusters. Each image is compared with the landmarks once: the work grows as
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
+from polardenoise.engine.imaging.ctf_rings import whiten
 from polardenoise.engine.imaging.ring_harmonics import FourierRings, build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import (
     compute_image_harmonics,
@@ -46,6 +47,7 @@ def form_clusters(
     device: torch.device,
     advance: Callable[[int], None],
     shared: SharedPixels | None = None,
+    noise_powers: Mapping[int, Tensor] | None = None,
 ) -> list[ImageSet]:
     """Cut every half into clusters; images of different halves never meet.
 
@@ -66,6 +68,8 @@ def form_clusters(
     shared : SharedPixels, optional
         Which rows show one image, of which the first stands for all, and which images share pixels: these may be in one
         cluster, but none is a landmark for another. By default each row has an image of its own, and none do.
+    noise_powers : mapping, optional
+        Half -> `(box // 2,)` power of its noise on each ring, of those whose noise is not white.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def form_clusters(
         In which every image that is not left out is kept exactly once.
     """
     shared = share_nothing(len(halves)) if shared is None else shared
-    clusters = []
+    clusters, noise_powers = [], noise_powers or {}
     for half in np.unique(halves[halves >= 0]):
         rows = shared.first_row[halves[shared.first_row] == half]
         count = math.ceil(len(rows) / LARGEST_CLUSTER)
@@ -82,7 +86,15 @@ def form_clusters(
             advance(len(rows))
             continue
         groups = group_by_landmarks(
-            model, scratch, rows, min(count, MOST_GROUPS), seed, device, advance, shared
+            model,
+            scratch,
+            rows,
+            min(count, MOST_GROUPS),
+            seed,
+            device,
+            advance,
+            shared,
+            noise_powers.get(int(half)),
         )
         clusters += list(cut_groups(rows, groups, seed))
     return clusters
@@ -97,6 +109,7 @@ def group_by_landmarks(
     device: torch.device,
     advance: Callable[[int], None],
     shared: SharedPixels,
+    noise_power: Tensor | None,
 ) -> np.ndarray:
     """Give each row of one half the group, 0 to `groups - 1`, whose landmarks explain it best; none is overfull."""
     chosen = choose_landmarks(rows, shared, np.random.default_rng([seed, 4]))
@@ -104,15 +117,16 @@ def group_by_landmarks(
         advance(len(rows))
         return np.arange(len(rows)) % groups
     images, ctf_rings = (part.to(device) for part in scratch.read_with_ctf_rings(chosen))
-    cluster = encode_cluster(model, images, ctf_rings)
+    cluster = encode_cluster(model, images, ctf_rings, noise_power=noise_power)
     estimates = cluster.rings.to_harmonics(denoise_at_random(model, cluster.encoded, seed))
-    among = match_either_way(cluster.image_harmonics, ctf_rings, estimates, cluster.rings)
+    among = match_either_way(cluster.image_harmonics, cluster.ctf_rings, estimates, cluster.rings)
     group_of_landmark = divide_landmarks(measure_affinity(among), groups).to(device)
     evidence = np.empty((len(rows), groups), dtype=np.float16)
     rings = build_fourier_rings(images.shape[-1])
     for start in range(0, len(rows), IMAGES_AT_ONCE):
         some = slice(start, start + IMAGES_AT_ONCE)
         images, ctf_rings = (part.to(device) for part in scratch.read_with_ctf_rings(rows[some]))
+        images, ctf_rings = whiten(images, ctf_rings, noise_power)
         harmonics = compute_image_harmonics(images, ctf_rings, rings)
         likelihood = match_either_way(harmonics, ctf_rings, estimates, rings)
         apart = shared.mask(*(shared.image_of_row[those] for those in (rows[some], chosen)))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polardenoise.engine.imaging.ctf_rings import whiten
 from polardenoise.engine.imaging.ring_harmonics import FourierRings, build_fourier_rings
 from polardenoise.engine.imaging.rotational_matching import compute_image_harmonics
 from polardenoise.engine.networks.polar_transformer import Encoded, PolarTransformer
@@ -26,9 +27,9 @@ class Cluster:
     encoded : Encoded
         By the network; where mirrored images count, their keys and values follow on those of the images.
     image_harmonics : Tensor
-        `(2, modes, n, rings)` the images as they are matched.
+        `(2, modes, n, rings)` the images as they are matched, their noise made white.
     ctf_rings : Tensor
-        `(n, box // 2)`.
+        `(n, box // 2)` |CTF| by which these show the molecule.
     rings : FourierRings
         Of the harmonics.
     shared : SharedPixels or None
@@ -55,8 +56,24 @@ def encode_cluster(
     images: Tensor,
     ctf_rings: Tensor,
     shared: SharedPixels | None = None,
+    noise_power: Tensor | None = None,
 ) -> Cluster:
-    """Encode the images of a cluster for the attention and for the matching; `shared` says which share pixels."""
+    """Encode the images of a cluster for the attention and for the matching.
+
+    Parameters
+    ----------
+    model : PolarTransformer
+        Which gets the images as they are.
+    images : Tensor
+        `(n, box, box)`.
+    ctf_rings : Tensor
+        `(n, box // 2)` |CTF| by ring.
+    shared : SharedPixels, optional
+        Which images share pixels.
+    noise_power : Tensor, optional
+        `(box // 2,)` of their noise on each ring, by default white: in matching every frequency counts as much as it
+        stands out of it.
+    """
     encoded = None
     for start in range(0, len(images), IMAGES_AT_ONCE):
         some = slice(start, start + IMAGES_AT_ONCE)
@@ -69,6 +86,7 @@ def encode_cluster(
     assert encoded is not None  # a cluster has an image
     rings = build_fourier_rings(images.shape[-1])
     with full_precision(images.device):
+        images, ctf_rings = whiten(images, ctf_rings, noise_power)
         image_harmonics = compute_image_harmonics(images, ctf_rings, rings)
     mask = None if shared is None else shared.mask(np.arange(len(images)))
     if mask is None:

@@ -45,7 +45,7 @@ def add_expectation(
     grid : PolarGrid
         Of the polar estimates.
     images : Tensor
-        `(n, box, box)` those of the cluster, at their centres.
+        `(n, box, box)` those of the cluster, at their centres, their noise white.
     cluster : Cluster
         What they were denoised from.
     denoised : DenoisedCluster

@@ -13,8 +13,9 @@ from polardenoise.engine.particles.token_numbers import number_by_appearance
 
 #: How many there are.
 FOLDS = 3
+FOLD_NUMBERS = range(1, FOLDS + 1)
 #: Images of the smallest half that is divided: folds of fewer find too few neighbours (docs/templates.rst).
-SMALLEST_HALF = 4096
+SMALLEST_HALF = 900
 #: Share of a half that the smallest fold has at least: where micrographs are few they may not divide evenly.
 SMALLEST_SHARE = 0.22
 

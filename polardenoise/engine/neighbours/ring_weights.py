@@ -17,7 +17,9 @@ with white noise `z` and a small `e`: an estimate that follows the noise of its 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
@@ -32,7 +34,7 @@ PRIOR_ENERGY = 2.0
 
 @dataclass(frozen=True)
 class RingProducts:
-    """The two sides of the equations of ring weights; those of several batches add up.
+    """The two sides of the equations of ring weights.
 
     Attributes
     ----------
@@ -45,9 +47,9 @@ class RingProducts:
     gram: Tensor
     target: Tensor
 
-    def __add__(self, other: "RingProducts") -> "RingProducts":
-        """Add what other images say."""
-        return RingProducts(self.gram + other.gram, self.target + other.target)
+    def select(self, kinds: int) -> "RingProducts":
+        """Leave the first kinds."""
+        return RingProducts(self.gram[:, :kinds, :kinds], self.target[:, :kinds])
 
 
 def measure_ring_products(
@@ -97,11 +99,31 @@ def sum_by_rings(first: Tensor, second: Tensor) -> Tensor:
 
 
 def solve_ring_weights(products: RingProducts, prior: Sequence[float]) -> Tensor:
-    """Solve for the weights, `(kinds, rings)` float32; where there is next to no signal they are those of `prior`."""
+    """Solve for the weights, `(kinds, rings)` float32; where there is next to no signal they are those of `prior`.
+
+    None is negative: each estimate is one of the molecule, and where two differ by what only noise has put there, one
+    would be taken from the other many times over.
+    """
     kinds = products.gram.shape[-1]
-    expected = products.target.new_tensor(prior)
-    gram = products.gram + PRIOR_ENERGY * torch.eye(kinds).to(products.gram)
-    return torch.linalg.solve(gram, products.target + PRIOR_ENERGY * expected).T.float()
+    gram = products.gram.cpu().numpy() + PRIOR_ENERGY * np.eye(kinds)
+    target = products.target.cpu().numpy() + PRIOR_ENERGY * np.asarray(prior)
+    weights = np.stack([solve_ring(*ring) for ring in zip(gram, target, strict=True)], axis=1)
+    return torch.from_numpy(weights).to(products.target.device).float()
+
+
+def solve_ring(gram: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Solve the equations `(kinds, kinds)`, `(kinds,)` of one ring for weights of at least 0, `(kinds,)`."""
+    # Least squares with a root of the matrix, upper times its transpose, has these equations.
+    root = np.linalg.cholesky(gram)
+    weights: np.ndarray = nnls(root.T, np.linalg.solve(root, target))[0]
+    return weights
+
+
+def estimate_risk(products: RingProducts, weights: Tensor) -> float:
+    """Estimate the squared error of the sum by weights `(kinds, rings)`, up to what is the same for all weights."""
+    given = weights.T.to(products.gram)
+    squares = torch.einsum("rk,rkl,rl->r", given, products.gram, given)
+    return float((squares - 2 * (given * products.target).sum(-1)).sum())
 
 
 def add_by_rings(estimates: Tensor, weights: Tensor) -> Tensor:

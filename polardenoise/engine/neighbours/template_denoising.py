@@ -1,4 +1,4 @@
-"""Denoising through templates: images of one fold, each seen through templates of another, then by the network.
+"""Denoising through templates: images of each fold, seen through templates of another, then by the network.
 
     images -> their expectation over templates -> the network among neighbours, by that expectation -> the sum of all
 
@@ -7,7 +7,7 @@ first estimates do; what the network gathers from the neighbours' pixels is in n
 frequencies from both, with weights that are learned without the truth (`ring_weights`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -96,6 +96,32 @@ def see_images(
     # What one of them explains is not noise, whatever the others make of it.
     evidence = torch.stack([one.evidence for one in seen]).amax(0)
     return SeenImages(centred, ctf_rings, displacements, expected, evidence.sigmoid())
+
+
+def see_images_of_folds(
+    prepare: Callable[[int], Sequence[Templates]],
+    folds: Tensor,
+    images: Tensor,
+    ctf_rings: Tensor,
+    off_centre: bool,
+) -> SeenImages:
+    """See images of several folds `(n,)`, each through what is for its fold, which is prepared fold by fold.
+
+    The other parameters are those of `see_images`.
+    """
+    places, parts = [], []
+    for fold in folds.unique().tolist():
+        own = (folds == fold).nonzero()[:, 0]
+        places.append(own)
+        parts.append(see_images(prepare(fold), images[own], ctf_rings[own], off_centre))
+    back = torch.cat(places).argsort()
+    return SeenImages(
+        torch.cat([one.centred for one in parts])[back],
+        ctf_rings,
+        torch.cat([one.displacements for one in parts])[back],
+        torch.cat([one.expected for one in parts], 1)[:, back],
+        torch.cat([one.share for one in parts])[back],
+    )
 
 
 def find_by_templates(

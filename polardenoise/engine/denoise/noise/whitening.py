@@ -103,6 +103,14 @@ class NoiseColours:
     def __init__(self, of_halves: dict[int, NoiseColour]):
         self.of_halves = of_halves
 
+    def list_left(self) -> dict[int, Tensor]:
+        """List the halves whose noise is coloured and left so, with its power on each ring, `(box // 2,)`."""
+        return {
+            half: colour.ring_power
+            for half, colour in self.of_halves.items()
+            if colour.is_coloured and not colour.is_whitened
+        }
+
     def whiten(self, images: Tensor, halves: np.ndarray) -> Tensor:
         """Make the noise of images `(n, box, box)`, of `(n,)` halves, white, of standard deviation 1."""
         return self._multiply(images, halves, -0.5)

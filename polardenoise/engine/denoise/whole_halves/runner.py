@@ -1,14 +1,16 @@
 """Clusters of large halves: each image is estimated through templates and views that other folds of its half make."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.batches import BatchOfImages
 from polardenoise.engine.denoise.cluster_runner import ClusterRunner
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.whole_halves.template_file import WholeFold, load_whole_fold
+from polardenoise.engine.denoise.whole_halves.template_file import (
+    ShownToFolds,
+    WholeHalf,
+    load_whole_half,
+)
 from polardenoise.engine.neighbours.centred_denoising import CentredCluster
 from polardenoise.engine.neighbours.encoded_cluster import Cluster
 from polardenoise.engine.neighbours.search import DenoisedCluster
@@ -16,9 +18,8 @@ from polardenoise.engine.neighbours.template_denoising import (
     SeenImages,
     denoise_by_guess,
     join_estimates,
-    see_images,
+    see_images_of_folds,
 )
-from polardenoise.engine.neighbours.templates import Templates
 from polardenoise.engine.runtime.devices import mixed_precision
 
 
@@ -35,7 +36,7 @@ class WholeHalfRunner:
 
     def __init__(self, job: Job, clusters: ClusterRunner):
         self.job, self.clusters = job, clusters
-        self._loaded: tuple[tuple[int, int], WholeFold] | None = None
+        self._loaded: tuple[int, WholeHalf] | None = None
 
     def count_passes(self) -> int:
         """Count how often the network goes over the images of a cluster."""
@@ -43,7 +44,7 @@ class WholeHalfRunner:
 
     def run(self, batch: BatchOfImages) -> Tensor:
         """Estimate the images of one cluster, `(1, n, box, box)` float32 on the device; errors as `ClusterRunner`'s."""
-        if self.job.folds[batch.own_rows[0]] == 0:
+        if self.job.folds[batch.own_rows[0]] == 0 or not self.load(batch).of_half.pays:
             return self.clusters.run(batch)
         centred = self.estimate(batch)
         self.clusters.keep_matches(batch, centred)
@@ -56,30 +57,28 @@ class WholeHalfRunner:
 
     def estimate(self, batch: BatchOfImages) -> CentredCluster:
         """Estimate the images of one cluster at the centre, by templates and views."""
-        images, ctf_rings = (one[0].to(self.job.device) for one in (batch.images, batch.ctf_rings))
         whole = self.load(batch)
         of_half = whole.of_half
-        seen = self.see(whole.templates, images, ctf_rings, of_half.off_centre)
+        seen = self.see(whole.shown, batch, of_half.off_centre)
         cluster, denoised = self.denoise(seen, of_half.guess, batch)
         with torch.inference_mode():
             return join_estimates(seen, cluster, denoised, of_half.weights)
 
-    def load(self, batch: BatchOfImages) -> WholeFold:
+    def load(self, batch: BatchOfImages) -> WholeHalf:
         """Load what the images of a cluster are estimated with; the last one stays in memory."""
-        row, job = batch.own_rows[0], self.job
-        half, fold = int(job.halves[row]), int(job.folds[row])
-        if self._loaded is None or self._loaded[0] != (half, fold):
+        half = int(self.job.halves[batch.own_rows[0]])
+        if self._loaded is None or self._loaded[0] != half:
             self._loaded = None  # not beside the next one
-            folder = self.clusters.folder
-            self._loaded = ((half, fold), load_whole_fold(job, folder, half, fold))
+            self._loaded = (half, load_whole_half(self.job, self.clusters.folder, half))
         return self._loaded[1]
 
-    def see(
-        self, templates: Sequence[Templates], images: Tensor, ctf_rings: Tensor, off_centre: bool
-    ) -> SeenImages:
-        """See images `(n, box, box)` through templates, in full precision."""
+    def see(self, shown: ShownToFolds, batch: BatchOfImages, off_centre: bool) -> SeenImages:
+        """See the images of a cluster through what is for the folds that they are in, in full precision."""
+        job, rows = self.job, batch.own_rows
+        images, ctf_rings = (one[0].to(job.device) for one in (batch.images, batch.ctf_rings))
+        folds = torch.from_numpy(job.folds[rows]).to(job.device)
         with self.clusters.refusing_large_clusters(len(images)), torch.inference_mode():
-            return see_images(templates, images, ctf_rings, off_centre)
+            return see_images_of_folds(shown.prepare, folds, images, ctf_rings, off_centre)
 
     def denoise(
         self, seen: SeenImages, guess: Tensor, batch: BatchOfImages

@@ -12,8 +12,9 @@ import torch
 
 from polardenoise.engine.denoise.batches import NumberedBatch, first_row_of, gather_batches
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.preparation import load_sets, number_parts, save_sets
+from polardenoise.engine.denoise.preparation import load_sets, save_sets
 from polardenoise.engine.neighbours.clusters import form_clusters
+from polardenoise.engine.neighbours.folds import FOLDS
 from polardenoise.engine.neighbours.templates import MOST_TEMPLATES
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.scratch_file import ScratchImages
@@ -42,7 +43,8 @@ def form_sample(job: Job, folder: Path, scratch: ScratchImages) -> None:
         return
     rows = draw_sample(job)
     parts = np.full(len(job.halves), -1)
-    parts[rows] = number_parts(job)[rows]
+    # Folds do not meet, any more than halves.
+    parts[rows] = job.halves[rows] * (FOLDS + 1) + job.folds[rows]
     model, progress = as_joint(job.model), Progress("find related templates", len(rows))
     with torch.inference_mode(), progress:
         sets = form_clusters(

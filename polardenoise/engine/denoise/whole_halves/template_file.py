@@ -1,5 +1,6 @@
 """The templates, views and ring weights of a half, as a run keeps them on the disk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from polardenoise.engine.denoise.plan import START_ANEW, Job
 from polardenoise.engine.denoise.whole_halves.sample import draw_sample
-from polardenoise.engine.neighbours.folds import FOLDS, next_fold
+from polardenoise.engine.imaging.polar_grid import PolarGrid
+from polardenoise.engine.neighbours.folds import FOLD_NUMBERS, FOLDS, next_fold
 from polardenoise.engine.neighbours.templates import Templates, prepare_templates
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.runtime.arrays import read_arrays, save_arrays
@@ -31,26 +33,53 @@ class WeightsOfHalf:
         `(3, box // 2)` ring weights of all estimates, as `KINDS` has them.
     off_centre : bool
         Whether its particles lie off the centres of their images.
+    pays : bool
+        Whether the sum is better than what images are among their neighbours alone; if not, that is what they get.
     """
 
     guess: Tensor
     weights: Tensor
     off_centre: bool
+    pays: bool
 
 
 @dataclass(frozen=True)
-class WholeFold:
-    """What the images of a fold are estimated with.
+class ShownToFolds:
+    """What the images of each fold of a half are seen through.
 
     Attributes
     ----------
-    templates : tuple of Templates
-        Estimates of images of the next fold, and views of a volume of both other folds.
+    estimates : sequence of Tensor
+        `(m, box, box)` of the images of each fold's sample: for those of the fold before.
+    views : sequence of Tensor
+        `(m, box, box)` for the images of each fold, of a volume of both other folds.
+    grid : PolarGrid
+        Of the network.
+    """
+
+    estimates: Sequence[Tensor]
+    views: Sequence[Tensor]
+    grid: PolarGrid
+
+    def prepare(self, fold: int) -> list[Templates]:
+        """Prepare templates and views for the images of a fold: eight times as large, so that one fold has them."""
+        images = (self.estimates[next_fold(fold) - 1], self.views[fold - 1])
+        return [prepare_templates(one[None].float(), self.grid) for one in images]
+
+
+@dataclass(frozen=True)
+class WholeHalf:
+    """What the images of a half are estimated with.
+
+    Attributes
+    ----------
+    shown : ShownToFolds
+        What they are seen through.
     of_half : WeightsOfHalf
         The rest.
     """
 
-    templates: tuple[Templates, ...]
+    shown: ShownToFolds
     of_half: WeightsOfHalf
 
 
@@ -73,6 +102,7 @@ def save_templates(
         guess=of_half.guess.cpu().numpy(),
         weights=of_half.weights.cpu().numpy(),
         off_centre=np.array([of_half.off_centre], dtype=np.int64),
+        pays=np.array([of_half.pays], dtype=np.int64),
         **kept,
     )
 
@@ -82,24 +112,24 @@ def name_of_fold(kind: str, fold: int) -> str:
     return f"{kind}_{fold}"
 
 
-def load_whole_fold(job: Job, folder: Path, half: int, fold: int) -> WholeFold:
-    """Load what the images of a fold are estimated with.
+def load_whole_half(job: Job, folder: Path, half: int) -> WholeHalf:
+    """Load what the images of a half are estimated with.
 
     Raises
     ------
     InputError
         If a file is damaged.
     """
-    shown = [name_of_fold("templates", next_fold(fold)), name_of_fold("views", fold)]
-    wanted = {"guess": ("f", 2), "weights": ("f", 2), "off_centre": ("i", 1)}
+    names = [name_of_fold(kind, fold) for kind in KINDS[:2] for fold in FOLD_NUMBERS]
+    wanted = {"guess": ("f", 2), "weights": ("f", 2), "off_centre": ("i", 1), "pays": ("i", 1)}
     saved = read_arrays(
-        name_templates_file(folder, half), wanted | dict.fromkeys(shown, ("f", 3)), START_ANEW
+        name_templates_file(folder, half), wanted | dict.fromkeys(names, ("f", 3)), START_ANEW
     )
     guess, weights = (torch.from_numpy(saved[name]).to(job.device) for name in ("guess", "weights"))
-    grid = as_joint(job.model).average_grid
-    images = [torch.from_numpy(saved[name]).float().to(job.device) for name in shown]
-    templates = tuple(prepare_templates(one[None], grid) for one in images)
-    return WholeFold(templates, WeightsOfHalf(guess, weights, bool(saved["off_centre"].any())))
+    images = [torch.from_numpy(saved[name]).to(job.device) for name in names]
+    shown = ShownToFolds(images[:FOLDS], images[FOLDS:], as_joint(job.model).average_grid)
+    off_centre, pays = (bool(saved[name].any()) for name in ("off_centre", "pays"))
+    return WholeHalf(shown, WeightsOfHalf(guess, weights, off_centre, pays))
 
 
 def state_templates(job: Job, folder: Path) -> dict[str, Any]:
@@ -108,10 +138,13 @@ def state_templates(job: Job, folder: Path) -> dict[str, Any]:
     sample, shown = draw_sample(job), name_of_fold("views", 1)
     for half in np.unique(job.halves[job.folds > 0]).tolist():
         saved = read_arrays(
-            name_templates_file(folder, half), {"weights": ("f", 2), shown: ("f", 3)}, START_ANEW
+            name_templates_file(folder, half),
+            {"weights": ("f", 2), "pays": ("i", 1), shown: ("f", 3)},
+            START_ANEW,
         )
         images = job.shared.first_row[job.halves[job.shared.first_row] == half]
         stated[str(half)] = {
+            "used": bool(saved["pays"].any()),
             "folds": count_folds(job, images),
             "templates": count_folds(job, sample[job.halves[sample] == half]),
             "views": len(saved[shown]),

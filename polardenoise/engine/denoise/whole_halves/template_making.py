@@ -17,7 +17,7 @@ from torch import Tensor
 
 from polardenoise.engine.denoise.batches import BatchOfImages, NumberedBatch, read_batch
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.denoise.preparation import open_preparation
+from polardenoise.engine.denoise.preparation import SETS, load_sets
 from polardenoise.engine.denoise.whole_halves.estimates import (
     load_estimates,
     name_sample_estimates,
@@ -26,17 +26,18 @@ from polardenoise.engine.denoise.whole_halves.estimates import (
 from polardenoise.engine.denoise.whole_halves.runner import WholeHalfRunner
 from polardenoise.engine.denoise.whole_halves.sample import enumerate_sample, select_fold
 from polardenoise.engine.denoise.whole_halves.template_file import (
+    ShownToFolds,
     name_templates_file,
     save_templates,
 )
 from polardenoise.engine.denoise.whole_halves.views import make_views
 from polardenoise.engine.denoise.whole_halves.weight_learning import (
+    LEARNING_IMAGES,
     count_learning,
     learn_ring_weights,
-    read_learning_images,
 )
-from polardenoise.engine.neighbours.folds import FOLDS, next_fold
-from polardenoise.engine.neighbours.templates import prepare_templates
+from polardenoise.engine.neighbours.folds import FOLD_NUMBERS
+from polardenoise.engine.neighbours.grouping import ImageSet
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.runtime.arrays import holds_arrays
@@ -45,21 +46,18 @@ from polardenoise.engine.runtime.prefetch import reading_ahead
 from polardenoise.engine.runtime.progress import Progress
 
 
-def make_templates(job: Job, runner: WholeHalfRunner, processes: Processes) -> None:
+def make_templates(
+    job: Job, runner: WholeHalfRunner, scratch: ScratchImages, processes: Processes
+) -> None:
     """Make the templates, views and ring weights of all divided halves; what is on the disk is not done again."""
-    folder = runner.clusters.folder
-    sample = list(enumerate_sample(job, folder))
-    with open_preparation(job, folder) as preparation:
-        with processes.stage():
-            own = [batch for batch in sample if batch[0] % processes.count == processes.rank]
-            write_estimates(runner, preparation.scratch, own)
-        with processes.stage():
-            if processes.is_first:
-                for half in np.unique(job.halves[job.folds > 0]).tolist():
-                    clusters = [
-                        select_fold(job, sample, half, fold) for fold in range(1, FOLDS + 1)
-                    ]
-                    prepare_half(job, runner, preparation.scratch, clusters, half)
+    sample = list(enumerate_sample(job, runner.clusters.folder))
+    with processes.stage():
+        own = [batch for batch in sample if batch[0] % processes.count == processes.rank]
+        write_estimates(runner, scratch, own)
+    with processes.stage():
+        if processes.is_first:
+            for half in np.unique(job.halves[job.folds > 0]).tolist():
+                prepare_half(job, runner, scratch, sample, half)
 
 
 def write_estimates(
@@ -89,26 +87,37 @@ def prepare_half(
     job: Job,
     runner: WholeHalfRunner,
     scratch: ScratchImages,
-    clusters: list[list[NumberedBatch]],
+    sample: list[NumberedBatch],
     half: int,
 ) -> None:
     """Make what the images of a half are estimated with, from the estimates of the sample, fold by fold."""
-    folder, grid = runner.clusters.folder, as_joint(job.model).average_grid
+    folder = runner.clusters.folder
     path = name_templates_file(folder, half)
     if path.exists():
         return
-    found = [gather_estimates(folder, own) for own in clusters]
+    found = [
+        gather_estimates(folder, select_fold(job, sample, half, fold)) for fold in FOLD_NUMBERS
+    ]
     estimates = [one.to(job.device) for one, _ in found]
     off_centre = any(off for _, off in found)
     views = make_views(job, scratch, half, estimates, off_centre)
-    parts = []
-    for fold, own in enumerate(clusters, 1):
-        seen_through = (estimates[next_fold(fold) - 1], views[fold - 1])
-        templates = [prepare_templates(one[None], grid) for one in seen_through]
-        parts.append((read_learning_images(scratch, own[0]), templates))
-    with Progress(f"learn ring weights of half {half}", count_learning(parts)) as progress:
-        of_half = learn_ring_weights(runner, parts, off_centre, progress.advance)
+    shown = ShownToFolds(estimates, views, as_joint(job.model).average_grid)
+    batch = read_batch(scratch, 0, [choose_learned_from(job, folder, half)])
+    with Progress(f"learn ring weights of half {half}", count_learning(batch)) as progress:
+        of_half = learn_ring_weights(runner, batch, shown, off_centre, progress.advance)
+    if not of_half.pays:
+        print(f"half {half}: left to neighbours alone, which are better here", flush=True)
     save_templates(path, estimates, views, of_half)
+
+
+def choose_learned_from(job: Job, folder: Path, half: int) -> ImageSet:
+    """Choose images of the first cluster of a half, as many as ring weights are learned from."""
+    sets = load_sets(folder / SETS, job.shared.first_row)
+    cluster = next(one for one in sets if job.halves[one.rows[0]] == half)
+    count = min(LEARNING_IMAGES, len(cluster.rows))
+    generator = np.random.default_rng([job.plan.seed, 9, half])
+    rows = np.sort(generator.choice(cluster.rows, count, replace=False))
+    return ImageSet(rows, count)
 
 
 def gather_estimates(folder: Path, clusters: list[NumberedBatch]) -> tuple[Tensor, bool]:

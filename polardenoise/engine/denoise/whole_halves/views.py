@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from polardenoise.engine.denoise.plan import Job
-from polardenoise.engine.neighbours.folds import FOLDS, next_fold
+from polardenoise.engine.neighbours.folds import FOLD_NUMBERS, next_fold
 from polardenoise.engine.networks.registry import as_joint
 from polardenoise.engine.particles.scratch_file import ScratchImages
 from polardenoise.engine.runtime.progress import Progress
@@ -32,9 +32,9 @@ def make_views(
     off_centre : bool
         Whether particles lie off the centres of their images.
     """
-    rows = [draw_order(job, half, fold) for fold in range(1, FOLDS + 1)]
+    rows = [draw_order(job, half, fold) for fold in FOLD_NUMBERS]
     grid = as_joint(job.model).average_grid
-    others = [(next_fold(fold), next_fold(next_fold(fold))) for fold in range(1, FOLDS + 1)]
+    others = [(next_fold(fold), next_fold(next_fold(fold))) for fold in FOLD_NUMBERS]
     count = sum(count_placed(*(len(rows[one - 1]) for one in both)) for both in others)
     views = []
     with torch.inference_mode(), Progress(f"views of half {half}", count) as progress:
