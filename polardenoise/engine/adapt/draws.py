@@ -88,6 +88,7 @@ def denoise_cluster(
             computing.images_per_set,
             computing.seed,
             cluster.shared,
+            noise_power=None if cluster.left_power is None else cluster.left_power.to(device),
         )
 
 

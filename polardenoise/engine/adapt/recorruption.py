@@ -61,6 +61,8 @@ class ClusterImages:
         Which of them share pixels.
     other : Tensor or None
         `(n, box, box)` the same particles from the other frames, in the same units.
+    left_power : Tensor or None
+        The power by which `denoise` compares such images: that of noise that is coloured and left so.
     """
 
     half: int
@@ -70,6 +72,7 @@ class ClusterImages:
     ring_power: Tensor
     shared: SharedPixels
     other: Tensor | None = None
+    left_power: Tensor | None = None
 
     def draw_noise(self, seed: int) -> Tensor:
         """Draw noise of the half's spectrum, `(n, box, box)` of variance 1; a seed and the half fix it."""
@@ -116,6 +119,7 @@ def read_clusters(
     """Read of each half the images that are learned from, from a run that was prepared."""
     with open_preparation(job, folder) as preparation:
         clusters: dict[int, list[ClusterImages]] = {}
+        left = preparation.colours.list_left()
         for rows in choose_clusters(job, folder):
             half = int(job.halves[rows[0]])
             images, ctf_rings = preparation.scratch.read_with_ctf_rings(rows)
@@ -128,7 +132,9 @@ def read_clusters(
                 other = read_other_frames(job, half_frames, rows, preparation.units)
             shared = job.shared.select(job.shared.image_of_row[rows])
             clusters.setdefault(half, []).append(
-                ClusterImages(half, rows, images, ctf_rings, ring_power, shared, other)
+                ClusterImages(
+                    half, rows, images, ctf_rings, ring_power, shared, other, left.get(half)
+                )
             )
         return clusters
 

@@ -119,7 +119,7 @@ class DenoisePlan:
         default="neighbours",
         is_fact=True,
         metavar="neighbours|random|COLUMN",
-        help="denoise each image among those that look most like it (neighbours, the default; from 4096 images in a "
+        help="denoise each image among those that look most like it (neighbours, the default; from 900 images in a "
         "half on, by the whole half as well), among random ones, or among rows with the same value of a STAR column, "
         "such as rlnClassNumber",
     )
