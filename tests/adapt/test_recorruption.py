@@ -1,10 +1,13 @@
 """Recorrupted images: two of independent noise, with the signal in both; and who judges whom."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from polardenoise.engine.adapt.draws import hold_out, measure_losses
+from polardenoise.engine.adapt.half import leave_empty
 from polardenoise.engine.adapt.recorruption import STRENGTH, ClusterImages, recorrupt
 from polardenoise.engine.imaging.ctf_rings import filter_by_rings
 from polardenoise.engine.particles.micrograph_places import MicrographPlaces
@@ -68,3 +71,16 @@ def test_images_that_share_pixels_are_held_out_together():
     assert not set(micrograph[learned]) & set(micrograph[held])
     assert 0.25 * COUNT <= len(held) < 0.5 * COUNT
     assert sorted([*learned, *held]) == list(range(COUNT))
+
+
+def test_noise_in_the_place_of_images_is_compared_by_its_own_power():
+    """White noise is judged as `denoise` sees it, though the half that it stands for is coloured."""
+    cluster, _ = make_cluster(colour=5.0)
+    power = cluster.ring_power
+    coloured = replace(cluster, left_power=power)
+    white = leave_empty(coloured, coloured.draw_white_noise(0), None)
+    assert white.left_power is None
+    own = leave_empty(coloured, coloured.draw_noise(0), coloured.left_power)
+    assert own.left_power is power
+    assert torch.equal(own.images, coloured.draw_noise(0)[: len(own.rows)])
+    assert not torch.allclose(own.images, white.images, atol=0.1)

@@ -118,7 +118,8 @@ def adapt_half(
     if time.monotonic() + chosen.seconds_per_pass < learn_until:
         tell(f"learns {sum(value.numel() for value in old.values())} numbers")
         empty = [
-            leave_empty(one, one.draw_noise(computing.seed + NOISE_LEARNED)) for one in clusters
+            leave_empty(one, one.draw_noise(computing.seed + NOISE_LEARNED), one.left_power)
+            for one in clusters
         ]
         numbers = learn_numbers(
             model,
@@ -143,8 +144,8 @@ def adapt_half(
     pairs = [recorrupt(one, computing.seed + JUDGING) for one in clusters]
     number = computing.seed + NOISE_JUDGED
     noise = (
-        [leave_empty(one, one.draw_white_noise(number)) for one in clusters],
-        [leave_empty(one, one.draw_noise(number)) for one in clusters],
+        [leave_empty(one, one.draw_white_noise(number), None) for one in clusters],
+        [leave_empty(one, one.draw_noise(number), one.left_power) for one in clusters],
     )
 
     def see(network: PolarTransformer, one: NetworkSettings) -> Behaviour:
@@ -259,8 +260,11 @@ def measure_draw(
     return torch.cat(losses).cpu()
 
 
-def leave_empty(cluster: ClusterImages, noise: Tensor) -> ClusterImages:
-    """Put noise `(n, box, box)` in the place of some of a cluster's images, which keep their CTFs."""
+def leave_empty(cluster: ClusterImages, noise: Tensor, left_power: Tensor | None) -> ClusterImages:
+    """Put noise `(n, box, box)` in the place of some of a cluster's images, which keep their CTFs.
+
+    `left_power` is that of the noise, as `ClusterImages` has it.
+    """
     places = np.arange(min(len(cluster.rows), NOISE_IMAGES))
     some = torch.from_numpy(places)
     return replace(
@@ -270,6 +274,7 @@ def leave_empty(cluster: ClusterImages, noise: Tensor) -> ClusterImages:
         ctf_rings=cluster.ctf_rings[some],
         shared=cluster.shared.select(places),
         other=None,
+        left_power=left_power,
     )
 
 

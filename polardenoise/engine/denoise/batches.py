@@ -60,7 +60,7 @@ def gather_batches(
 
 
 def first_row_of(batch: NumberedBatch) -> int:
-    """Give the first row of a batch: all of it are of one half, and of one fold."""
+    """Give the first row of a batch: all of it are of one half, and in the sample of one fold."""
     return int(batch[1][0].rows[0])
 
 

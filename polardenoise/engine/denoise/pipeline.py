@@ -150,17 +150,16 @@ def make_templates_of_halves(job: Job, folder: Path, processes: Processes) -> No
     """Make the templates of large halves, which their images are seen through; where all are small, nothing."""
     if not (job.folds > 0).any():
         return
-    with processes.stage():
-        if processes.is_first:
-            with open_preparation(job, folder) as preparation:
-                form_sample(job, folder, preparation.scratch)
     with open_preparation(job, folder) as preparation:
-        runner = open_runner(job, folder, preparation)
+        with processes.stage():
+            if processes.is_first:
+                form_sample(job, folder, preparation.scratch)
+        runner = build_runner(job, folder, preparation)
         make_templates(job, runner, preparation.scratch, processes)
 
 
-def open_runner(job: Job, folder: Path, preparation: Preparation) -> WholeHalfRunner:
-    """Open what estimates the clusters of a run."""
+def build_runner(job: Job, folder: Path, preparation: Preparation) -> WholeHalfRunner:
+    """Build what estimates the clusters of a run."""
     left = preparation.colours.list_left()
     return WholeHalfRunner(job, ClusterRunner(job, folder, read_computing(folder).precision, left))
 
@@ -175,7 +174,7 @@ def write_images(job: Job, folder: Path, processes: Processes) -> None:
     with ExitStack() as opened:
         preparation = opened.enter_context(open_preparation(job, folder))
         runner = (
-            open_runner(job, folder, preparation)
+            build_runner(job, folder, preparation)
             if job.groups is None
             else BatchRunner(job, computing.precision)
         )
